@@ -1,0 +1,176 @@
+# make help lists the targets.
+
+SHELL = /bin/bash
+
+BUILD ?= build
+CC ?= gcc
+SAN ?=
+WERROR ?=
+
+GATEWAY_PORT ?= 10000
+ADMIN_PORT ?= 10080
+INSTANCES ?= 3
+export BUILD GATEWAY_PORT ADMIN_PORT INSTANCES
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+B := $(BUILD)
+GEN := $(B)/gen
+OBJ := $(B)/obj
+LIB := $(B)/lib
+
+CPPFLAGS += -I. -isystem $(GEN) -D_GNU_SOURCE
+CFLAGS ?= -O2 -g
+CFLAGS += -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
+          -Wmissing-prototypes -fno-omit-frame-pointer \
+          $(if $(WERROR),-Werror)
+ifneq ($(SAN),)
+CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=undefined
+LDFLAGS += -fsanitize=$(SAN)
+endif
+LDFLAGS += -Wl,--as-needed
+LDLIBS = -lgrpc -lgpr -lprotobuf-c -ljwt -ljansson -lcrypto -lssl \
+         -lsodium -lsqlite3 -lnghttp2 -lpthread -lm
+CHECK_LIBS = -lcheck -lsubunit -lrt
+
+# a request flows: nginx with the module, then a service on rpc/ and jwt/
+DIRS := rpc jwt myservice authsvc itests
+MODULE := ngx_myservice_module
+MODULE_PURE := $(addprefix $(MODULE)/,pool.c percent.c)
+PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests
+
+GENERATED := $(addprefix $(GEN)/,my_service.pb-c.c health.pb-c.c \
+             google/protobuf/timestamp.pb-c.c)
+
+objects = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
+LIBS := $(LIB)/libitests.a $(LIB)/libmyservice.a $(LIB)/libauthsvc.a \
+        $(LIB)/librpc.a $(LIB)/libjwt.a $(LIB)/libmodule.a $(LIB)/libproto.a
+
+UNIT_SRCS := $(wildcard $(addsuffix /t/test_*.c,$(DIRS) $(MODULE)))
+UNIT_TESTS := $(patsubst %.c,$(B)/t/%,$(notdir $(UNIT_SRCS)))
+MODULE_SRCS := $(wildcard $(MODULE)/*.c $(MODULE)/*.h jwt/*.c jwt/*.h config)
+
+.PHONY: all
+all: $(PROGRAMS) module                 ## build everything
+	@:
+
+.PHONY: deps
+deps:                                   ## install what is missing (Debian)
+	@scripts/deps
+
+.PHONY: programs
+programs: $(PROGRAMS)
+
+.PHONY: module
+module: $(B)/ngx_http_myservice_module.so ## the dynamic nginx module
+
+$(B)/ngx_http_myservice_module.so: $(MODULE_SRCS) scripts/build-module
+	scripts/build-module dynamic $(B)/nginx $@
+
+.PHONY: static
+static:                                 ## nginx with the module built in
+	scripts/build-module static $(B)/nginx-static $(B)/nginx-static/nginx
+
+
+# generated code
+
+$(GEN)/%.pb-c.c: proto/%.proto
+	@mkdir -p $(GEN)
+	protoc-c -I proto -I /usr/include --c_out=$(GEN) $<
+
+$(GEN)/google/protobuf/timestamp.pb-c.c:
+	@mkdir -p $(GEN)
+	protoc-c -I /usr/include --c_out=$(GEN) google/protobuf/timestamp.proto
+
+$(LIB)/libproto.a: $(GENERATED:$(GEN)/%.c=$(OBJ)/gen/%.o)
+
+$(OBJ)/gen/%.o: $(GEN)/%.c $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -c -o $@ $<
+
+
+# objects, libraries, programs
+
+$(OBJ)/%.o: %.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(foreach d,$(DIRS),$(eval $(LIB)/lib$(d).a: $(call objects,$(d))))
+$(LIB)/libmodule.a: $(MODULE_PURE:%.c=$(OBJ)/%.o)
+
+$(LIB)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/myservice: $(OBJ)/myservice/main.o $(LIBS)
+$(B)/authsvc: $(OBJ)/authsvc/main.o $(LIBS)
+$(B)/integrationtests: $(OBJ)/itests/main.o $(LIBS)
+
+$(PROGRAMS):
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
+
+define unit_test
+$(B)/t/$(notdir $(1:%.c=%)): $(OBJ)/$(1:%.c=%.o) $(LIBS) \
+    $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(dir $(1))test_%.c,$(wildcard $(dir $(1))*.c)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(CHECK_LIBS) $$(LDLIBS)
+endef
+$(foreach t,$(UNIT_SRCS),$(eval $(call unit_test,$(t))))
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+
+
+# running
+
+.PHONY: run
+run: deps                               ## the whole stack in the foreground
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/stack run
+
+.PHONY: up
+up: deps                                ## the same stack, detached
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/stack start
+
+.PHONY: down
+down:                                   ## stop what "up" started
+	@scripts/stack stop
+
+
+# testing
+
+.PHONY: test
+test: deps                              ## everything
+	@$(MAKE) --no-print-directory -j2 all tests
+	@$(MAKE) --no-print-directory unit itest check-docs
+
+.PHONY: tests
+tests: $(UNIT_TESTS)
+
+.PHONY: unit
+unit: tests module                      ## unit tests and module tests (Check)
+	@scripts/run-unit $(UNIT_TESTS)
+
+.PHONY: itest
+itest: all                              ## every scenario, each on a fresh stack
+	@scripts/run-itests
+
+itest_%: all                            ## one scenario
+	@scripts/run-itests $*
+
+.PHONY: check-docs
+check-docs: programs                    ## every directive and option is documented
+	@scripts/check-docs
+
+.PHONY: clean
+clean:                                  ## remove build/
+	rm -rf $(B)
+
+.PHONY: help
+help:                                   ## this list
+	@awk -F ':.*## ' '/^[a-z%_-]+:.*## / { sub(/ +$$/, "", $$1); \
+	    printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  variables: GATEWAY_PORT ADMIN_PORT INSTANCES CC SAN=address,undefined WERROR=1 BUILD"

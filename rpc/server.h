@@ -1,0 +1,154 @@
+/*
+ * gRPC server on the C core: one completion queue, one thread, handlers that
+ * never block.  Methods are registered with their protobuf-c descriptors; a
+ * handler gets a parsed, UTF-8-checked request and answers at once, later
+ * (rpc_call_defer) or with a stream of messages.
+ */
+
+#ifndef RPC_SERVER_H
+#define RPC_SERVER_H
+
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <grpc/grpc_security.h>
+#include <grpc/status.h>
+#include <protobuf-c/protobuf-c.h>
+
+
+typedef struct rpc_server_s  rpc_server_t;
+typedef struct rpc_call_s    rpc_call_t;
+
+typedef void (*rpc_handler_pt)(rpc_call_t *call,
+    const ProtobufCMessage *request, void *data);
+typedef void (*rpc_event_pt)(rpc_call_t *call, void *data);
+
+
+typedef struct {
+    int  max_message;      /* bytes of one request message; 0 means 4 MiB */
+    int  max_metadata;     /* bytes of request metadata; 0 means 16 KiB */
+    int  max_streams;      /* concurrent calls per connection; 0 means 1024 */
+    int  outstanding;      /* accepted calls waiting per method; 0 means 64 */
+} rpc_server_options_t;
+
+
+/*
+ * Registration, before rpc_server_start().  "options" may be NULL.  Returns
+ * NULL or -1 when memory or the core fails, or when "service" has no such
+ * method.  "data" is borrowed until rpc_server_free().
+ */
+
+rpc_server_t *rpc_server_create(const rpc_server_options_t *options);
+
+int rpc_server_unary(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *method,
+    rpc_handler_pt handler, void *data)
+    __attribute__((warn_unused_result));
+
+int rpc_server_stream(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *method,
+    rpc_handler_pt handler, void *data)
+    __attribute__((warn_unused_result));
+
+/*
+ * Listens on "address" ("127.0.0.1:5101", "[::1]:0", "unix:/path").  Takes
+ * ownership of "credentials"; NULL means plaintext h2c.  Returns the bound
+ * port (1 for a unix socket), or 0 on error.
+ */
+int rpc_server_listen(rpc_server_t *server, const char *address,
+    grpc_server_credentials *credentials)
+    __attribute__((warn_unused_result));
+
+int rpc_server_start(rpc_server_t *server)
+    __attribute__((warn_unused_result));
+
+/*
+ * Drains: GOAWAY, then up to "grace" milliseconds for running calls, then
+ * cancels the rest.  Blocks; never call it from a handler.  Returns 1 if
+ * calls had to be cancelled, else 0.
+ */
+int rpc_server_stop(rpc_server_t *server, int64_t grace);
+
+void rpc_server_free(rpc_server_t *server);
+
+/* Runs "fn" on the server's thread, from any thread; -1 if out of memory or
+ * the server is stopping. */
+int rpc_server_post(rpc_server_t *server, void (*fn)(void *data), void *data);
+
+/* Timers of the server's thread, not bound to a call.  The caller owns "timer"
+ * (zeroed before its first use); set it again to move it. */
+typedef struct rpc_timer_s {
+    int64_t  when;                      /* rpc_now() milliseconds */
+    void   (*fire)(void *data);
+    void    *data;
+    size_t   slot;                      /* 1-based heap index, 0 = not set */
+} rpc_timer_t;
+
+void rpc_timer_set(rpc_server_t *server, rpc_timer_t *timer, int64_t delay);
+void rpc_timer_clear(rpc_server_t *server, rpc_timer_t *timer);
+
+/* Monotonic milliseconds. */
+int64_t rpc_now(void);
+
+
+/*
+ * Everything below runs on the server's thread.  After rpc_call_defer() the
+ * functions rpc_call_reply(), rpc_call_fail() and rpc_call_cancelled() may be
+ * called once from any other thread instead.
+ */
+
+/* First value of a request metadata key (lower case), NULL if absent.  Not
+ * NUL-terminated; valid until the call is done. */
+const char *rpc_call_metadata(const rpc_call_t *call, const char *key,
+    size_t *len);
+
+/* How many values the key has. */
+size_t rpc_call_metadata_count(const rpc_call_t *call, const char *key);
+
+/* "ipv4:127.0.0.1:4711"; NUL-terminated, lives in the call's memory. */
+const char *rpc_call_peer(rpc_call_t *call);
+
+/* Memory that lives as long as the call.  NULL when out of memory. */
+void *rpc_call_alloc(rpc_call_t *call, size_t size);
+
+/* Up to 8 each; -1 when full, sent already, or not legal as metadata. */
+int rpc_call_add_initial(rpc_call_t *call, const char *key,
+    const char *value);
+int rpc_call_add_trailing(rpc_call_t *call, const char *key,
+    const char *value);
+
+/* Unary: the answer. */
+void rpc_call_reply(rpc_call_t *call, const ProtobufCMessage *response);
+
+/* Ends a call with a status; Trailers-Only if nothing was sent.  "message"
+ * may be NULL.  Also the normal end of a stream (GRPC_STATUS_OK). */
+void rpc_call_fail(rpc_call_t *call, grpc_status_code code,
+    const char *message);
+
+/* Unary: answer later, from any thread. */
+void rpc_call_defer(rpc_call_t *call);
+
+/* Stream: sends one message; "sent" runs when it is written.  One message in
+ * flight: returns -1 while the last one is not written, or after the end. */
+int rpc_call_send(rpc_call_t *call, const ProtobufCMessage *message,
+    rpc_event_pt sent, void *data);
+
+/* Runs once when nothing of the call is left to do: its answer is on the wire
+ * or it was cancelled.  The call is invalid afterwards. */
+void rpc_call_on_done(rpc_call_t *call, rpc_event_pt done, void *data);
+
+/* Runs when the peer cancels, disconnects or its deadline passes; streams
+ * and deferred calls only. */
+void rpc_call_on_cancel(rpc_call_t *call, rpc_event_pt cancel, void *data);
+
+bool rpc_call_cancelled(const rpc_call_t *call);
+
+/* One timer per call, in milliseconds from now; negative clears it.  Cleared
+ * by itself when the call ends. */
+void rpc_call_timer(rpc_call_t *call, int64_t delay, rpc_event_pt fire,
+    void *data);
+
+
+#endif /* RPC_SERVER_H */
