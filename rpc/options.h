@@ -14,7 +14,8 @@
 
 
 typedef enum {
-    OPTION_STRING,          /* const char *, borrowed from argv or environ */
+    OPTION_STRING,          /* const char *, borrowed from argv or environ;
+                               min..max bytes if max is not 0 */
     OPTION_NUMBER,          /* int64_t, in min..max */
     OPTION_TIME,            /* int64_t milliseconds: 500ms 5s 30m 1h 1d, a bare
                                number is seconds; in min..max */
@@ -37,17 +38,20 @@ typedef struct {
 
 
 /*
- * Parses argv[1..] by the table (ended by name == NULL).  "environ" is read
- * through getenv().  Returns the index of the first argument that is not an
- * option (argc if none), or -1 with one clear line in "error" that names the
- * option, the bad value and what is allowed.  "--" ends the options.
+ * Parses argv[1..] by the table (ended by name == NULL, at most 64 rows).
+ * Options and other arguments may be mixed: argv is reordered so that the
+ * others come last; "--" ends the options.  "environ" is read through
+ * getenv(), an empty variable counts as unset.  Returns the index of the first
+ * argument that is not an option (argc if none), or -1 with one clear line in
+ * "error" that names the option, the bad value and what is allowed.
  * Returns -2 when --help and -3 when --version was given.
  */
 int options_parse(const option_t *table, int argc, char **argv, char *error,
     size_t size) __attribute__((warn_unused_result));
 
-/* One value, the same rules; -1 with the reason in "error". */
-int option_parse_time(const char *text, int64_t *ms);
+/* One value of the type OPTION_TIME, -1 if it is not one. */
+int option_parse_time(const char *text, int64_t *ms)
+    __attribute__((warn_unused_result));
 
 /* The table as --help shows it: name, environment, default, range, help. */
 void options_help(const option_t *table, FILE *out);
