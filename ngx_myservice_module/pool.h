@@ -95,6 +95,7 @@ typedef struct {
 typedef struct {
     uint64_t        lease;
     uint32_t        instance;
+    uint32_t        tentative;          /* 1: owed a confirm or a give back */
 } ms_lease_t;
 
 
