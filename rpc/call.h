@@ -1,0 +1,149 @@
+/*
+ * Inside of the server: what server.c and call.c share.
+ *
+ * All of it belongs to the server's thread, except what is marked.  A call is
+ * alive while "refs" counts something: a tag in the completion queue, the
+ * answer a deferred call still waits for, or a callback that runs.
+ */
+
+#ifndef RPC_CALL_H
+#define RPC_CALL_H
+
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <grpc/grpc.h>
+
+#include "rpc/arena.h"
+#include "rpc/server.h"
+#include "rpc/timer.h"
+
+
+#define RPC_METADATA_MAX  8
+
+/* What the completion queue gives back. */
+typedef struct {
+    void  (*handler)(void *data, bool ok);
+    void   *data;
+} rpc_tag_t;
+
+typedef struct rpc_method_s  rpc_method_t;
+typedef struct rpc_post_s    rpc_post_t;
+
+struct rpc_method_s {
+    rpc_method_t                      *next;
+    char                              *path;
+    void                              *registered;
+    const ProtobufCMessageDescriptor  *request;
+    rpc_handler_pt                     handler;
+    void                              *data;
+    bool                               stream;
+};
+
+typedef enum {
+    RPC_CALL_FREE = 0,
+    RPC_CALL_ARMED,             /* waits for a request */
+    RPC_CALL_RUNNING,           /* may send messages and a status */
+    RPC_CALL_ENDING,            /* its final batch was started */
+    RPC_CALL_CANCELLED          /* nothing may be sent any more */
+} rpc_call_state_t;
+
+typedef struct {
+    grpc_metadata  elts[RPC_METADATA_MAX];
+    size_t         n;
+} rpc_call_metadata_t;
+
+typedef struct {
+    rpc_event_pt   handler;
+    void          *data;
+} rpc_callback_t;
+
+struct rpc_call_s {
+    rpc_call_t           *next;             /* in the free list */
+    rpc_server_t         *server;
+    const rpc_method_t   *method;           /* NULL: an unknown one */
+    rpc_call_state_t      state;
+    unsigned              refs;
+
+    /* filled by the core */
+    grpc_call            *core;
+    gpr_timespec          deadline;
+    grpc_call_details     details;
+    grpc_metadata_array   metadata;
+    grpc_byte_buffer     *payload;
+    int                   close;            /* of RECV_CLOSE_ON_SERVER */
+
+    rpc_tag_t             request_tag;
+    rpc_tag_t             close_tag;
+    rpc_tag_t             send_tag;
+    rpc_tag_t             final_tag;
+    rpc_tag_t             answer_tag;
+
+    unsigned              close_armed:1;
+    unsigned              initial_sent:1;
+    unsigned              in_flight:1;
+    unsigned              deferred:1;
+
+    atomic_bool           cancelled;        /* read by any thread */
+
+    /* of a deferred call, written by the thread that answers */
+    atomic_flag           answered;
+    grpc_byte_buffer     *answer;
+    grpc_status_code      code;
+    char                 *message;          /* in the arena */
+
+    rpc_callback_t        sent;
+    rpc_callback_t        done;
+    rpc_callback_t        cancel;
+    rpc_callback_t        fire;
+    rpc_timer_t           timer;
+
+    rpc_call_metadata_t   initial;
+    rpc_call_metadata_t   trailing;
+
+    rpc_arena_t           arena;
+};
+
+struct rpc_server_s {
+    rpc_server_options_t     options;
+    grpc_server             *core;
+    grpc_completion_queue   *queue;
+    rpc_method_t            *methods;
+    pthread_t                thread;
+
+    /* of the thread that starts and stops the server */
+    unsigned                 started:1;
+    unsigned                 threaded:1;
+    unsigned                 stopped:1;
+
+    atomic_bool              stopping;
+
+    rpc_timers_t             timers;
+    rpc_call_t              *free;
+    size_t                   nfree;
+
+    rpc_tag_t                shutdown_tag;
+    rpc_tag_t                wake_tag;
+
+    /* "wake" is a call that goes nowhere: its empty batches wake the queue */
+    grpc_channel            *lame;
+    grpc_call               *wake;
+
+    pthread_mutex_t          mutex;         /* for all below */
+    pthread_cond_t           cond;
+    rpc_post_t              *posts;
+    rpc_post_t             **last;
+    bool                     closed;        /* no more posts */
+    bool                     drained;
+};
+
+
+/* Makes the core put the next request of the method (NULL: of any unknown
+ * one) into the queue. */
+void rpc_call_arm(rpc_server_t *server, const rpc_method_t *method);
+
+void rpc_call_free_list(rpc_server_t *server);
+
+
+#endif /* RPC_CALL_H */

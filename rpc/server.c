@@ -1,0 +1,658 @@
+#include "rpc/server.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "rpc/call.h"
+#include "rpc/core.h"
+
+
+#define SERVER_MAX_MESSAGE       (4 * 1024 * 1024)
+#define SERVER_MAX_METADATA      (16 * 1024)
+#define SERVER_MAX_STREAMS       1024
+#define SERVER_OUTSTANDING       64
+
+/* accepted calls that wait, of streams and of methods nobody knows */
+#define SERVER_OUTSTANDING_COLD  4
+
+/* a connection that sends no HTTP/2 preface is closed after so long */
+#define SERVER_HANDSHAKE         20000
+
+
+struct rpc_post_s {
+    rpc_post_t  *next;
+    void       (*fn)(void *data);
+    void        *data;
+};
+
+
+static void server_options(rpc_server_options_t *options,
+    const rpc_server_options_t *given);
+static grpc_server *server_core(const rpc_server_options_t *options);
+static grpc_arg server_arg(const char *key, int value);
+static int server_wake_create(rpc_server_t *server);
+static int server_sync_create(rpc_server_t *server);
+static int server_method(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *name,
+    rpc_handler_pt handler, void *data, bool stream);
+static char *server_path(const char *service, const char *method);
+static int server_thread_create(rpc_server_t *server);
+static void *server_thread(void *data);
+static bool server_step(rpc_server_t *server);
+static gpr_timespec server_deadline(rpc_server_t *server);
+static bool server_wait_drained(rpc_server_t *server, int64_t grace);
+static void server_shutdown_event(void *data, bool ok);
+static void server_wake_event(void *data, bool ok);
+static void server_time(int64_t ms, struct timespec *ts);
+
+
+rpc_server_t *
+rpc_server_create(const rpc_server_options_t *options)
+{
+    rpc_server_t  *server;
+
+    server = calloc(1, sizeof(rpc_server_t));
+    if (server == NULL) {
+        return NULL;
+    }
+
+    if (server_sync_create(server) != 0) {
+        free(server);
+        return NULL;
+    }
+
+    server_options(&server->options, options);
+    server->last = &server->posts;
+    server->shutdown_tag = (rpc_tag_t) { server_shutdown_event, server };
+    server->wake_tag = (rpc_tag_t) { server_wake_event, server };
+
+    rpc_core_init();
+
+    server->core = server_core(&server->options);
+    server->queue = grpc_completion_queue_create_for_next(NULL);
+    grpc_server_register_completion_queue(server->core, server->queue, NULL);
+
+    if (server_wake_create(server) != 0) {
+        rpc_server_free(server);
+        return NULL;
+    }
+
+    return server;
+}
+
+
+static void
+server_options(rpc_server_options_t *options,
+    const rpc_server_options_t *given)
+{
+    if (given != NULL) {
+        *options = *given;
+    }
+
+    if (options->max_message <= 0) {
+        options->max_message = SERVER_MAX_MESSAGE;
+    }
+
+    if (options->max_metadata <= 0) {
+        options->max_metadata = SERVER_MAX_METADATA;
+    }
+
+    if (options->max_streams <= 0) {
+        options->max_streams = SERVER_MAX_STREAMS;
+    }
+
+    if (options->outstanding <= 0) {
+        options->outstanding = SERVER_OUTSTANDING;
+    }
+}
+
+
+static grpc_server *
+server_core(const rpc_server_options_t *options)
+{
+    grpc_arg           args[] = {
+
+        /* or two servers share a port and half of the calls go astray */
+        server_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
+
+        server_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message),
+        server_arg(GRPC_ARG_MAX_METADATA_SIZE, options->max_metadata),
+        server_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_streams),
+        server_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, SERVER_HANDSHAKE),
+
+        /* nginx drops an idle connection on which anything is sent */
+        server_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        server_arg(GRPC_ARG_KEEPALIVE_TIME_MS, INT_MAX),
+
+        /* the core inflates before it looks at the size */
+        server_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+        server_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1)
+    };
+    grpc_channel_args  list;
+
+    list.num_args = sizeof(args) / sizeof(args[0]);
+    list.args = args;
+
+    return grpc_server_create(&list, NULL);
+}
+
+
+static grpc_arg
+server_arg(const char *key, int value)
+{
+    grpc_arg  arg;
+
+    arg.type = GRPC_ARG_INTEGER;
+    arg.key = (char *) key;
+    arg.value.integer = value;
+
+    return arg;
+}
+
+
+static int
+server_wake_create(rpc_server_t *server)
+{
+    server->lame = grpc_lame_client_channel_create("wake",
+                                                   GRPC_STATUS_UNAVAILABLE,
+                                                   "wake");
+    if (server->lame == NULL) {
+        return -1;
+    }
+
+    server->wake = grpc_channel_create_call(server->lame, NULL, 0,
+                       server->queue, grpc_slice_from_static_string("/wake"),
+                       NULL, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+
+    return server->wake != NULL ? 0 : -1;
+}
+
+
+static int
+server_sync_create(rpc_server_t *server)
+{
+    int                 rc;
+    pthread_condattr_t  attr;
+
+    if (pthread_condattr_init(&attr) != 0) {
+        return -1;
+    }
+
+    rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+
+    if (rc == 0) {
+        rc = pthread_cond_init(&server->cond, &attr);
+    }
+
+    pthread_condattr_destroy(&attr);
+
+    if (rc != 0) {
+        return -1;
+    }
+
+    if (pthread_mutex_init(&server->mutex, NULL) != 0) {
+        pthread_cond_destroy(&server->cond);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+rpc_server_unary(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *method,
+    rpc_handler_pt handler, void *data)
+{
+    return server_method(server, service, method, handler, data, false);
+}
+
+
+int
+rpc_server_stream(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *method,
+    rpc_handler_pt handler, void *data)
+{
+    return server_method(server, service, method, handler, data, true);
+}
+
+
+static int
+server_method(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *name,
+    rpc_handler_pt handler, void *data, bool stream)
+{
+    rpc_method_t                     *method;
+    const ProtobufCMethodDescriptor  *descriptor;
+
+    descriptor = protobuf_c_service_descriptor_get_method_by_name(service,
+                                                                  name);
+
+    if (descriptor == NULL || server->started || server->stopped) {
+        return -1;
+    }
+
+    method = calloc(1, sizeof(rpc_method_t));
+    if (method == NULL) {
+        return -1;
+    }
+
+    method->request = descriptor->input;
+    method->handler = handler;
+    method->data = data;
+    method->stream = stream;
+    method->path = server_path(service->name, name);
+
+    if (method->path != NULL) {
+        method->registered = grpc_server_register_method(server->core,
+                                 method->path, NULL,
+                                 GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+    }
+
+    if (method->registered == NULL) {
+        free(method->path);
+        free(method);
+        return -1;
+    }
+
+    method->next = server->methods;
+    server->methods = method;
+
+    return 0;
+}
+
+
+static char *
+server_path(const char *service, const char *method)
+{
+    char    *path, *p;
+    size_t   size;
+
+    size = strlen(service) + strlen(method) + sizeof("//");
+
+    path = malloc(size);
+    if (path == NULL) {
+        return NULL;
+    }
+
+    path[0] = '/';
+    p = stpcpy(path + 1, service);
+    *p++ = '/';
+    stpcpy(p, method);
+
+    return path;
+}
+
+
+int
+rpc_server_listen(rpc_server_t *server, const char *address,
+    grpc_server_credentials *credentials)
+{
+    int  port;
+
+    if (credentials == NULL) {
+        credentials = grpc_insecure_server_credentials_create();
+    }
+
+    port = 0;
+
+    if (!server->started && !server->stopped) {
+        port = grpc_server_add_http2_port(server->core, address, credentials);
+    }
+
+    grpc_server_credentials_release(credentials);
+
+    return port;
+}
+
+
+int
+rpc_server_start(rpc_server_t *server)
+{
+    int            i, n;
+    rpc_method_t  *method;
+
+    if (server->started || server->stopped) {
+        return -1;
+    }
+
+    server->started = 1;
+    grpc_server_start(server->core);
+
+    for (method = server->methods; method != NULL; method = method->next) {
+        n = method->stream ? SERVER_OUTSTANDING_COLD
+                           : server->options.outstanding;
+
+        for (i = 0; i < n; i++) {
+            rpc_call_arm(server, method);
+        }
+    }
+
+    /* without these, calls of unknown methods would hang */
+
+    for (i = 0; i < SERVER_OUTSTANDING_COLD; i++) {
+        rpc_call_arm(server, NULL);
+    }
+
+    if (server_thread_create(server) != 0) {
+        return -1;
+    }
+
+    server->threaded = 1;
+
+    return 0;
+}
+
+
+/* Signals are for other threads. */
+
+static int
+server_thread_create(rpc_server_t *server)
+{
+    int       rc;
+    sigset_t  all, old;
+
+    sigfillset(&all);
+
+    if (pthread_sigmask(SIG_SETMASK, &all, &old) != 0) {
+        return -1;
+    }
+
+    rc = pthread_create(&server->thread, NULL, server_thread, server);
+
+    if (pthread_sigmask(SIG_SETMASK, &old, NULL) != 0) {
+        abort();
+    }
+
+    return rc == 0 ? 0 : -1;
+}
+
+
+static void *
+server_thread(void *data)
+{
+    rpc_server_t  *server = data;
+
+    while (server_step(server)) { /* void */ }
+
+    return NULL;
+}
+
+
+/* One event; false when the queue is shut down and empty. */
+
+static bool
+server_step(rpc_server_t *server)
+{
+    rpc_tag_t   *tag;
+    grpc_event   event;
+
+    if (server->timers.n > 0) {
+        rpc_timers_expire(&server->timers, rpc_now());
+    }
+
+    event = grpc_completion_queue_next(server->queue, server_deadline(server),
+                                       NULL);
+
+    if (event.type == GRPC_OP_COMPLETE) {
+        tag = event.tag;
+        tag->handler(tag->data, event.success != 0);
+    }
+
+    return event.type != GRPC_QUEUE_SHUTDOWN;
+}
+
+
+static gpr_timespec
+server_deadline(rpc_server_t *server)
+{
+    int64_t  next, delay;
+
+    next = rpc_timers_next(&server->timers);
+
+    if (next == INT64_MAX) {
+        return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    }
+
+    delay = next - rpc_now();
+
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                        gpr_time_from_millis(delay > 0 ? delay : 0,
+                                             GPR_TIMESPAN));
+}
+
+
+int
+rpc_server_stop(rpc_server_t *server, int64_t grace)
+{
+    int  rc;
+
+    if (server->stopped) {
+        return 0;
+    }
+
+    rc = 0;
+    server->stopped = 1;
+    atomic_store(&server->stopping, true);
+
+    grpc_server_shutdown_and_notify(server->core, server->queue,
+                                    &server->shutdown_tag);
+
+    if (server->threaded) {
+
+        if (!server_wait_drained(server, grace)) {
+            rc = 1;
+            grpc_server_cancel_all_calls(server->core);
+            server_wait_drained(server, -1);
+        }
+
+    } else {
+        while (!server->drained) {
+            server_step(server);
+        }
+    }
+
+    pthread_mutex_lock(&server->mutex);
+    server->closed = true;
+    pthread_mutex_unlock(&server->mutex);
+
+    grpc_completion_queue_shutdown(server->queue);
+
+    if (server->threaded) {
+        pthread_join(server->thread, NULL);
+
+    } else {
+        while (server_step(server)) { /* void */ }
+    }
+
+    return rc;
+}
+
+
+/* False after "grace" milliseconds; negative waits for ever. */
+
+static bool
+server_wait_drained(rpc_server_t *server, int64_t grace)
+{
+    int              rc;
+    bool             drained;
+    struct timespec  until;
+
+    rc = 0;
+    server_time(rpc_now() + grace, &until);
+
+    pthread_mutex_lock(&server->mutex);
+
+    while (!server->drained && rc != ETIMEDOUT) {
+
+        if (grace < 0) {
+            pthread_cond_wait(&server->cond, &server->mutex);
+
+        } else {
+            rc = pthread_cond_timedwait(&server->cond, &server->mutex, &until);
+        }
+    }
+
+    drained = server->drained;
+
+    pthread_mutex_unlock(&server->mutex);
+
+    return drained;
+}
+
+
+static void
+server_shutdown_event(void *data, bool ok)
+{
+    rpc_server_t  *server = data;
+
+    (void) ok;
+
+    pthread_mutex_lock(&server->mutex);
+    server->drained = true;
+    pthread_cond_signal(&server->cond);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+
+void
+rpc_server_free(rpc_server_t *server)
+{
+    rpc_method_t  *method;
+
+    if (server == NULL) {
+        return;
+    }
+
+    /* the core wants a shutdown even of a server that never started */
+
+    rpc_server_stop(server, 0);
+
+    if (server->wake != NULL) {
+        grpc_call_unref(server->wake);
+    }
+
+    if (server->lame != NULL) {
+        grpc_channel_destroy(server->lame);
+    }
+
+    grpc_server_destroy(server->core);
+    grpc_completion_queue_destroy(server->queue);
+
+    while (server->methods != NULL) {
+        method = server->methods;
+        server->methods = method->next;
+        free(method->path);
+        free(method);
+    }
+
+    rpc_call_free_list(server);
+    rpc_timers_free(&server->timers);
+    pthread_mutex_destroy(&server->mutex);
+    pthread_cond_destroy(&server->cond);
+    free(server);
+
+    grpc_shutdown();
+}
+
+
+int
+rpc_server_post(rpc_server_t *server, void (*fn)(void *data), void *data)
+{
+    bool         wake;
+    rpc_post_t  *post;
+
+    post = malloc(sizeof(rpc_post_t));
+    if (post == NULL) {
+        return -1;
+    }
+
+    post->next = NULL;
+    post->fn = fn;
+    post->data = data;
+
+    pthread_mutex_lock(&server->mutex);
+
+    if (server->closed) {
+        pthread_mutex_unlock(&server->mutex);
+        free(post);
+        return -1;
+    }
+
+    wake = (server->posts == NULL);
+    *server->last = post;
+    server->last = &post->next;
+
+    /* under the mutex: nothing may enter the queue after its shutdown */
+
+    if (wake
+        && grpc_call_start_batch(server->wake, NULL, 0, &server->wake_tag,
+                                 NULL)
+           != GRPC_CALL_OK)
+    {
+        abort();
+    }
+
+    pthread_mutex_unlock(&server->mutex);
+
+    return 0;
+}
+
+
+static void
+server_wake_event(void *data, bool ok)
+{
+    rpc_post_t    *post, *next;
+    rpc_server_t  *server = data;
+
+    (void) ok;
+
+    pthread_mutex_lock(&server->mutex);
+    post = server->posts;
+    server->posts = NULL;
+    server->last = &server->posts;
+    pthread_mutex_unlock(&server->mutex);
+
+    for ( /* void */ ; post != NULL; post = next) {
+        next = post->next;
+        post->fn(post->data);
+        free(post);
+    }
+}
+
+
+void
+rpc_timer_set(rpc_server_t *server, rpc_timer_t *timer, int64_t delay)
+{
+    rpc_timers_set(&server->timers, timer, rpc_now() + delay);
+}
+
+
+void
+rpc_timer_clear(rpc_server_t *server, rpc_timer_t *timer)
+{
+    rpc_timers_clear(&server->timers, timer);
+}
+
+
+int64_t
+rpc_now(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+static void
+server_time(int64_t ms, struct timespec *ts)
+{
+    ts->tv_sec = ms / 1000;
+    ts->tv_nsec = (ms % 1000) * 1000000;
+}
