@@ -1,5 +1,6 @@
 /*
- * Verification keys, parsed once, each pinned to one algorithm.
+ * Verification keys, parsed once, each pinned to one algorithm.  A key set
+ * holds prepared OpenSSL contexts: it belongs to one thread.
  */
 
 #ifndef JWT_KEYS_H

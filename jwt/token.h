@@ -23,11 +23,12 @@ typedef enum {
     MS_TOKEN_OK = 0,
     MS_TOKEN_MISSING,                   /* empty */
     MS_TOKEN_TOO_LONG,                  /* over MS_TOKEN_MAX */
-    MS_TOKEN_MALFORMED,                 /* not three base64url parts of JSON */
+    MS_TOKEN_MALFORMED,                 /* not three base64url parts of JSON,
+                                           or not of a JWT's "typ" */
     MS_TOKEN_ALGORITHM,                 /* no key for its "alg"; "none" */
     MS_TOKEN_CRITICAL,                  /* has "crit" */
     MS_TOKEN_SIGNATURE,
-    MS_TOKEN_CLAIM,                     /* a claim is missing or of wrong type */
+    MS_TOKEN_CLAIM,                     /* one is missing or of wrong type */
     MS_TOKEN_NOT_YET,                   /* "nbf", or "iat" in the future */
     MS_TOKEN_EXPIRED,
     MS_TOKEN_INTERNAL,                  /* out of memory, library failure */
@@ -65,7 +66,7 @@ typedef struct {
  */
 ms_token_reason_t ms_token_verify(const ms_keys_t *keys, const char *text,
     size_t len, const ms_token_rules_t *rules, int64_t now,
-    ms_token_t *token);
+    ms_token_t *token) __attribute__((warn_unused_result));
 
 void ms_token_free(ms_token_t *token);
 
