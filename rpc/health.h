@@ -16,13 +16,18 @@ typedef struct rpc_health_s  rpc_health_t;
 
 
 /* Adds the service to "server" (before it starts).  Knows the names "" and
- * "service" (borrowed).  "annotate", if not NULL, runs before each Check
- * answer and may add metadata to it.  NULL on error. */
+ * "service" (borrowed); starts as NOT_SERVING.  "annotate", if not NULL, runs
+ * before each Check answer and may add metadata to it.  NULL on error: then
+ * the server must not be started. */
 rpc_health_t *rpc_health_create(rpc_server_t *server, const char *service,
     void (*annotate)(rpc_call_t *call, void *data), void *data);
 
 /* On the server's thread, or before the server starts; watchers are told. */
 void rpc_health_set(rpc_health_t *health, bool serving);
+
+/* NOT_SERVING for good; then ends the calls of Watch, which would else hold
+ * rpc_server_stop() for the whole grace.  On the server's thread. */
+void rpc_health_drain(rpc_health_t *health);
 
 /* After rpc_server_stop(). */
 void rpc_health_free(rpc_health_t *health);
