@@ -1,0 +1,51 @@
+/*
+ * Runs a server until SIGTERM, SIGINT or rpc_run_quit(), then drains it.
+ */
+
+#ifndef RPC_RUN_H
+#define RPC_RUN_H
+
+
+#include <stdint.h>
+
+#include "rpc/health.h"
+#include "rpc/server.h"
+
+
+typedef struct rpc_run_s  rpc_run_t;
+
+typedef struct {
+    const char               *listen;       /* as rpc_server_listen() */
+    grpc_server_credentials  *credentials;  /* taken; NULL means plaintext */
+    rpc_health_t             *health;       /* may be NULL */
+    int64_t                   grace;        /* ms for running calls */
+
+    /* Runs on the server's thread when the drain begins, after health became
+     * NOT_SERVING; the place to end streams.  May be NULL. */
+    void                    (*drain)(void *data);
+    void                     *data;
+} rpc_run_options_t;
+
+
+/*
+ * Blocks SIGTERM and SIGINT and ignores SIGPIPE in this process.  Call it
+ * first, before threads and rpc_server_create().  NULL on error (errno).
+ */
+rpc_run_t *rpc_run_create(void);
+
+/*
+ * Listens, starts the server, logs "listening on ADDRESS", says SERVING,
+ * waits, drains and stops.  Returns 0 after a stop that was asked for, -1
+ * with one line in the log when it could not start.
+ */
+int rpc_run(rpc_run_t *run, rpc_server_t *server,
+    const rpc_run_options_t *options) __attribute__((warn_unused_result));
+
+/* Makes rpc_run() drain and return.  From any thread, at any time. */
+void rpc_run_quit(rpc_run_t *run);
+
+/* After rpc_server_free(). */
+void rpc_run_free(rpc_run_t *run);
+
+
+#endif /* RPC_RUN_H */
