@@ -1,0 +1,675 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <nghttp2/nghttp2.h>
+
+#include "my_service.pb-c.h"
+
+#include "client.h"
+#include "harness.h"
+
+
+#define CLIENTS_MAX  64
+#define CALLS_MAX    4096
+#define NV_MAX       24
+
+
+struct client_s {
+    int               fd;
+    bool              gone;
+    nghttp2_session  *session;
+};
+
+
+/* of the test: reachable, and freed by nobody */
+static client_t       client_list[CLIENTS_MAX];
+static size_t         client_count;
+static client_call_t *client_calls[CALLS_MAX];
+static size_t         client_ncalls;
+
+
+static void
+client_call_over(client_call_t *call, uint32_t error, bool reset)
+{
+    call->done = true;
+    call->error = error;
+    call->reset = reset;
+}
+
+
+/* nghttp2 callbacks */
+
+static ssize_t
+client_on_write(nghttp2_session *session, const uint8_t *data, size_t len,
+    int flags, void *user)
+{
+    ssize_t    n;
+    client_t  *client;
+
+    (void) session;
+    (void) flags;
+
+    client = user;
+    n = send(client->fd, data, len, MSG_NOSIGNAL);
+
+    if (n == -1) {
+        return errno == EAGAIN ? NGHTTP2_ERR_WOULDBLOCK
+                               : NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+
+    return n;
+}
+
+
+static ssize_t
+client_on_body(nghttp2_session *session, int32_t stream, uint8_t *buffer,
+    size_t size, uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    size_t          n;
+    client_call_t  *call;
+
+    (void) session;
+    (void) stream;
+    (void) user;
+
+    call = source->ptr;
+    n = call->pending_len < size ? call->pending_len : size;
+
+    memcpy(buffer, call->pending, n);
+    memmove(call->pending, call->pending + n, call->pending_len - n);
+    call->pending_len -= n;
+    call->sent += n;
+
+    if (call->pending_len == 0 && call->pending_end) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+
+    } else if (n == 0) {
+        return NGHTTP2_ERR_DEFERRED;
+    }
+
+    return (ssize_t) n;
+}
+
+
+static int
+client_on_header(nghttp2_session *session, const nghttp2_frame *frame,
+    const uint8_t *name, size_t namelen, const uint8_t *value,
+    size_t valuelen, uint8_t flags, void *user)
+{
+    client_call_t  *call;
+
+    (void) namelen;
+    (void) flags;
+    (void) user;
+
+    call = nghttp2_session_get_stream_user_data(session,
+                                                frame->hd.stream_id);
+    if (call == NULL) {
+        return 0;
+    }
+
+    if (strcmp((const char *) name, ":status") == 0) {
+        call->http = atoi((const char *) value);
+
+    } else if (strcmp((const char *) name, "grpc-status") == 0) {
+        call->grpc = atoi((const char *) value);
+
+    } else if (strcmp((const char *) name, "grpc-message") == 0) {
+        snprintf(call->message, sizeof(call->message), "%.*s",
+                 (int) valuelen, (const char *) value);
+
+    } else if (strcmp((const char *) name, "content-type") == 0) {
+        snprintf(call->type, sizeof(call->type), "%.*s", (int) valuelen,
+                 (const char *) value);
+    }
+
+    return 0;
+}
+
+
+static int
+client_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
+    void *user)
+{
+    client_t       *client;
+    client_call_t  *call;
+
+    client = user;
+
+    if (frame->hd.type == NGHTTP2_GOAWAY) {
+        client->gone = true;
+        return 0;
+    }
+
+    call = nghttp2_session_get_stream_user_data(session,
+                                                frame->hd.stream_id);
+    if (call == NULL) {
+        return 0;
+    }
+
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+        if (call->headers++ == 0) {
+            call->flags = frame->hd.flags;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+client_on_data(nghttp2_session *session, uint8_t flags, int32_t stream,
+    const uint8_t *data, size_t len, void *user)
+{
+    client_call_t  *call;
+
+    (void) flags;
+    (void) user;
+
+    call = nghttp2_session_get_stream_user_data(session, stream);
+    if (call == NULL) {
+        return 0;
+    }
+
+    call->data++;
+    call->body = realloc(call->body, call->len + len);
+    ck_assert_ptr_nonnull(call->body);
+    memcpy(call->body + call->len, data, len);
+    call->len += len;
+
+    return 0;
+}
+
+
+static int
+client_on_close(nghttp2_session *session, int32_t stream, uint32_t error,
+    void *user)
+{
+    client_call_t  *call;
+
+    (void) user;
+
+    call = nghttp2_session_get_stream_user_data(session, stream);
+    if (call != NULL) {
+        client_call_over(call, error, error != NGHTTP2_NO_ERROR);
+    }
+
+    return 0;
+}
+
+
+/* Connections */
+
+static int
+client_connect(int port)
+{
+    int                 fd, on;
+    struct sockaddr_in  sin;
+
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ne(fd, -1);
+
+    memset(&sin, 0, sizeof(sin));
+    sin.sin_family = AF_INET;
+    sin.sin_port = htons((uint16_t) port);
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_msg(connect(fd, (struct sockaddr *) &sin, sizeof(sin)) == 0,
+                  "connect to port %d: %s", port, strerror(errno));
+
+    on = 1;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+
+    return fd;
+}
+
+
+client_t *
+client_open(int port)
+{
+    client_t                   *client;
+    nghttp2_session_callbacks  *callbacks;
+
+    ck_assert_uint_lt(client_count, CLIENTS_MAX);
+    client = &client_list[client_count++];
+    client->fd = client_connect(port);
+
+    ck_assert_int_eq(nghttp2_session_callbacks_new(&callbacks), 0);
+    nghttp2_session_callbacks_set_send_callback(callbacks, client_on_write);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks,
+                                                     client_on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks,
+                                                         client_on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks,
+                                                              client_on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks,
+                                                           client_on_close);
+    ck_assert_int_eq(nghttp2_session_client_new(&client->session, callbacks,
+                                                client), 0);
+    nghttp2_session_callbacks_del(callbacks);
+
+    ck_assert_int_eq(nghttp2_submit_settings(client->session,
+                                             NGHTTP2_FLAG_NONE, NULL, 0), 0);
+
+    return client;
+}
+
+
+void
+client_close(client_t *client)
+{
+    size_t  i;
+
+    if (client->fd == -1) {
+        return;
+    }
+
+    nghttp2_session_del(client->session);
+    close(client->fd);
+    client->fd = -1;
+    client->gone = true;
+
+    for (i = 0; i < client_ncalls; i++) {
+        if (client_calls[i]->client == client && !client_calls[i]->done) {
+            client_call_over(client_calls[i], NGHTTP2_INTERNAL_ERROR, true);
+        }
+    }
+}
+
+
+bool
+client_gone(client_t *client)
+{
+    return client->gone;
+}
+
+
+/* Reads and writes what can be; closes a broken connection. */
+static void
+client_serve(client_t *client)
+{
+    ssize_t  n;
+    uint8_t  buffer[16384];
+
+    for ( ;; ) {
+        n = recv(client->fd, buffer, sizeof(buffer), 0);
+
+        if (n <= 0) {
+            break;
+        }
+
+        if (nghttp2_session_mem_recv(client->session, buffer, (size_t) n)
+            < 0)
+        {
+            ck_abort_msg("not HTTP/2");
+        }
+    }
+
+    if (n == 0 || (n == -1 && errno != EAGAIN)
+        || nghttp2_session_send(client->session) != 0)
+    {
+        client_close(client);
+    }
+}
+
+
+void
+client_poll(int timeout)
+{
+    size_t         i, n;
+    client_t      *map[CLIENTS_MAX];
+    struct pollfd  fds[CLIENTS_MAX];
+
+    n = 0;
+
+    for (i = 0; i < client_count; i++) {
+        if (client_list[i].fd != -1) {
+            (void) nghttp2_session_send(client_list[i].session);
+            map[n] = &client_list[i];
+            fds[n].fd = client_list[i].fd;
+            fds[n].events = POLLIN;
+
+            if (nghttp2_session_want_write(client_list[i].session)) {
+                fds[n].events |= POLLOUT;
+            }
+
+            n++;
+        }
+    }
+
+    (void) poll(fds, n, timeout);
+
+    for (i = 0; i < n; i++) {
+        if (fds[i].revents != 0) {
+            client_serve(map[i]);
+        }
+    }
+}
+
+
+/* Calls */
+
+static nghttp2_nv
+client_nv(const char *name, const char *value)
+{
+    nghttp2_nv  nv;
+
+    nv.name = (uint8_t *) name;
+    nv.namelen = strlen(name);
+    nv.value = (uint8_t *) value;
+    nv.valuelen = strlen(value);
+    nv.flags = NGHTTP2_NV_FLAG_NONE;
+
+    return nv;
+}
+
+
+/* Pseudo headers first; those of the caller win. */
+static size_t
+client_fill(nghttp2_nv *nva, const char *path,
+    const client_header_t *headers)
+{
+    size_t                 i, n;
+    const client_header_t  *h;
+
+    nva[0] = client_nv(":method", "POST");
+    nva[1] = client_nv(":scheme", "http");
+    nva[2] = client_nv(":authority", "localhost");
+    nva[3] = client_nv(":path", path);
+    n = 4;
+
+    for (h = headers; h->name != NULL; h++) {
+        if (h->name[0] != ':') {
+            ck_assert_uint_lt(n, NV_MAX);
+            nva[n++] = client_nv(h->name, h->value);
+            continue;
+        }
+
+        for (i = 0; i < 4; i++) {
+            if (strcmp((char *) nva[i].name, h->name) == 0) {
+                nva[i] = client_nv(h->name, h->value);
+            }
+        }
+    }
+
+    return n;
+}
+
+
+static void
+client_append(client_call_t *call, const void *data, size_t len)
+{
+    call->pending = realloc(call->pending, call->pending_len + len + 1);
+    ck_assert_ptr_nonnull(call->pending);
+    memcpy(call->pending + call->pending_len, data, len);
+    call->pending_len += len;
+}
+
+
+client_call_t *
+client_request(client_t *client, const char *path,
+    const client_header_t *headers, const void *body, size_t len, bool more)
+{
+    size_t                 n;
+    nghttp2_nv             nva[NV_MAX];
+    client_call_t         *call;
+    nghttp2_data_provider  provider;
+
+    ck_assert_uint_lt(client_ncalls, CALLS_MAX);
+    ck_assert_msg(client->fd != -1, "the connection is closed");
+
+    call = calloc(1, sizeof(client_call_t));
+    ck_assert_ptr_nonnull(call);
+    client_calls[client_ncalls++] = call;
+
+    call->client = client;
+    call->grpc = -1;
+    call->pending_end = !more;
+    client_append(call, body != NULL ? body : "", len);
+
+    provider.source.ptr = call;
+    provider.read_callback = client_on_body;
+
+    n = client_fill(nva, path, headers);
+    call->stream = nghttp2_submit_request(client->session, NULL, nva, n,
+                                          body != NULL || more ? &provider
+                                                               : NULL,
+                                          call);
+    ck_assert_int_gt(call->stream, 0);
+
+    return call;
+}
+
+
+void
+client_send(client_call_t *call, const void *data, size_t len, bool end)
+{
+    client_append(call, data, len);
+    call->pending_end = end;
+    (void) nghttp2_session_resume_data(call->client->session, call->stream);
+}
+
+
+void
+client_cancel(client_call_t *call)
+{
+    (void) nghttp2_submit_rst_stream(call->client->session, NGHTTP2_FLAG_NONE,
+                                     call->stream, NGHTTP2_CANCEL);
+    client_poll(0);
+}
+
+
+client_call_t *
+client_grpc(client_t *client, const char *path, const char *token,
+    const char *session, const void *message, size_t len)
+{
+    size_t           n;
+    uint8_t         *body;
+    client_call_t   *call;
+    client_header_t  headers[8];
+
+    n = 0;
+    headers[n++] = (client_header_t) { "te", "trailers" };
+    headers[n++] = (client_header_t) { "content-type", "application/grpc" };
+
+    if (session != NULL) {
+        headers[n++] = (client_header_t) { "session-id", session };
+    }
+
+    if (token != NULL) {
+        headers[n++] = (client_header_t) { "authorization", token };
+    }
+
+    headers[n].name = NULL;
+
+    body = malloc(len + 5);
+    ck_assert_ptr_nonnull(body);
+    body[0] = 0;
+    body[1] = (uint8_t) (len >> 24);
+    body[2] = (uint8_t) (len >> 16);
+    body[3] = (uint8_t) (len >> 8);
+    body[4] = (uint8_t) len;
+    memcpy(body + 5, message, len);
+
+    call = client_request(client, path, headers, body, len + 5, false);
+    free(body);
+
+    return call;
+}
+
+
+client_call_t *
+echo_start(client_t *client, const char *session)
+{
+    /* EchoRequest { value = "hello" } */
+    return client_grpc(client, ECHO, token_make(session, 3600), session,
+                       "\x0a\x05hello", 7);
+}
+
+
+client_call_t *
+echo_get(client_t *client, const char *session)
+{
+    client_call_t  *call;
+
+    call = echo_start(client, session);
+    client_wait(call);
+
+    return call;
+}
+
+
+client_call_t *
+shutdown_get(client_t *client, const char *session)
+{
+    client_call_t  *call;
+
+    call = client_grpc(client, SHUTDOWN, token_make(session, 3600), session,
+                       "", 0);
+    client_wait(call);
+
+    return call;
+}
+
+
+/* Waiting */
+
+void
+client_wait(client_call_t *call)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!call->done) {
+        ck_assert_msg(harness_now() - since < HARNESS_DEADLINE,
+                      "deadline: a call is not over: %u HEADERS, %zu bytes",
+                      call->headers, call->len);
+        client_poll(100);
+    }
+}
+
+
+void
+client_wait_messages(client_call_t *call, unsigned n)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!call->done && client_messages(call) < n) {
+        ck_assert_msg(harness_now() - since < HARNESS_DEADLINE,
+                      "deadline: %u messages, %u expected",
+                      client_messages(call), n);
+        client_poll(100);
+    }
+}
+
+
+void
+client_wait_all(void)
+{
+    size_t  i;
+
+    for (i = 0; i < client_ncalls; i++) {
+        client_wait(client_calls[i]);
+    }
+}
+
+
+/* Answers */
+
+/* The next message from "p" on; NULL if it is not complete. */
+static const uint8_t *
+client_message(const client_call_t *call, const uint8_t *p, size_t *len)
+{
+    size_t  left;
+
+    left = call->len - (size_t) (p - call->body);
+
+    if (left < 5) {
+        return NULL;
+    }
+
+    *len = (size_t) p[1] << 24 | (size_t) p[2] << 16 | (size_t) p[3] << 8
+           | p[4];
+
+    return left - 5 < *len ? NULL : p + 5;
+}
+
+
+unsigned
+client_messages(const client_call_t *call)
+{
+    size_t          len;
+    unsigned        n;
+    const uint8_t  *p, *m;
+
+    n = 0;
+    p = call->body;
+
+    while (p != NULL && (m = client_message(call, p, &len)) != NULL) {
+        p = m + len;
+        n++;
+    }
+
+    return n;
+}
+
+
+const char *
+client_pod(const client_call_t *call, unsigned n)
+{
+    size_t                   len;
+    static char              pod[128];
+    const uint8_t           *p, *m;
+    MyService__EchoResponse  *response;
+
+    p = call->body;
+    pod[0] = '\0';
+
+    while (p != NULL && (m = client_message(call, p, &len)) != NULL) {
+        p = m + len;
+
+        if (n-- == 0) {
+            response = my_service__echo_response__unpack(NULL, len, m);
+            ck_assert_ptr_nonnull(response);
+            snprintf(pod, sizeof(pod), "%s", response->pod_name);
+            my_service__echo_response__free_unpacked(response, NULL);
+            break;
+        }
+    }
+
+    return pod;
+}
+
+
+void
+client_assert_at(const client_call_t *call, int code, const char *text,
+    bool trailers_only, const char *file, int line)
+{
+    ck_assert_msg(call->done, "%s:%d: the call is not over", file, line);
+    ck_assert_msg(!call->reset && call->http == 200 && call->grpc == code
+                  && strcmp(call->message, text) == 0,
+                  "%s:%d: HTTP %d, grpc-status %d \"%s\"%s, expected %d \"%s\"",
+                  file, line, call->http, call->grpc, call->message,
+                  call->reset ? ", reset" : "", code, text);
+    ck_assert_msg(strncmp(call->type, "application/grpc", 16) == 0,
+                  "%s:%d: content-type \"%s\"", file, line, call->type);
+
+    if (trailers_only) {
+        ck_assert_msg(call->headers == 1 && call->data == 0
+                      && call->len == 0 && call->flags == 0x05,
+                      "%s:%d: not Trailers-Only: %u HEADERS (flags 0x%02x), "
+                      "%u DATA", file, line, call->headers, call->flags,
+                      call->data);
+    }
+}

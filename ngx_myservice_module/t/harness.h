@@ -1,0 +1,93 @@
+/*
+ * The module in the real nginx binary. A test writes a whole configuration
+ * inline, with addresses 127.0.0.1:8080 to 127.0.0.1:8119 for which free ports
+ * are put, and these words:
+ *
+ *     %%GLOBALS%%       load_module, pid, error_log, daemon off
+ *     %%GLOBALS_HTTP%%  access_log, temporary paths
+ *     %%DIR%%           the directory of the test
+ *
+ * The secret of the tokens is in %%DIR%%/secret. Check runs every test in a
+ * process group of its own and kills what is left of it; harness_teardown()
+ * fails the test when the error log has an [alert], an [emerg] or a line of a
+ * sanitizer. NGINX in the environment names another nginx binary that has the
+ * module compiled in.
+ */
+
+#ifndef MODULE_T_HARNESS_H
+#define MODULE_T_HARNESS_H
+
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <check.h>
+
+
+#define HARNESS_SECRET    "a secret for module tests, long enough"
+#define HARNESS_DEADLINE  15000         /* milliseconds */
+
+
+/* Adds one test function as a test case of its own name. */
+#define harness_add(suite, test)                                              \
+    harness_add_test(suite, #test, test)
+
+void harness_add_test(Suite *suite, const char *name, const TTest *test);
+
+/* Runs the suite; the exit code of main().  Shows the logs of failures. */
+int harness_run(Suite *suite, const char *program);
+
+/* Milliseconds of the monotonic clock. */
+long long harness_now(void);
+
+/* Waits a moment within a poll loop; fails the test with "what" when
+ * "since" is more than HARNESS_DEADLINE ago. */
+void harness_pause(long long since, const char *what);
+
+/* The port behind 127.0.0.1:"number" in configurations. */
+int harness_port(int number);
+
+/* Writes a file into the test's directory; returns its path, static. */
+const char *harness_file(const char *name, const void *data, size_t len);
+
+
+/* nginx */
+
+void gateway_start(const char *conf);
+
+/* Runs nginx -t; returns its exit code and what it said, static. */
+int gateway_test(const char *conf, const char **output);
+
+/* Puts another configuration (NULL: the same) and waits until its workers
+ * have taken over; calls in flight may still run in the old ones. */
+void gateway_reload(const char *conf);
+
+/* SIGQUIT and wait; the error log is looked at by harness_teardown(). */
+void gateway_stop(void);
+
+/* Process ids of the workers; returns how many. */
+size_t gateway_workers(pid_t *pids, size_t max);
+
+bool gateway_logged(const char *text);
+
+/* An [alert] or [emerg] line with "text" is expected by this test. */
+void gateway_allow(const char *text);
+
+
+/* build/myservice on 127.0.0.1:harness_port(number), ready to answer.
+ * "args" is NULL or more of its command line, separated by spaces. */
+pid_t instance_start(int number, const char *name, const char *args);
+void instance_signal(pid_t pid, int signo);
+bool instance_running(pid_t pid);
+
+
+/* A token signed by libjwt with HS256 and all claims of authsvc, "exp" at
+ * "lifetime" seconds from now. Valid until the test ends. */
+const char *token_make(const char *session, long lifetime);
+
+/* Any claims and key; "alg" is libjwt's name. */
+const char *token_sign(const char *claims, const char *alg,
+    const char *secret);
+
+
+#endif /* MODULE_T_HARNESS_H */

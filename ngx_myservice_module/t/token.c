@@ -1,0 +1,59 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <jwt.h>
+
+#include "harness.h"
+
+
+#define TOKENS_MAX  512
+
+
+/* Tokens stay valid until the test ends. */
+static char   *token_list[TOKENS_MAX];
+static size_t  token_count;
+
+
+const char *
+token_sign(const char *claims, const char *alg, const char *secret)
+{
+    jwt_t      *jwt;
+    char       *text;
+    jwt_alg_t   id;
+
+    id = jwt_str_alg(alg);
+    ck_assert_int_eq(jwt_new(&jwt), 0);
+    ck_assert_int_eq(jwt_add_grants_json(jwt, claims), 0);
+    ck_assert_int_eq(jwt_set_alg(jwt, id,
+                                 secret != NULL ? (const unsigned char *) secret
+                                                : NULL,
+                                 secret != NULL ? (int) strlen(secret) : 0),
+                     0);
+    text = jwt_encode_str(jwt);
+    ck_assert_ptr_nonnull(text);
+    jwt_free(jwt);
+
+    ck_assert_uint_lt(token_count, TOKENS_MAX);
+    token_list[token_count++] = text;
+
+    return text;
+}
+
+
+const char *
+token_make(const char *session, long lifetime)
+{
+    char    claims[1024];
+    time_t  now;
+
+    now = time(NULL);
+    snprintf(claims, sizeof(claims),
+             "{\"sub\":\"tester\",\"role\":\"admin\",\"iss\":\"myservice\","
+             "\"session_id\":\"%s\",\"jti\":\"t\",\"iat\":%lld,"
+             "\"nbf\":%lld,\"exp\":%lld}",
+             session, (long long) now, (long long) now,
+             (long long) now + lifetime);
+
+    return token_sign(claims, "HS256", HARNESS_SECRET);
+}
