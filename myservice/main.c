@@ -1,0 +1,267 @@
+/*
+ * myservice: one instance, which serves one session at a time.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "myservice/service.h"
+#include "myservice/session.h"
+#include "rpc/log.h"
+#include "rpc/options.h"
+#include "rpc/run.h"
+
+
+#define EXIT_USAGE  2
+
+#define DAY  ((int64_t) 86400 * 1000)
+
+#ifndef VERSION
+#define VERSION  "1.0"
+#endif
+
+
+typedef struct {
+    const char  *listen;
+    const char  *name;
+    int64_t      interval;
+    int64_t      session_ttl;
+    const char  *jwt_key;
+    int64_t      jwt_leeway;
+    int64_t      grace;
+    int          log_level;
+} config_t;
+
+
+static int config_parse(config_t *config, int argc, char **argv);
+static void config_help(const option_t *table);
+static int config_name(config_t *config);
+static int main_serve(const config_t *config);
+static int main_run(rpc_run_t *run, rpc_server_t *server,
+    const config_t *config, const auth_t *auth);
+static void main_quit(void *data);
+
+
+int
+main(int argc, char **argv)
+{
+    int       code;
+    config_t  config;
+
+    code = config_parse(&config, argc, argv);
+    if (code != -1) {
+        return code;
+    }
+
+    log_open("myservice", config.log_level);
+
+    return main_serve(&config);
+}
+
+
+/* -1 to go on, else the exit code. */
+
+static int
+config_parse(config_t *config, int argc, char **argv)
+{
+    int   first;
+    char  error[512];
+
+    const option_t  table[] = {
+        { "listen", "MYSERVICE_LISTEN", OPTION_STRING, &config->listen,
+          "127.0.0.1:5101", 0, 0, "host:port or unix:/path" },
+        { "name", "MYSERVICE_NAME", OPTION_STRING, &config->name, NULL, 0, 0,
+          "pod_name in the answers; else $POD_NAME, else the host's name" },
+        { "subscribe-interval", "MYSERVICE_SUBSCRIBE_INTERVAL", OPTION_TIME,
+          &config->interval, "5s", 1, DAY,
+          "between the messages of MyServiceSubscribe" },
+        { "session-ttl", "MYSERVICE_SESSION_TTL", OPTION_TIME,
+          &config->session_ttl, "30m", 1, SESSION_TTL_MAX,
+          "a session that is idle for so long ends" },
+        { "jwt-key", "MYSERVICE_JWT_KEY", OPTION_STRING, &config->jwt_key,
+          NULL, 0, 0, "file with the secret of the tokens; none: no check" },
+        { "jwt-leeway", "MYSERVICE_JWT_LEEWAY", OPTION_TIME,
+          &config->jwt_leeway, "0s", 0, DAY,
+          "difference of the clocks that is allowed" },
+        { "drain-timeout", "MYSERVICE_DRAIN_TIMEOUT", OPTION_TIME,
+          &config->grace, "10s", 0, DAY,
+          "for calls that still run at the end" },
+        { "log-level", "MYSERVICE_LOG_LEVEL", OPTION_LOG_LEVEL,
+          &config->log_level, "info", 0, 0, "how much is logged" },
+        { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
+    };
+
+    memset(config, 0, sizeof(config_t));
+
+    first = options_parse(table, argc, argv, error, sizeof(error));
+
+    if (first == -2) {
+        config_help(table);
+        return EXIT_SUCCESS;
+    }
+
+    if (first == -3) {
+        printf("myservice " VERSION "\n");
+        return EXIT_SUCCESS;
+    }
+
+    if (first == -1) {
+        fprintf(stderr, "myservice: %s\n", error);
+        return EXIT_USAGE;
+    }
+
+    if (first < argc) {
+        fprintf(stderr, "myservice: unexpected argument \"%s\"\n",
+                argv[first]);
+        return EXIT_USAGE;
+    }
+
+    return config_name(config);
+}
+
+
+static void
+config_help(const option_t *table)
+{
+    printf("usage: myservice [option...]\n\n"
+           "An instance of MyService, for one session at a time. Options may "
+           "come from the\nenvironment; the command line wins.\n\n");
+    options_help(table, stdout);
+}
+
+
+/* Visible ASCII, because it is a string of protobuf and of logs. */
+
+static int
+config_name(config_t *config)
+{
+    size_t       i;
+    static char  host[256];
+
+    if (config->name == NULL) {
+        config->name = getenv("POD_NAME");
+    }
+
+    if (config->name == NULL || config->name[0] == '\0') {
+        if (gethostname(host, sizeof(host) - 1) == -1) {
+            fprintf(stderr, "myservice: gethostname() failed: %s\n",
+                    strerror(errno));
+            return EXIT_FAILURE;
+        }
+
+        config->name = host;
+    }
+
+    for (i = 0; config->name[i] > 0x20 && config->name[i] < 0x7f; i++) {
+        /* visible */
+    }
+
+    if (i == 0 || i > 253 || config->name[i] != '\0') {
+        fprintf(stderr, "myservice: --name \"%s\" is not 1..253 visible "
+                "ASCII characters\n", config->name);
+        return EXIT_USAGE;
+    }
+
+    return -1;
+}
+
+
+static int
+main_serve(const config_t *config)
+{
+    int            code;
+    char           error[512];
+    auth_t        *auth;
+    rpc_run_t     *run;
+    rpc_server_t  *server;
+
+    auth = NULL;
+    server = NULL;
+    code = EXIT_FAILURE;
+
+    run = rpc_run_create();
+    if (run == NULL) {
+        log_error("cannot handle signals: %s", strerror(errno));
+        return EXIT_FAILURE;
+    }
+
+    if (config->jwt_key != NULL) {
+        auth = auth_create(config->jwt_key, config->jwt_leeway / 1000, error,
+                           sizeof(error));
+        if (auth == NULL) {
+            log_error("--jwt-key: %s", error);
+            goto done;
+        }
+    }
+
+    server = rpc_server_create(NULL);
+    if (server == NULL) {
+        log_error("cannot create the server");
+        goto done;
+    }
+
+    code = main_run(run, server, config, auth);
+
+done:
+
+    auth_free(auth);
+    rpc_run_free(run);
+
+    return code;
+}
+
+
+/* Takes "server". */
+
+static int
+main_run(rpc_run_t *run, rpc_server_t *server, const config_t *config,
+    const auth_t *auth)
+{
+    int                code;
+    service_t         *service;
+    rpc_run_options_t  running = { 0 };
+    service_options_t  options = { 0 };
+
+    options.name = config->name;
+    options.interval = config->interval;
+    options.session_ttl = config->session_ttl;
+    options.auth = auth;
+    options.exit = main_quit;
+    options.exit_data = run;
+
+    code = EXIT_FAILURE;
+
+    service = service_create(server, &options);
+
+    if (service == NULL) {
+        log_error("cannot create the service");
+        goto done;
+    }
+
+    running.listen = config->listen;
+    running.health = service_health(service);
+    running.grace = config->grace;
+    running.drain = service_drain;
+    running.data = service;
+
+    if (rpc_run(run, server, &running) == 0) {
+        code = EXIT_SUCCESS;
+    }
+
+done:
+
+    rpc_server_free(server);
+    service_free(service);
+
+    return code;
+}
+
+
+static void
+main_quit(void *data)
+{
+    rpc_run_quit(data);
+}

@@ -1,0 +1,561 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "jwt/token.h"
+#include "my_service.pb-c.h"
+#include "myservice/service.h"
+#include "myservice/session.h"
+#include "rpc/log.h"
+
+
+/* MyServiceSubscribe; lives in the call's memory, linked while it runs. */
+
+typedef struct stream_s  stream_t;
+
+struct stream_s {
+    service_t                *service;
+    rpc_call_t               *call;
+    stream_t                 *prev;
+    stream_t                 *next;
+    int64_t                   due;      /* of the next message */
+    MyService__EchoResponse   message;
+};
+
+struct service_s {
+    service_options_t   options;
+    rpc_server_t       *server;
+    rpc_health_t       *health;
+    session_t           session;
+    rpc_timer_t         expiry;
+    stream_t            streams;        /* head of the ring */
+};
+
+
+static void service_echo(rpc_call_t *call, const ProtobufCMessage *request,
+    void *data);
+static void service_subscribe(rpc_call_t *call,
+    const ProtobufCMessage *request, void *data);
+static void service_shutdown(rpc_call_t *call,
+    const ProtobufCMessage *request, void *data);
+
+static char *service_caller(service_t *service, rpc_call_t *call);
+static int service_enter(service_t *service, rpc_call_t *call,
+    const char *id);
+static void service_leave(rpc_call_t *call, void *data);
+static void service_refuse(service_t *service, rpc_call_t *call,
+    const char *id, session_result_t result);
+static int64_t service_told_ttl(const rpc_call_t *call);
+static void service_expire(void *data);
+static void service_annotate(rpc_call_t *call, void *data);
+static void service_exit(rpc_call_t *call, void *data);
+
+static void stream_send(rpc_call_t *call, void *data);
+static void stream_sent(rpc_call_t *call, void *data);
+static void stream_done(rpc_call_t *call, void *data);
+
+
+static const char  service_value[] = "my_service";
+static const char  service_closing[] = "instance is shutting down";
+
+
+service_t *
+service_create(rpc_server_t *server, const service_options_t *options)
+{
+    service_t                         *service;
+    const ProtobufCServiceDescriptor  *api;
+
+    service = calloc(1, sizeof(service_t));
+    if (service == NULL) {
+        return NULL;
+    }
+
+    api = &my_service__my_service_api__descriptor;
+
+    service->options = *options;
+    service->server = server;
+    service->streams.next = &service->streams;
+    service->streams.prev = &service->streams;
+
+    session_init(&service->session, options->session_ttl);
+
+    service->expiry.fire = service_expire;
+    service->expiry.data = service;
+
+    if (rpc_server_unary(server, api, "MyServiceEcho", service_echo, service)
+        || rpc_server_stream(server, api, "MyServiceSubscribe",
+                             service_subscribe, service)
+        || rpc_server_unary(server, api, "MyServiceShutdown",
+                            service_shutdown, service))
+    {
+        free(service);
+        return NULL;
+    }
+
+    service->health = rpc_health_create(server, SERVICE_NAME,
+                                        service_annotate, service);
+    if (service->health == NULL) {
+        free(service);
+        return NULL;
+    }
+
+    return service;
+}
+
+
+rpc_health_t *
+service_health(const service_t *service)
+{
+    return service->health;
+}
+
+
+void
+service_drain(void *data)
+{
+    stream_t   *stream, *next;
+    service_t  *service = data;
+
+    session_drain(&service->session);
+    rpc_timer_clear(service->server, &service->expiry);
+
+    for (stream = service->streams.next;
+         stream != &service->streams;
+         stream = next)
+    {
+        next = stream->next;
+        rpc_call_fail(stream->call, GRPC_STATUS_UNAVAILABLE,
+                      service_closing);
+    }
+}
+
+
+void
+service_free(service_t *service)
+{
+    if (service == NULL) {
+        return;
+    }
+
+    rpc_health_free(service->health);
+    free(service);
+}
+
+
+static void
+service_echo(rpc_call_t *call, const ProtobufCMessage *request, void *data)
+{
+    char                          *id;
+    service_t                     *service = data;
+    MyService__EchoResponse        answer = MY_SERVICE__ECHO_RESPONSE__INIT;
+    const MyService__EchoRequest  *echo;
+
+    id = service_caller(service, call);
+
+    if (id == NULL || service_enter(service, call, id) == -1) {
+        return;
+    }
+
+    rpc_call_on_done(call, service_leave, service);
+
+    echo = (const MyService__EchoRequest *) request;
+
+    answer.client_value = echo->value;
+    answer.server_value = (char *) service_value;
+    answer.pod_name = (char *) service->options.name;
+    answer.server_session_id = service->session.id;
+    answer.client_session_id = id;
+    answer.server_method = (char *) "MyServiceEcho";
+
+    rpc_call_reply(call, &answer.base);
+}
+
+
+static void
+service_subscribe(rpc_call_t *call, const ProtobufCMessage *request,
+    void *data)
+{
+    char                          *id, *value;
+    size_t                         len;
+    stream_t                      *stream;
+    service_t                     *service = data;
+    const MyService__EchoRequest  *echo;
+
+    id = service_caller(service, call);
+    if (id == NULL) {
+        return;
+    }
+
+    echo = (const MyService__EchoRequest *) request;
+    len = strlen(echo->value) + 1;
+
+    stream = rpc_call_alloc(call, sizeof(stream_t));
+    value = rpc_call_alloc(call, len);
+
+    if (stream == NULL || value == NULL) {
+        rpc_call_fail(call, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+
+    if (service_enter(service, call, id) == -1) {
+        return;
+    }
+
+    memcpy(value, echo->value, len);
+
+    my_service__echo_response__init(&stream->message);
+
+    stream->message.client_value = value;
+    stream->message.server_value = (char *) service_value;
+    stream->message.pod_name = (char *) service->options.name;
+    stream->message.server_session_id = service->session.id;
+    stream->message.client_session_id = id;
+    stream->message.server_method = (char *) "MyServiceSubscribe";
+
+    stream->service = service;
+    stream->call = call;
+    stream->due = rpc_now();
+    stream->prev = service->streams.prev;
+    stream->next = &service->streams;
+    stream->prev->next = stream;
+    stream->next->prev = stream;
+
+    log_info("session %s: stream started", service->session.id);
+
+    rpc_call_on_done(call, stream_done, stream);
+    stream_send(call, stream);
+}
+
+
+static void
+service_shutdown(rpc_call_t *call, const ProtobufCMessage *request,
+    void *data)
+{
+    char                         *id;
+    service_t                    *service = data;
+    session_result_t              result;
+    MyService__ShutdownResponse   answer = MY_SERVICE__SHUTDOWN_RESPONSE__INIT;
+
+    (void) request;
+
+    id = service_caller(service, call);
+    if (id == NULL) {
+        return;
+    }
+
+    result = session_shutdown(&service->session, id, rpc_now());
+
+    if (result != SESSION_OK) {
+        service_refuse(service, call, id, result);
+        return;
+    }
+
+    log_info("session %s: shutdown", id);
+
+    rpc_health_set(service->health, false);
+    rpc_timer_clear(service->server, &service->expiry);
+    rpc_call_on_done(call, service_exit, service);
+
+    answer.pod_name = (char *) service->options.name;
+    answer.server_session_id = service->session.id;
+    answer.client_session_id = id;
+    answer.server_method = (char *) "MyServiceShutdown";
+
+    rpc_call_reply(call, &answer.base);
+}
+
+
+/*
+ * Who calls: the session id as a string in the call's memory, or NULL when
+ * the call was refused.  The token is judged first, so that a caller without
+ * one learns nothing else.
+ */
+
+static char *
+service_caller(service_t *service, rpc_call_t *call)
+{
+    char           *id;
+    size_t          len, token_len;
+    const char     *value, *token, *message;
+    const auth_t   *auth;
+
+    id = NULL;
+    message = NULL;
+    auth = service->options.auth;
+
+    value = rpc_call_metadata(call, "session-id", &len);
+
+    if (value != NULL && len > 0) {
+        id = rpc_call_alloc(call, len + 1);
+        if (id == NULL) {
+            rpc_call_fail(call, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                          "out of memory");
+            return NULL;
+        }
+
+        memcpy(id, value, len);
+        id[len] = '\0';
+    }
+
+    if (auth != NULL) {
+        token = rpc_call_metadata(call, "authorization", &token_len);
+
+        if (token == NULL
+            || rpc_call_metadata_count(call, "authorization") > 1)
+        {
+            message = auth_invalid();
+
+        } else {
+            message = auth_check(auth, token, token_len, id,
+                                 (int64_t) time(NULL));
+        }
+
+        if (message != NULL) {
+            log_info("call from %s refused: %s", rpc_call_peer(call),
+                     message);
+            rpc_call_fail(call, GRPC_STATUS_UNAUTHENTICATED, message);
+            return NULL;
+        }
+    }
+
+    if (id == NULL) {
+        message = "session-id header is required";
+
+    } else if (rpc_call_metadata_count(call, "session-id") > 1) {
+        message = "more than one session-id header";
+
+    } else if (!ms_session_valid(id, len)) {
+        message = "invalid session-id";
+    }
+
+    if (message != NULL) {
+        rpc_call_fail(call, GRPC_STATUS_INVALID_ARGUMENT, message);
+        return NULL;
+    }
+
+    return id;
+}
+
+
+static int
+service_enter(service_t *service, rpc_call_t *call, const char *id)
+{
+    int64_t            ttl;
+    session_state_t    before;
+    session_result_t   result;
+
+    before = service->session.state;
+    result = session_enter(&service->session, id, rpc_now());
+
+    if (result != SESSION_OK) {
+        service_refuse(service, call, id, result);
+        return -1;
+    }
+
+    if (before == SESSION_UNSET) {
+        log_info("session %s: set", id);
+    }
+
+    ttl = service_told_ttl(call);
+    if (ttl > 0) {
+        session_ttl(&service->session, ttl);
+    }
+
+    rpc_timer_clear(service->server, &service->expiry);
+
+    return 0;
+}
+
+
+static void
+service_leave(rpc_call_t *call, void *data)
+{
+    service_t  *service = data;
+
+    (void) call;
+
+    session_leave(&service->session, rpc_now());
+
+    if (service->session.state == SESSION_IDLE) {
+        rpc_timer_set(service->server, &service->expiry,
+                      service->session.ttl);
+    }
+}
+
+
+static void
+service_refuse(service_t *service, rpc_call_t *call, const char *id,
+    session_result_t result)
+{
+    char               message[2 * SESSION_ID_MAX + 64];
+    const char        *owner;
+    grpc_status_code   code;
+
+    owner = service->session.id;
+    code = GRPC_STATUS_PERMISSION_DENIED;
+
+    switch (result) {
+
+    case SESSION_REFUSE_CONFLICT:
+        code = GRPC_STATUS_INTERNAL;
+        snprintf(message, sizeof(message),
+                 "Session conflict: was=%s, now=%s", owner, id);
+        break;
+
+    case SESSION_REFUSE_NOT_SET:
+        snprintf(message, sizeof(message), "Server session is not set");
+        break;
+
+    case SESSION_REFUSE_MISMATCH:
+        snprintf(message, sizeof(message),
+                 "Client session mismatch: client=%s, server=%s", id, owner);
+        break;
+
+    case SESSION_REFUSE_CLOSED:
+    case SESSION_OK:
+        code = GRPC_STATUS_UNAVAILABLE;
+        snprintf(message, sizeof(message), "%s", service_closing);
+        break;
+    }
+
+    log_info("call from %s refused: %s", rpc_call_peer(call), message);
+
+    rpc_call_fail(call, code, message);
+}
+
+
+/* "session-ttl": how long the gateway keeps the lease of this session when
+ * nothing happens, so that neither side outlives the other.  0 if not told. */
+
+static int64_t
+service_told_ttl(const rpc_call_t *call)
+{
+    size_t       i, len;
+    int64_t      ttl;
+    const char  *value;
+
+    value = rpc_call_metadata(call, "session-ttl", &len);
+
+    if (value == NULL || rpc_call_metadata_count(call, "session-ttl") > 1) {
+        return 0;
+    }
+
+    ttl = 0;
+
+    for (i = 0; i < len; i++) {
+        if (value[i] < '0' || value[i] > '9') {
+            return 0;
+        }
+
+        ttl = ttl * 10 + (value[i] - '0');
+
+        if (ttl > SESSION_TTL_MAX) {
+            return 0;
+        }
+    }
+
+    return ttl;
+}
+
+
+static void
+service_expire(void *data)
+{
+    char        id[SESSION_ID_MAX + 1];
+    service_t  *service = data;
+
+    memcpy(id, service->session.id, sizeof(id));
+
+    if (session_expire(&service->session, rpc_now())) {
+        log_info("session %s: expired", id);
+    }
+}
+
+
+/* Tells the owner, and how many of its calls and streams are in flight. */
+
+static void
+service_annotate(rpc_call_t *call, void *data)
+{
+    char        calls[16];
+    service_t  *service = data;
+
+    if (session_expire(&service->session, rpc_now())
+        || service->session.id[0] == '\0')
+    {
+        return;
+    }
+
+    snprintf(calls, sizeof(calls), "%u", service->session.calls);
+
+    if (rpc_call_add_initial(call, "session-id", service->session.id) == -1
+        || rpc_call_add_initial(call, "session-calls", calls) == -1)
+    {
+        log_error("cannot tell the owner in a health answer");
+    }
+}
+
+
+/* The answer of Shutdown is on the wire, or its caller is gone. */
+
+static void
+service_exit(rpc_call_t *call, void *data)
+{
+    service_t  *service = data;
+
+    (void) call;
+
+    service->options.exit(service->options.exit_data);
+}
+
+
+static void
+stream_send(rpc_call_t *call, void *data)
+{
+    stream_t  *stream = data;
+
+    if (rpc_call_send(call, &stream->message.base, stream_sent, stream)
+        == -1)
+    {
+        rpc_call_fail(call, GRPC_STATUS_INTERNAL, "cannot send");
+    }
+}
+
+
+/* The schedule does not drift with the time a write takes; a reader slower
+ * than the interval gets its messages late, without a burst. */
+
+static void
+stream_sent(rpc_call_t *call, void *data)
+{
+    int64_t    now;
+    stream_t  *stream = data;
+
+    now = rpc_now();
+
+    stream->message.index++;
+    stream->due += stream->service->options.interval;
+
+    if (stream->due < now) {
+        stream->due = now;
+    }
+
+    rpc_call_timer(call, stream->due - now, stream_send, stream);
+}
+
+
+static void
+stream_done(rpc_call_t *call, void *data)
+{
+    stream_t   *stream = data;
+    service_t  *service = stream->service;
+
+    stream->prev->next = stream->next;
+    stream->next->prev = stream->prev;
+
+    log_info("session %s: stream ended after %d messages",
+             service->session.id, stream->message.index);
+
+    service_leave(call, service);
+}

@@ -1,0 +1,161 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "myservice/session.h"
+
+
+static void session_to(session_t *session, session_state_t state);
+
+
+void
+session_init(session_t *session, int64_t ttl)
+{
+    memset(session, 0, sizeof(session_t));
+
+    session->state = SESSION_UNSET;
+    session->default_ttl = ttl;
+    session->ttl = ttl;
+}
+
+
+session_result_t
+session_enter(session_t *session, const char *id, int64_t now)
+{
+    size_t  len;
+
+    len = strlen(id);
+
+    if (len == 0 || len > SESSION_ID_MAX) {
+        abort();
+    }
+
+    (void) session_expire(session, now);
+
+    switch (session->state) {
+
+    case SESSION_CLOSED:
+        return SESSION_REFUSE_CLOSED;
+
+    case SESSION_UNSET:
+        memcpy(session->id, id, len + 1);
+        break;
+
+    case SESSION_IDLE:
+    case SESSION_BUSY:
+        if (strcmp(session->id, id) != 0) {
+            return SESSION_REFUSE_CONFLICT;
+        }
+
+        break;
+    }
+
+    session->calls++;
+
+    if (session->state != SESSION_BUSY) {
+        session_to(session, SESSION_BUSY);
+    }
+
+    return SESSION_OK;
+}
+
+
+void
+session_leave(session_t *session, int64_t now)
+{
+    if (session->calls == 0) {
+        abort();
+    }
+
+    session->calls--;
+
+    if (session->calls > 0 || session->state == SESSION_CLOSED) {
+        return;
+    }
+
+    session->deadline = now + session->ttl;
+    session_to(session, SESSION_IDLE);
+}
+
+
+void
+session_ttl(session_t *session, int64_t ttl)
+{
+    if (session->calls == 0 || ttl < 1 || ttl > SESSION_TTL_MAX) {
+        abort();
+    }
+
+    session->ttl = ttl;
+}
+
+
+session_result_t
+session_shutdown(session_t *session, const char *id, int64_t now)
+{
+    (void) session_expire(session, now);
+
+    switch (session->state) {
+
+    case SESSION_CLOSED:
+        return SESSION_REFUSE_CLOSED;
+
+    case SESSION_UNSET:
+        return SESSION_REFUSE_NOT_SET;
+
+    case SESSION_IDLE:
+    case SESSION_BUSY:
+        break;
+    }
+
+    if (strcmp(session->id, id) != 0) {
+        return SESSION_REFUSE_MISMATCH;
+    }
+
+    session_to(session, SESSION_CLOSED);
+
+    return SESSION_OK;
+}
+
+
+void
+session_drain(session_t *session)
+{
+    if (session->state != SESSION_CLOSED) {
+        session_to(session, SESSION_CLOSED);
+    }
+}
+
+
+bool
+session_expire(session_t *session, int64_t now)
+{
+    if (session->state != SESSION_IDLE || now < session->deadline) {
+        return false;
+    }
+
+    session->id[0] = '\0';
+    session->ttl = session->default_ttl;
+    session_to(session, SESSION_UNSET);
+
+    return true;
+}
+
+
+/* The only place where the state changes. */
+
+static void
+session_to(session_t *session, session_state_t state)
+{
+    static const bool  legal[4][4] = {
+        /* to:               UNSET  IDLE   BUSY   CLOSED */
+        [SESSION_UNSET]  = { false, false, true,  true  },
+        [SESSION_IDLE]   = { true,  false, true,  true  },
+        [SESSION_BUSY]   = { false, true,  false, true  },
+        [SESSION_CLOSED] = { false, false, false, false }
+    };
+
+    if (!legal[session->state][state]) {
+        abort();
+    }
+
+    session->state = state;
+}

@@ -1,0 +1,73 @@
+/*
+ * The one session of an instance.  Pure: no gRPC, no clock, no allocation.
+ * Times are monotonic milliseconds, given by the caller.
+ *
+ *     unset --enter--> busy --last leave--> idle --enter--> busy
+ *       ^                                    |
+ *       +--------------expire----------------+
+ *
+ * Any of them goes to "closed" by the owner's shutdown or by drain, for good.
+ */
+
+#ifndef MYSERVICE_SESSION_H
+#define MYSERVICE_SESSION_H
+
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+
+#define SESSION_ID_MAX   256                      /* as jwt/token.h */
+#define SESSION_TTL_MAX  ((int64_t) 365 * 86400 * 1000)
+
+
+typedef enum {
+    SESSION_UNSET = 0,
+    SESSION_IDLE,                       /* set, nothing in flight */
+    SESSION_BUSY,                       /* set, calls or streams in flight */
+    SESSION_CLOSED
+} session_state_t;
+
+typedef enum {
+    SESSION_OK = 0,
+    SESSION_REFUSE_CONFLICT,            /* set by another session */
+    SESSION_REFUSE_NOT_SET,
+    SESSION_REFUSE_MISMATCH,            /* shutdown by another session */
+    SESSION_REFUSE_CLOSED
+} session_result_t;
+
+typedef struct {
+    session_state_t  state;
+    unsigned         calls;             /* in flight */
+    int64_t          default_ttl;
+    int64_t          ttl;               /* of the session that is set */
+    int64_t          deadline;          /* valid in SESSION_IDLE */
+    char             id[SESSION_ID_MAX + 1];    /* "" when none is set */
+} session_t;
+
+
+void session_init(session_t *session, int64_t ttl);
+
+/* A call of session "id" (1..SESSION_ID_MAX bytes) begins; sets the session
+ * when none is.  After SESSION_OK session_leave() must follow. */
+session_result_t session_enter(session_t *session, const char *id,
+    int64_t now) __attribute__((warn_unused_result));
+
+void session_leave(session_t *session, int64_t now);
+
+/* Replaces the idle TTL until the session ends.  Only inside a call. */
+void session_ttl(session_t *session, int64_t ttl);
+
+/* The owner's shutdown closes; any other changes nothing. */
+session_result_t session_shutdown(session_t *session, const char *id,
+    int64_t now) __attribute__((warn_unused_result));
+
+/* Closes, whatever the state is. */
+void session_drain(session_t *session);
+
+/* Forgets the session if its idle TTL has passed; true if it did. */
+bool session_expire(session_t *session, int64_t now);
+
+
+#endif /* MYSERVICE_SESSION_H */

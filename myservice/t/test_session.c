@@ -1,0 +1,282 @@
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "myservice/session.h"
+
+
+typedef enum {
+    END = 0,
+    ENTER,
+    LEAVE,
+    TTL,
+    SHUTDOWN,
+    DRAIN,
+    EXPIRE                              /* result: 1 if it expired */
+} op_t;
+
+typedef struct {
+    op_t             op;
+    const char      *id;
+    int64_t          now;               /* TTL: the new one */
+    int              result;
+    session_state_t  state;             /* afterwards */
+    const char      *owner;
+} step_t;
+
+typedef struct {
+    const char  *name;
+    step_t       steps[16];
+} story_t;
+
+
+static void run(const story_t *story);
+
+
+/* the TTL is 100 */
+
+static const story_t  stories[] = {
+
+    { "set by the first call, kept between calls", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 1, 0, SESSION_IDLE, "a" },
+        { ENTER, "a", 2, SESSION_OK, SESSION_BUSY, "a" },
+        { ENTER, "a", 3, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 4, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 5, 0, SESSION_IDLE, "a" },
+    } },
+
+    { "another session is a conflict, busy or idle", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { ENTER, "b", 1, SESSION_REFUSE_CONFLICT, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 2, 0, SESSION_IDLE, "a" },
+        { ENTER, "b", 3, SESSION_REFUSE_CONFLICT, SESSION_IDLE, "a" },
+        { ENTER, "A", 3, SESSION_REFUSE_CONFLICT, SESSION_IDLE, "a" },
+        { ENTER, "aa", 3, SESSION_REFUSE_CONFLICT, SESSION_IDLE, "a" },
+        { ENTER, "a", 4, SESSION_OK, SESSION_BUSY, "a" },
+    } },
+
+    { "a conflict does not renew", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 0, 0, SESSION_IDLE, "a" },
+        { ENTER, "b", 99, SESSION_REFUSE_CONFLICT, SESSION_IDLE, "a" },
+        { ENTER, "b", 100, SESSION_OK, SESSION_BUSY, "b" },
+    } },
+
+    { "expires when idle for the TTL", {
+        { EXPIRE, NULL, 500, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 10, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 109, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 110, 1, SESSION_UNSET, "" },
+        { EXPIRE, NULL, 111, 0, SESSION_UNSET, "" },
+    } },
+
+    { "a call in flight keeps it alive", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { EXPIRE, NULL, 5000, 0, SESSION_BUSY, "a" },
+        { ENTER, "b", 5000, SESSION_REFUSE_CONFLICT, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 5001, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 5100, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 5101, 1, SESSION_UNSET, "" },
+    } },
+
+    { "the owner comes back too late: set anew", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 0, 0, SESSION_IDLE, "a" },
+        { ENTER, "a", 500, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 500, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 599, 0, SESSION_IDLE, "a" },
+    } },
+
+    { "a TTL that was told counts for this session only", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { TTL, NULL, 1000, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 0, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 999, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 1000, 1, SESSION_UNSET, "" },
+        { ENTER, "b", 1000, SESSION_OK, SESSION_BUSY, "b" },
+        { LEAVE, NULL, 1000, 0, SESSION_IDLE, "b" },
+        { EXPIRE, NULL, 1100, 1, SESSION_UNSET, "" },
+    } },
+
+    { "shutdown: no session", {
+        { SHUTDOWN, "a", 0, SESSION_REFUSE_NOT_SET, SESSION_UNSET, "" },
+        { ENTER, "b", 1, SESSION_OK, SESSION_BUSY, "b" },
+    } },
+
+    { "shutdown: an expired session is no session", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 0, 0, SESSION_IDLE, "a" },
+        { SHUTDOWN, "a", 100, SESSION_REFUSE_NOT_SET, SESSION_UNSET, "" },
+    } },
+
+    { "shutdown: another session changes nothing", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { SHUTDOWN, "b", 1, SESSION_REFUSE_MISMATCH, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 2, 0, SESSION_IDLE, "a" },
+        { SHUTDOWN, "b", 50, SESSION_REFUSE_MISMATCH, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 102, 1, SESSION_UNSET, "" },
+    } },
+
+    { "shutdown closes for good", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 1, 0, SESSION_IDLE, "a" },
+        { SHUTDOWN, "a", 2, SESSION_OK, SESSION_CLOSED, "a" },
+        { SHUTDOWN, "a", 3, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "a" },
+        { ENTER, "a", 4, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "a" },
+        { ENTER, "b", 4, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "a" },
+        { EXPIRE, NULL, 900, 0, SESSION_CLOSED, "a" },
+        { DRAIN, NULL, 901, 0, SESSION_CLOSED, "a" },
+    } },
+
+    { "shutdown with calls in flight", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { SHUTDOWN, "a", 2, SESSION_OK, SESSION_CLOSED, "a" },
+        { LEAVE, NULL, 3, 0, SESSION_CLOSED, "a" },
+        { LEAVE, NULL, 4, 0, SESSION_CLOSED, "a" },
+    } },
+
+    { "drain without a session", {
+        { DRAIN, NULL, 0, 0, SESSION_CLOSED, "" },
+        { ENTER, "a", 1, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "" },
+        { SHUTDOWN, "a", 2, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "" },
+    } },
+
+    { "drain with a session", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { DRAIN, NULL, 1, 0, SESSION_CLOSED, "a" },
+        { LEAVE, NULL, 2, 0, SESSION_CLOSED, "a" },
+        { DRAIN, NULL, 3, 0, SESSION_CLOSED, "a" },
+    } },
+};
+
+
+static void
+run(const story_t *story)
+{
+    int            result;
+    size_t         i;
+    session_t      session;
+    const step_t  *step;
+
+    session_init(&session, 100);
+
+    for (i = 0; story->steps[i].op != END; i++) {
+        step = &story->steps[i];
+        result = 0;
+
+        switch (step->op) {
+
+        case ENTER:
+            result = session_enter(&session, step->id, step->now);
+            break;
+
+        case LEAVE:
+            session_leave(&session, step->now);
+            break;
+
+        case TTL:
+            session_ttl(&session, step->now);
+            break;
+
+        case SHUTDOWN:
+            result = session_shutdown(&session, step->id, step->now);
+            break;
+
+        case DRAIN:
+            session_drain(&session);
+            break;
+
+        case EXPIRE:
+            result = session_expire(&session, step->now);
+            break;
+
+        case END:
+            break;
+        }
+
+        ck_assert_msg(result == step->result
+                      && session.state == step->state
+                      && strcmp(session.id, step->owner) == 0,
+                      "%s: step %zu: result %d state %d owner \"%s\"",
+                      story->name, i, result, (int) session.state,
+                      session.id);
+    }
+}
+
+
+START_TEST(test_story)
+{
+    run(&stories[_i]);
+}
+END_TEST
+
+
+START_TEST(test_longest_id)
+{
+    char       id[SESSION_ID_MAX + 1];
+    session_t  session;
+
+    memset(id, 'x', SESSION_ID_MAX);
+    id[SESSION_ID_MAX] = '\0';
+
+    session_init(&session, 100);
+
+    ck_assert_int_eq(session_enter(&session, id, 0), SESSION_OK);
+    ck_assert_str_eq(session.id, id);
+}
+END_TEST
+
+
+/* A broken caller is stopped, not served. */
+
+START_TEST(test_leave_without_enter)
+{
+    session_t  session;
+
+    session_init(&session, 100);
+    session_leave(&session, 0);
+}
+END_TEST
+
+
+START_TEST(test_empty_id)
+{
+    session_t  session;
+
+    session_init(&session, 100);
+    ck_assert_int_eq(session_enter(&session, "", 0), SESSION_OK);
+}
+END_TEST
+
+
+int
+main(void)
+{
+    int       failed;
+    Suite    *suite;
+    TCase    *tcase;
+    SRunner  *runner;
+
+    suite = suite_create("session");
+
+    tcase = tcase_create("stories");
+    tcase_add_loop_test(tcase, test_story, 0,
+                        (int) (sizeof(stories) / sizeof(stories[0])));
+    tcase_add_test(tcase, test_longest_id);
+    suite_add_tcase(suite, tcase);
+
+    tcase = tcase_create("aborts");
+    tcase_add_test_raise_signal(tcase, test_leave_without_enter, 6);
+    tcase_add_test_raise_signal(tcase, test_empty_id, 6);
+    suite_add_tcase(suite, tcase);
+
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
