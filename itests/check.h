@@ -1,0 +1,75 @@
+/*
+ * What a scenario runs in: its settings, its deadline, and checks that print
+ * what they check as lines of TAP on standard output:
+ *
+ *     ok - client 1: Login: code OK, token not empty, ...
+ *     not ok - client 1: Login: role: got "", want a value
+ */
+
+#ifndef ITESTS_CHECK_H
+#define ITESTS_CHECK_H
+
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+
+typedef struct {
+    const char  *gateway;
+    const char  *username;
+    const char  *password;
+    const char  *instances;         /* "host:port,host:port", or NULL */
+    int64_t      timeout;           /* of a scenario, ms */
+    int64_t      token_ttl;         /* ms; 0: not told */
+} settings_t;
+
+typedef struct {
+    const char        *scenario;
+    const settings_t  *settings;
+    int64_t            deadline;    /* rpc_now() milliseconds */
+    unsigned           failed;
+} test_t;
+
+/* One check of many fields: mismatches are printed one by one, the matches
+ * together in one line by check_done(). */
+typedef struct {
+    test_t    *test;
+    char       what[192];
+    char       matches[2048];
+    unsigned   failed;
+} check_t;
+
+
+/* True when it holds, as all below. */
+bool check(test_t *test, bool holds, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Says what is not run and why; neither success nor failure. */
+void check_skip(test_t *test, const char *reason, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A line that is not a check. */
+void check_note(test_t *test, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+void check_begin(check_t *check, test_t *test, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+bool check_equal(check_t *check, const char *field, const char *got,
+    const char *want);
+bool check_not_empty(check_t *check, const char *field, const char *got);
+bool check_number(check_t *check, const char *field, int64_t got,
+    int64_t want);
+bool check_code(check_t *check, int got, int want);
+bool check_that(check_t *check, bool holds, const char *field,
+    const char *got, const char *want);
+bool check_done(check_t *check);
+
+/* "UNAVAILABLE" */
+const char *check_code_name(int code);
+
+/* Milliseconds left for the scenario, at least 1, at most "most". */
+int64_t check_time_left(const test_t *test, int64_t most);
+
+
+#endif /* ITESTS_CHECK_H */

@@ -1,0 +1,659 @@
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "itests/client.h"
+#include "my_service.pb-c.h"
+
+
+typedef struct {
+    const char                        *path;
+    const ProtobufCMessageDescriptor  *response;
+} method_info_t;
+
+typedef struct {
+    pthread_t        thread;
+    client_t        *client;
+    client_call_pt   call;
+    outcome_t       *outcome;
+} parallel_t;
+
+
+static outcome_t call_unary(client_t *client, method_t method,
+    const credentials_t *credentials, const ProtobufCMessage *request);
+static size_t call_metadata(client_t *client,
+    const credentials_t *credentials, rpc_metadata_t *metadata);
+static void *parallel_run(void *data);
+static bool expect_ok(check_t *check, const outcome_t *outcome);
+static void expect_sessions(check_t *check, const client_t *client,
+    const char *server, const char *own);
+static void expect_pod(check_t *check, client_t *client, const char *got,
+    const char *want);
+
+
+static const method_info_t  methods[] = {
+    [METHOD_LOGIN] = {
+        "/my_service.MyServiceAPI/Login",
+        &my_service__login_response__descriptor
+    },
+    [METHOD_ECHO] = {
+        "/my_service.MyServiceAPI/MyServiceEcho",
+        &my_service__echo_response__descriptor
+    },
+    [METHOD_SUBSCRIBE] = {
+        "/my_service.MyServiceAPI/MyServiceSubscribe",
+        &my_service__echo_response__descriptor
+    },
+    [METHOD_SHUTDOWN] = {
+        "/my_service.MyServiceAPI/MyServiceShutdown",
+        &my_service__shutdown_response__descriptor
+    }
+};
+
+
+int
+client_open(client_t *client, test_t *test, const char *name,
+    const char *label)
+{
+    memset(client, 0, sizeof(client_t));
+
+    client->test = test;
+    snprintf(client->name, sizeof(client->name), "%s", name);
+    client_new_session(client->session, sizeof(client->session), label);
+
+    client->rpc = rpc_client_create(test->settings->gateway, NULL);
+
+    if (client->rpc == NULL) {
+        (void) check(test, false, "%s: cannot make a channel to %s", name,
+                     test->settings->gateway);
+        return -1;
+    }
+
+    check_note(test, "%s: connection to %s, session-id %s", name,
+               test->settings->gateway, client->session);
+
+    return 0;
+}
+
+
+void
+client_close(client_t *client)
+{
+    if (client->rpc != NULL) {
+        rpc_client_free(client->rpc);
+    }
+
+    free(client->token);
+    memset(client, 0, sizeof(client_t));
+}
+
+
+void
+client_new_session(char *out, size_t size, const char *label)
+{
+    struct timespec  now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+
+    snprintf(out, size, "integration-test-session-%s-%lld%09ld", label,
+             (long long) now.tv_sec, now.tv_nsec);
+}
+
+
+outcome_t
+call_login(client_t *client, const char *username, const char *password,
+    const char *session)
+{
+    credentials_t             none = { NULL, NULL };
+    MyService__LoginRequest   request = MY_SERVICE__LOGIN_REQUEST__INIT;
+
+    request.username = (char *) username;
+    request.password = (char *) password;
+    request.session_id = (char *) session;
+
+    return call_unary(client, METHOD_LOGIN, &none, &request.base);
+}
+
+
+outcome_t
+call_echo(client_t *client, const credentials_t *credentials)
+{
+    MyService__EchoRequest  request = MY_SERVICE__ECHO_REQUEST__INIT;
+
+    request.value = (char *) CLIENT_VALUE;
+
+    return call_unary(client, METHOD_ECHO, credentials, &request.base);
+}
+
+
+outcome_t
+call_shutdown(client_t *client, const credentials_t *credentials)
+{
+    MyService__ShutdownRequest  request = MY_SERVICE__SHUTDOWN_REQUEST__INIT;
+
+    return call_unary(client, METHOD_SHUTDOWN, credentials, &request.base);
+}
+
+
+outcome_t
+call_subscribe_refused(client_t *client, const credentials_t *credentials)
+{
+    size_t                   n;
+    outcome_t                outcome;
+    rpc_result_t             result;
+    rpc_stream_t            *stream;
+    rpc_metadata_t           metadata[2];
+    MyService__EchoRequest   request = MY_SERVICE__ECHO_REQUEST__INIT;
+
+    request.value = (char *) CLIENT_VALUE;
+    n = call_metadata(client, credentials, metadata);
+
+    stream = rpc_client_stream(client->rpc, methods[METHOD_SUBSCRIBE].path,
+                               metadata, n,
+                               check_time_left(client->test,
+                                               CLIENT_CALL_TIMEOUT),
+                               &request.base,
+                               methods[METHOD_SUBSCRIBE].response);
+
+    if (stream == NULL) {
+        outcome.code = GRPC_STATUS_UNKNOWN;
+        outcome.message = strdup("cannot begin the call");
+        outcome.response = NULL;
+        return outcome;
+    }
+
+    outcome.response = rpc_stream_next(stream);
+    rpc_stream_finish(stream, &result);
+
+    outcome.code = outcome.response == NULL ? result.code : GRPC_STATUS_OK;
+    outcome.message = strdup(result.message);
+
+    rpc_result_free(&result);
+
+    return outcome;
+}
+
+
+rpc_stream_t *
+call_subscribe(client_t *client, int64_t timeout)
+{
+    size_t                   n;
+    rpc_stream_t            *stream;
+    rpc_metadata_t           metadata[2];
+    MyService__EchoRequest   request = MY_SERVICE__ECHO_REQUEST__INIT;
+
+    request.value = (char *) CLIENT_VALUE;
+    n = call_metadata(client, NULL, metadata);
+
+    stream = rpc_client_stream(client->rpc, methods[METHOD_SUBSCRIBE].path,
+                               metadata, n, timeout, &request.base,
+                               methods[METHOD_SUBSCRIBE].response);
+
+    if (stream == NULL) {
+        (void) check(client->test, false, "%s: cannot begin a stream",
+                     client->name);
+    }
+
+    return stream;
+}
+
+
+bool
+expect_login(client_t *client, outcome_t *outcome)
+{
+    char                            now[32], expires[32];
+    bool                            ok;
+    check_t                         c;
+    const MyService__LoginResponse *login;
+
+    check_begin(&c, client->test, "%s: Login", client->name);
+
+    if (expect_ok(&c, outcome)) {
+        login = (const MyService__LoginResponse *) outcome->response;
+
+        (void) check_not_empty(&c, "token", login->token);
+        (void) check_not_empty(&c, "role", login->role);
+
+        if (check_that(&c, login->expires_at != NULL, "expires_at",
+                       "(nil)", "not nil"))
+        {
+            snprintf(now, sizeof(now), "%lld", (long long) time(NULL));
+            snprintf(expires, sizeof(expires), "%lld",
+                     (long long) login->expires_at->seconds);
+            (void) check_that(&c, login->expires_at->seconds > time(NULL),
+                              "expires_at", expires, "in the future");
+        }
+
+        free(client->token);
+        client->token = strdup(login->token);
+    }
+
+    ok = check_done(&c);
+    outcome_free(outcome);
+
+    return ok;
+}
+
+
+bool
+expect_echo(client_t *client, outcome_t *outcome, const char *pod)
+{
+    bool                           ok;
+    check_t                        c;
+    const MyService__EchoResponse *echo;
+
+    check_begin(&c, client->test, "%s: MyServiceEcho", client->name);
+
+    if (expect_ok(&c, outcome)) {
+        echo = (const MyService__EchoResponse *) outcome->response;
+
+        (void) check_equal(&c, "client_value", echo->client_value,
+                           CLIENT_VALUE);
+        (void) check_equal(&c, "server_value", echo->server_value,
+                           "my_service");
+        (void) check_number(&c, "index", echo->index, 0);
+        (void) check_equal(&c, "server_method", echo->server_method,
+                           "MyServiceEcho");
+        expect_sessions(&c, client, echo->server_session_id,
+                        echo->client_session_id);
+        expect_pod(&c, client, echo->pod_name, pod);
+    }
+
+    ok = check_done(&c);
+    outcome_free(outcome);
+
+    return ok;
+}
+
+
+bool
+expect_shutdown(client_t *client, outcome_t *outcome, const char *pod)
+{
+    bool                               ok;
+    check_t                            c;
+    const MyService__ShutdownResponse *answer;
+
+    check_begin(&c, client->test, "%s: MyServiceShutdown", client->name);
+
+    if (expect_ok(&c, outcome)) {
+        answer = (const MyService__ShutdownResponse *) outcome->response;
+
+        (void) check_number(&c, "index", answer->index, 0);
+        (void) check_equal(&c, "server_method", answer->server_method,
+                           "MyServiceShutdown");
+        expect_sessions(&c, client, answer->server_session_id,
+                        answer->client_session_id);
+        expect_pod(&c, client, answer->pod_name, pod);
+    }
+
+    ok = check_done(&c);
+    outcome_free(outcome);
+
+    return ok;
+}
+
+
+bool
+expect_message(client_t *client, ProtobufCMessage *message, int32_t index,
+    const char *pod)
+{
+    bool                           ok;
+    check_t                        c;
+    const MyService__EchoResponse *echo;
+
+    check_begin(&c, client->test, "%s: MyServiceSubscribe message %d",
+                client->name, index);
+
+    if (check_that(&c, message != NULL, "message", "(end of stream)",
+                   "received"))
+    {
+        echo = (const MyService__EchoResponse *) message;
+
+        (void) check_number(&c, "index", echo->index, index);
+        (void) check_equal(&c, "client_value", echo->client_value,
+                           CLIENT_VALUE);
+        (void) check_equal(&c, "server_value", echo->server_value,
+                           "my_service");
+        (void) check_equal(&c, "server_method", echo->server_method,
+                           "MyServiceSubscribe");
+        expect_sessions(&c, client, echo->server_session_id,
+                        echo->client_session_id);
+        expect_pod(&c, client, echo->pod_name, pod);
+
+        protobuf_c_message_free_unpacked(message, NULL);
+    }
+
+    ok = check_done(&c);
+
+    return ok;
+}
+
+
+bool
+expect_error(test_t *test, outcome_t *outcome, grpc_status_code code,
+    const char *message, const char *fmt, ...)
+{
+    bool      ok;
+    char      what[160];
+    check_t   c;
+    va_list   args;
+
+    va_start(args, fmt);
+    vsnprintf(what, sizeof(what), fmt, args);
+    va_end(args);
+
+    check_begin(&c, test, "%s", what);
+    (void) check_code(&c, (int) outcome->code, (int) code);
+    (void) check_equal(&c, "message", outcome->message, message);
+
+    ok = check_done(&c);
+    outcome_free(outcome);
+
+    return ok;
+}
+
+
+void
+outcome_free(outcome_t *outcome)
+{
+    if (outcome->response != NULL) {
+        protobuf_c_message_free_unpacked(outcome->response, NULL);
+        outcome->response = NULL;
+    }
+
+    free(outcome->message);
+    outcome->message = NULL;
+}
+
+
+bool
+client_login(client_t *client)
+{
+    outcome_t  outcome;
+
+    outcome = login_outcome(client);
+
+    return expect_login(client, &outcome);
+}
+
+
+bool
+client_echo(client_t *client, const char *pod)
+{
+    outcome_t  outcome;
+
+    outcome = call_echo(client, NULL);
+
+    return expect_echo(client, &outcome, pod);
+}
+
+
+bool
+client_shutdown(client_t *client, const char *pod)
+{
+    outcome_t  outcome;
+
+    outcome = call_shutdown(client, NULL);
+
+    return expect_shutdown(client, &outcome, pod);
+}
+
+
+void
+clients_parallel(client_t *clients, size_t n, client_call_pt call,
+    outcome_t *outcomes)
+{
+    size_t       i;
+    parallel_t  *runs;
+
+    runs = calloc(n, sizeof(parallel_t));
+    if (runs == NULL) {
+        abort();
+    }
+
+    for (i = 0; i < n; i++) {
+        runs[i].client = &clients[i];
+        runs[i].call = call;
+        runs[i].outcome = &outcomes[i];
+
+        if (pthread_create(&runs[i].thread, NULL, parallel_run, &runs[i])
+            != 0)
+        {
+            abort();
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        pthread_join(runs[i].thread, NULL);
+    }
+
+    free(runs);
+}
+
+
+int
+clients_open(client_t *clients, size_t n, test_t *test, const char *label)
+{
+    char    name[32], full[64];
+    size_t  i;
+
+    memset(clients, 0, n * sizeof(client_t));
+
+    for (i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "client %zu", i + 1);
+        snprintf(full, sizeof(full), "%s%zu", label, i + 1);
+
+        if (client_open(&clients[i], test, name, full) == -1) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+clients_close(client_t *clients, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        client_close(&clients[i]);
+    }
+}
+
+
+bool
+clients_login(client_t *clients, size_t n)
+{
+    bool        ok;
+    size_t      i, j;
+    outcome_t  *outcomes;
+
+    ok = true;
+
+    outcomes = calloc(n, sizeof(outcome_t));
+    if (outcomes == NULL) {
+        abort();
+    }
+
+    clients_parallel(clients, n, login_outcome, outcomes);
+
+    for (i = 0; i < n; i++) {
+        ok &= expect_login(&clients[i], &outcomes[i]);
+    }
+
+    free(outcomes);
+
+    for (i = 0; ok && i < n; i++) {
+        for (j = 0; j < i; j++) {
+            ok &= check(clients[i].test,
+                        strcmp(clients[i].token, clients[j].token) != 0,
+                        "the tokens of %s and %s differ", clients[j].name,
+                        clients[i].name);
+        }
+    }
+
+    return ok;
+}
+
+
+bool
+clients_differ(const client_t *clients, size_t i)
+{
+    bool    ok;
+    size_t  j;
+
+    ok = true;
+
+    for (j = 0; j < i; j++) {
+        if (clients[j].pod[0] == '\0') {
+            continue;
+        }
+
+        ok &= check(clients[i].test,
+                    strcmp(clients[i].pod, clients[j].pod) != 0,
+                    "pod_name of %s and %s differ: got \"%s\" and \"%s\"",
+                    clients[j].name, clients[i].name, clients[j].pod,
+                    clients[i].pod);
+    }
+
+    return ok;
+}
+
+
+outcome_t
+login_outcome(client_t *client)
+{
+    return call_login(client, client->test->settings->username,
+                      client->test->settings->password, client->session);
+}
+
+
+outcome_t
+echo_outcome(client_t *client)
+{
+    return call_echo(client, NULL);
+}
+
+
+outcome_t
+shutdown_outcome(client_t *client)
+{
+    return call_shutdown(client, NULL);
+}
+
+
+static outcome_t
+call_unary(client_t *client, method_t method,
+    const credentials_t *credentials, const ProtobufCMessage *request)
+{
+    size_t           n;
+    outcome_t        outcome;
+    rpc_result_t     result;
+    rpc_metadata_t   metadata[2];
+
+    n = call_metadata(client, credentials, metadata);
+
+    outcome.response = rpc_client_unary(client->rpc, methods[method].path,
+                                        metadata, n,
+                                        check_time_left(client->test,
+                                                        CLIENT_CALL_TIMEOUT),
+                                        request, methods[method].response,
+                                        &result);
+    outcome.code = result.code;
+    outcome.message = strdup(result.message);
+
+    rpc_result_free(&result);
+
+    if (outcome.message == NULL) {
+        abort();
+    }
+
+    return outcome;
+}
+
+
+static size_t
+call_metadata(client_t *client, const credentials_t *credentials,
+    rpc_metadata_t *metadata)
+{
+    size_t         n;
+    credentials_t  own;
+
+    if (credentials == NULL) {
+        own.authorization = client->token;
+        own.session = client->session;
+        credentials = &own;
+    }
+
+    n = 0;
+
+    if (credentials->authorization != NULL) {
+        metadata[n].key = "authorization";
+        metadata[n++].value = credentials->authorization;
+    }
+
+    if (credentials->session != NULL) {
+        metadata[n].key = "session-id";
+        metadata[n++].value = credentials->session;
+    }
+
+    return n;
+}
+
+
+static void *
+parallel_run(void *data)
+{
+    parallel_t  *run = data;
+
+    *run->outcome = run->call(run->client);
+
+    return NULL;
+}
+
+
+/* The code alone decides whether there are fields to look at; its message
+ * tells why there are none. */
+
+static bool
+expect_ok(check_t *check, const outcome_t *outcome)
+{
+    if (check_code(check, (int) outcome->code, GRPC_STATUS_OK)) {
+        return true;
+    }
+
+    check_note(check->test, "%s: message: %s", check->what,
+               outcome->message);
+
+    return false;
+}
+
+
+static void
+expect_sessions(check_t *check, const client_t *client, const char *server,
+    const char *own)
+{
+    (void) check_not_empty(check, "server_session_id", server);
+    (void) check_equal(check, "server_session_id", server, client->session);
+    (void) check_not_empty(check, "client_session_id", own);
+    (void) check_equal(check, "client_session_id", own, client->session);
+}
+
+
+static void
+expect_pod(check_t *check, client_t *client, const char *got,
+    const char *want)
+{
+    (void) check_not_empty(check, "pod_name", got);
+
+    if (want != NULL) {
+        (void) check_equal(check, "pod_name", got, want);
+    }
+
+    snprintf(client->pod, sizeof(client->pod), "%s", got);
+}

@@ -1,0 +1,219 @@
+/*
+ * integrationtests: plays the scenarios of the system against a gateway.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "itests/report.h"
+#include "itests/runner.h"
+#include "itests/scenario.h"
+#include "rpc/options.h"
+
+
+#define EXIT_USAGE  2
+
+
+static int main_list(void);
+static void main_help(const option_t *table);
+static const scenario_t **main_select(int argc, char **argv, size_t *n);
+static int main_run(const scenario_t **selected, size_t n,
+    const settings_t *settings, const char *junit);
+
+
+int
+main(int argc, char **argv)
+{
+    int                 first, code, list;
+    char                error[512];
+    size_t              n;
+    const char         *junit;
+    settings_t          settings;
+    const scenario_t  **selected;
+
+    const option_t  options[] = {
+        { "list", NULL, OPTION_FLAG, &list, "off", 0, 0,
+          "print the names of the scenarios" },
+        { "gateway", "GATEWAY_ADDR", OPTION_STRING, &settings.gateway,
+          "localhost:10000", 0, 0, "host:port or unix:/path" },
+        { "username", "TEST_USERNAME", OPTION_STRING, &settings.username,
+          "TestUser", 0, 0, "for Login" },
+        { "password", "TEST_PASSWORD", OPTION_STRING, &settings.password,
+          "TestPassword", 0, 0, "for Login" },
+        { "timeout", "TEST_TIMEOUT", OPTION_TIME, &settings.timeout,
+          "60s", 100, 3600 * 1000, "of one scenario" },
+        { "token-ttl", "TEST_TOKEN_TTL", OPTION_TIME, &settings.token_ttl,
+          "0s", 0, 86400 * 1000,
+          "life of the tokens of this stack, to wait for their end" },
+        { "instances", "TEST_INSTANCES", OPTION_STRING, &settings.instances,
+          NULL, 0, 0, "addresses of the instances, a,b,c, to call directly" },
+        { "junit", "TEST_JUNIT", OPTION_STRING, &junit, NULL, 0, 0,
+          "file for the results in JUnit's XML" },
+        { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
+    };
+
+    memset(&settings, 0, sizeof(settings));
+    junit = NULL;
+    list = 0;
+
+    first = options_parse(options, argc, argv, error, sizeof(error));
+
+    if (first == -1) {
+        fprintf(stderr, "integrationtests: %s\n", error);
+        return EXIT_USAGE;
+    }
+
+    if (first == -2) {
+        main_help(options);
+        return EXIT_SUCCESS;
+    }
+
+    if (first == -3) {
+        printf("integrationtests 1.0\n");
+        return EXIT_SUCCESS;
+    }
+
+    if (list) {
+        return main_list();
+    }
+
+    selected = main_select(argc - first, argv + first, &n);
+    if (selected == NULL) {
+        return EXIT_USAGE;
+    }
+
+    signal(SIGPIPE, SIG_IGN);
+
+    code = main_run(selected, n, &settings, junit);
+
+    free(selected);
+
+    return code;
+}
+
+
+static int
+main_list(void)
+{
+    const scenario_t  *scenario;
+
+    for (scenario = scenarios; scenario->name != NULL; scenario++) {
+        printf("%-32s %s\n", scenario->name, scenario->summary);
+    }
+
+    return EXIT_SUCCESS;
+}
+
+
+static void
+main_help(const option_t *table)
+{
+    printf("usage: integrationtests [option...] scenario...\n"
+           "       integrationtests --list\n\n"
+           "Plays scenarios against a gateway; \"all\" means every one. Each "
+           "wants a fresh\nstack of three instances. The output is TAP; exit "
+           "0 only if all passed.\n\n");
+    options_help(table, stdout);
+}
+
+
+static const scenario_t **
+main_select(int argc, char **argv, size_t *n)
+{
+    int                 i;
+    size_t              known;
+    const scenario_t  **selected, *scenario;
+
+    for (known = 0; scenarios[known].name != NULL; known++) {
+        /* count */
+    }
+
+    if (argc == 0) {
+        fprintf(stderr, "integrationtests: no scenario is named; --list "
+                "shows them, \"all\" runs them\n");
+        return NULL;
+    }
+
+    selected = calloc((size_t) argc * known, sizeof(scenario_t *));
+    if (selected == NULL) {
+        fprintf(stderr, "integrationtests: out of memory\n");
+        return NULL;
+    }
+
+    *n = 0;
+
+    for (i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "all") == 0) {
+            for (scenario = scenarios; scenario->name != NULL; scenario++) {
+                selected[(*n)++] = scenario;
+            }
+
+            continue;
+        }
+
+        scenario = scenario_find(argv[i]);
+
+        if (scenario == NULL) {
+            fprintf(stderr, "integrationtests: %s \"%s\"%s\n",
+                    argv[i][0] == '-' ? "misplaced option"
+                                      : "unknown scenario", argv[i],
+                    argv[i][0] == '-' ? ": options go before the scenarios"
+                                      : ", --list shows them");
+            free(selected);
+            return NULL;
+        }
+
+        selected[(*n)++] = scenario;
+    }
+
+    return selected;
+}
+
+
+static int
+main_run(const scenario_t **selected, size_t n, const settings_t *settings,
+    const char *junit)
+{
+    int        code;
+    size_t     i;
+    result_t  *results;
+
+    results = calloc(n, sizeof(result_t));
+    if (results == NULL) {
+        fprintf(stderr, "integrationtests: out of memory\n");
+        return EXIT_FAILURE;
+    }
+
+    code = EXIT_SUCCESS;
+
+    report_begin(n);
+
+    for (i = 0; i < n; i++) {
+        report_scenario(selected[i]->name);
+        runner_run(selected[i], settings, &results[i]);
+        report_end(&results[i], i + 1);
+
+        if (results[i].failed > 0) {
+            code = EXIT_FAILURE;
+        }
+    }
+
+    if (junit != NULL && report_junit(junit, results, n) == -1) {
+        fprintf(stderr, "integrationtests: cannot write \"%s\": %s\n", junit,
+                strerror(errno));
+        code = EXIT_FAILURE;
+    }
+
+    report_summary(results, n);
+
+    for (i = 0; i < n; i++) {
+        free(results[i].output);
+    }
+
+    free(results);
+
+    return code;
+}

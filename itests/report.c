@@ -1,0 +1,211 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "itests/report.h"
+
+
+static void report_keep(result_t *result, const char *line);
+static void junit_case(FILE *out, const result_t *result);
+static void junit_failures(FILE *out, const result_t *result);
+static void junit_text(FILE *out, const char *text, size_t len);
+
+
+void
+report_begin(size_t scenarios)
+{
+    printf("TAP version 14\n1..%zu\n", scenarios);
+    fflush(stdout);
+}
+
+
+void
+report_scenario(const char *name)
+{
+    printf("# Subtest: %s\n", name);
+    fflush(stdout);
+}
+
+
+void
+report_line(result_t *result, const char *line)
+{
+    if (strncmp(line, "ok ", 3) == 0) {
+        result->checks++;
+        result->skipped += strstr(line, " # SKIP ") != NULL;
+
+    } else if (strncmp(line, "not ok ", 7) == 0) {
+        result->checks++;
+        result->failed++;
+    }
+
+    printf("    %s\n", line);
+    fflush(stdout);
+
+    report_keep(result, line);
+}
+
+
+void
+report_end(const result_t *result, size_t number)
+{
+    printf("    1..%u\n", result->checks);
+    printf("%s %zu - %s # time=%.3fs\n", result->failed ? "not ok" : "ok",
+           number, result->name, (double) result->ms / 1000);
+    fflush(stdout);
+}
+
+
+void
+report_summary(const result_t *results, size_t n)
+{
+    size_t    i, failed;
+    unsigned  skipped;
+
+    failed = 0;
+    skipped = 0;
+
+    for (i = 0; i < n; i++) {
+        failed += results[i].failed > 0;
+        skipped += results[i].skipped;
+    }
+
+    if (skipped > 0) {
+        printf("# %u checks were not run, see SKIP above\n", skipped);
+    }
+
+    printf("%zu passed, %zu failed\n", n - failed, failed);
+}
+
+
+int
+report_junit(const char *path, const result_t *results, size_t n)
+{
+    FILE     *out;
+    size_t    i, failed;
+    int64_t   ms;
+
+    failed = 0;
+    ms = 0;
+
+    for (i = 0; i < n; i++) {
+        failed += results[i].failed > 0;
+        ms += results[i].ms;
+    }
+
+    out = fopen(path, "we");
+    if (out == NULL) {
+        return -1;
+    }
+
+    fprintf(out,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+            "<testsuites>\n"
+            "<testsuite name=\"integrationtests\" tests=\"%zu\" "
+            "failures=\"%zu\" errors=\"0\" skipped=\"0\" time=\"%.3f\">\n",
+            n, failed, (double) ms / 1000);
+
+    for (i = 0; i < n; i++) {
+        junit_case(out, &results[i]);
+    }
+
+    fprintf(out, "</testsuite>\n</testsuites>\n");
+
+    if (ferror(out)) {
+        (void) fclose(out);
+        return -1;
+    }
+
+    return fclose(out) == 0 ? 0 : -1;
+}
+
+
+static void
+report_keep(result_t *result, const char *line)
+{
+    char    *output;
+    size_t   len;
+
+    len = strlen(line);
+
+    output = realloc(result->output, result->len + len + 2);
+    if (output == NULL) {
+        abort();
+    }
+
+    memcpy(output + result->len, line, len);
+    memcpy(output + result->len + len, "\n", 2);
+
+    result->output = output;
+    result->len += len + 1;
+}
+
+
+static void
+junit_case(FILE *out, const result_t *result)
+{
+    fprintf(out,
+            "<testcase classname=\"integrationtests\" name=\"%s\" "
+            "time=\"%.3f\">\n", result->name, (double) result->ms / 1000);
+
+    if (result->failed > 0) {
+        fprintf(out, "<failure message=\"%u of %u checks failed\">",
+                result->failed, result->checks);
+        junit_failures(out, result);
+        fprintf(out, "</failure>\n");
+    }
+
+    fprintf(out, "<system-out>");
+    junit_text(out, result->output, result->len);
+    fprintf(out, "</system-out>\n</testcase>\n");
+}
+
+
+static void
+junit_failures(FILE *out, const result_t *result)
+{
+    size_t       len;
+    const char  *line;
+
+    for (line = result->output; *line != '\0'; line += len) {
+        len = strcspn(line, "\n") + 1;
+
+        if (strncmp(line, "not ok ", 7) == 0) {
+            junit_text(out, line, len);
+        }
+    }
+}
+
+
+/* Anything but visible ASCII and newlines becomes "?": checks have escaped
+ * it already, a scenario's stray output might not. */
+
+static void
+junit_text(FILE *out, const char *text, size_t len)
+{
+    size_t  i;
+
+    for (i = 0; i < len; i++) {
+        switch (text[i]) {
+
+        case '&':
+            fputs("&amp;", out);
+            break;
+
+        case '<':
+            fputs("&lt;", out);
+            break;
+
+        case '>':
+            fputs("&gt;", out);
+            break;
+
+        case '\n':
+            fputc('\n', out);
+            break;
+
+        default:
+            fputc(text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?', out);
+        }
+    }
+}

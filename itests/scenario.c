@@ -1,0 +1,34 @@
+#include <stddef.h>
+#include <string.h>
+
+#include "itests/scenario.h"
+
+
+const scenario_t  scenarios[] = {
+    { "basic_workflow", basic_workflow,
+      "Login, ten Echo on one instance, Shutdown" },
+    { "sticky_session", sticky_session,
+      "two clients interleaved, each on an instance of its own" },
+    { "session_transfer", session_transfer,
+      "a session moves on when its instance shuts down, three times" },
+    { "system_overload", system_overload,
+      "four clients at once for three instances" },
+    { "no_instances_available", no_instances_available,
+      "three clients hold the instances, the fourth is refused" },
+    { NULL, NULL, NULL }
+};
+
+
+const scenario_t *
+scenario_find(const char *name)
+{
+    const scenario_t  *scenario;
+
+    for (scenario = scenarios; scenario->name != NULL; scenario++) {
+        if (strcmp(scenario->name, name) == 0) {
+            return scenario;
+        }
+    }
+
+    return NULL;
+}

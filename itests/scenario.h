@@ -1,0 +1,34 @@
+/*
+ * The table of scenarios.
+ */
+
+#ifndef ITESTS_SCENARIO_H
+#define ITESTS_SCENARIO_H
+
+
+#include "itests/check.h"
+
+
+typedef void (*scenario_pt)(test_t *test);
+
+typedef struct {
+    const char   *name;
+    scenario_pt   run;
+    const char   *summary;
+} scenario_t;
+
+
+/* Ended by a row without a name. */
+extern const scenario_t  scenarios[];
+
+const scenario_t *scenario_find(const char *name);
+
+
+void basic_workflow(test_t *test);
+void sticky_session(test_t *test);
+void session_transfer(test_t *test);
+void system_overload(test_t *test);
+void no_instances_available(test_t *test);
+
+
+#endif /* ITESTS_SCENARIO_H */
