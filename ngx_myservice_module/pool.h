@@ -86,6 +86,7 @@ typedef struct {
 typedef struct {
     uint64_t        first;              /* position of the first down member */
     uint64_t        last;               /* position of the last one tried */
+    uint64_t        home;               /* position of the own instance */
     unsigned        started:1;
     unsigned        own:1;              /* own down instance was tried */
 } ms_pool_seek_t;
