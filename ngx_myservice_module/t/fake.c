@@ -18,7 +18,7 @@
 #include "harness.h"
 
 
-#define CONNS_MAX    128
+#define CONNS_MAX    1024
 #define STREAMS_MAX  64
 #define INPUT_MAX    65536
 #define PREFACE      24                 /* bytes of the client's magic */

@@ -116,12 +116,30 @@ harness_port(int number)
 }
 
 
+/* The directory of the test, made when it is first asked for: Check knows the
+ * name of a test only once it runs. */
+static const char *
+harness_directory(void)
+{
+    if (harness_dir[0] == '\0') {
+        snprintf(harness_dir, sizeof(harness_dir), "%.3000s/%s.XXXXXX",
+                 harness_root, tcase_name());
+        ck_assert_msg(mkdtemp(harness_dir) != NULL, "%s: %s", harness_dir,
+                      strerror(errno));
+        ck_assert_int_eq(chmod(harness_dir, 0755), 0);
+        harness_file("secret", HARNESS_SECRET "\n", sizeof(HARNESS_SECRET));
+    }
+
+    return harness_dir;
+}
+
+
 static const char *
 harness_path(const char *name)
 {
     static char  path[2 * PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/%s", harness_dir, name);
+    snprintf(path, sizeof(path), "%s/%s", harness_directory(), name);
 
     return path;
 }
@@ -144,7 +162,8 @@ harness_file(const char *name, const void *data, size_t len)
 }
 
 
-/* The content of a file of the test, "" if there is none.  free() it. */
+/* The content of a file of the test, "" if there is none.  free() it.
+ * Called outside of tests too, where Check's assertions cannot be. */
 static char *
 harness_read(const char *name)
 {
@@ -154,7 +173,9 @@ harness_read(const char *name)
 
     size = 1 << 22;
     text = malloc(size);
-    ck_assert_ptr_nonnull(text);
+    if (text == NULL) {
+        abort();
+    }
 
     len = 0;
     f = fopen(harness_path(name), "r");
@@ -173,14 +194,7 @@ harness_read(const char *name)
 static void
 harness_setup(void)
 {
-    snprintf(harness_dir, sizeof(harness_dir), "%.*s/%s.XXXXXX", 3000,
-             harness_root, tcase_name());
-    ck_assert_msg(mkdtemp(harness_dir) != NULL, "%s: %s", harness_dir,
-                  strerror(errno));
-    ck_assert_int_eq(chmod(harness_dir, 0755), 0);
-
     signal(SIGPIPE, SIG_IGN);
-    harness_file("secret", HARNESS_SECRET "\n", sizeof(HARNESS_SECRET));
 }
 
 
@@ -241,7 +255,7 @@ harness_teardown(void)
     process_kill_all();
     harness_check_log("error.log");
     harness_check_log("output.log");
-    harness_remove(harness_dir);
+    harness_remove(harness_directory());
 }
 
 
@@ -277,7 +291,7 @@ harness_show_failures(void)
             continue;
         }
 
-        snprintf(harness_dir, sizeof(harness_dir), "%.*s/%s", 3000,
+        snprintf(harness_dir, sizeof(harness_dir), "%.3000s/%s",
                  harness_root, entry->d_name);
 
         text = harness_read("error.log");
@@ -295,16 +309,14 @@ int
 harness_run(Suite *suite, const char *program)
 {
     int          failed;
-    char         cwd[PATH_MAX];
     SRunner     *runner;
     const char  *build, *slash;
 
     build = process_build_dir();
     slash = strrchr(program, '/');
-    ck_assert_ptr_nonnull(getcwd(cwd, sizeof(cwd)));
 
-    snprintf(harness_root, sizeof(harness_root), "%.*s/t/run/%.200s", 3000,
-             build, slash != NULL ? slash + 1 : program);
+    snprintf(harness_root, sizeof(harness_root), "%.3000s/t/run/%.200s", build,
+             slash != NULL ? slash + 1 : program);
     harness_remove(harness_root);
     harness_mkdir(harness_root);
 
@@ -348,7 +360,7 @@ gateway_globals(FILE *out)
     }
 
     fprintf(out, "daemon off;\npid %s/nginx.pid;\nerror_log %s/error.log %s;",
-            harness_dir, harness_dir,
+            harness_directory(), harness_dir,
             getenv("NGINX_DEBUG") != NULL ? "debug" : "info");
 }
 
@@ -361,7 +373,7 @@ gateway_globals_http(FILE *out)
         "client_body", "proxy", "fastcgi", "scgi", "uwsgi"
     };
 
-    fprintf(out, "access_log %s/access.log;", harness_dir);
+    fprintf(out, "access_log %s/access.log;", harness_directory());
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         fprintf(out, "\n    %s_temp_path %s/%s;", names[i], harness_dir,
@@ -417,7 +429,7 @@ gateway_write(const char *conf)
             n = 16;
 
         } else if (strncmp(p, "%%DIR%%", 7) == 0) {
-            fputs(harness_dir, out);
+            fputs(harness_directory(), out);
             n = 7;
 
         } else {
@@ -440,7 +452,7 @@ gateway_run(const char *log, const char *option, const char *output)
     char         prefix[PATH_MAX + 8], conf[PATH_MAX + 16], error[PATH_MAX + 64];
     const char  *argv[9];
 
-    snprintf(prefix, sizeof(prefix), "%s/", harness_dir);
+    snprintf(prefix, sizeof(prefix), "%s/", harness_directory());
     snprintf(conf, sizeof(conf), "%s/nginx.conf", harness_dir);
     snprintf(error, sizeof(error), "%s/%s", harness_dir, log);
 
@@ -588,17 +600,37 @@ gateway_stop(void)
 }
 
 
-bool
-gateway_logged(const char *needle)
+static bool
+harness_contains(const char *name, const char *needle)
 {
     bool   found;
     char  *text;
 
-    text = harness_read("error.log");
+    text = harness_read(name);
     found = strstr(text, needle) != NULL;
     free(text);
 
     return found;
+}
+
+
+bool
+gateway_logged(const char *text)
+{
+    return harness_contains("error.log", text);
+}
+
+
+void
+gateway_await_access(const char *text)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!harness_contains("access.log", text)) {
+        harness_pause(since, text);
+    }
 }
 
 

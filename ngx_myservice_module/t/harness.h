@@ -70,6 +70,10 @@ size_t gateway_workers(pid_t *pids, size_t max);
 
 bool gateway_logged(const char *text);
 
+/* Waits until the access log has the text: lines are written after the end
+ * of a call. */
+void gateway_await_access(const char *text);
+
 /* An [alert] or [emerg] line with "text" is expected by this test. */
 void gateway_allow(const char *text);
 
