@@ -13,9 +13,12 @@
 #include "rpc/message.h"
 
 
-/* after a failed connect */
-#define CLIENT_BACKOFF_MIN  50
-#define CLIENT_BACKOFF_MAX  500
+/* the pause after a failed connect, in ms */
+#define CLIENT_BACKOFF          50
+#define CLIENT_BACKOFF_MAX      500
+
+/* the core takes its "minimum back-off" as the time limit of a connect */
+#define CLIENT_CONNECT_TIMEOUT  5000
 
 
 struct rpc_client_s {
@@ -75,8 +78,8 @@ rpc_client_create(const char *target, grpc_channel_credentials *credentials)
         client_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         client_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
         client_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
-        client_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF_MIN),
-        client_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF_MIN),
+        client_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF),
+        client_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CLIENT_CONNECT_TIMEOUT),
         client_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF_MAX)
     };
     grpc_channel_args   list;
