@@ -1,0 +1,100 @@
+#include "authsvc/login.h"
+
+#include <string.h>
+
+#include "authsvc/password.h"
+#include "jwt/token.h"
+#include "rpc/log.h"
+
+
+const char *const  login_messages[LOGIN_STATUSES] = {
+    [LOGIN_OK] = "",
+    [LOGIN_NO_USERNAME] = "username is required",
+    [LOGIN_NO_SESSION] = "session_id is required",
+    [LOGIN_BAD_SESSION] = "session_id is invalid",
+    [LOGIN_DENIED] = "invalid username or password",
+    [LOGIN_STORE] = "failed to get user",
+    [LOGIN_SIGN] = "failed to create token"
+};
+
+
+login_status_t
+login_check(const login_request_t *request)
+{
+    if (*request->username == '\0') {
+        return LOGIN_NO_USERNAME;
+    }
+
+    if (*request->session == '\0') {
+        return LOGIN_NO_SESSION;
+    }
+
+    if (!ms_session_valid(request->session, strlen(request->session))) {
+        return LOGIN_BAD_SESSION;
+    }
+
+    return LOGIN_OK;
+}
+
+
+/* A hash of old costs is replaced while the password is at hand.  Not against
+ * a password that was changed in between. */
+static void
+login_rehash(store_t *store, const login_request_t *request,
+    const store_user_t *user)
+{
+    char            hash[PASSWORD_HASH];
+    store_status_t  status;
+
+    if (!password_outdated(user->hash)) {
+        return;
+    }
+
+    if (password_hash(request->password, hash) != 0) {
+        log_warn("cannot renew a password hash: out of memory");
+        return;
+    }
+
+    status = store_set_hash(store, request->username, user->hash, hash);
+    if (status == STORE_FAILED) {
+        log_warn("cannot renew a password hash: %s", store_error(store));
+    }
+}
+
+
+login_status_t
+login_run(store_t *store, const issuer_t *issuer,
+    const login_request_t *request, int64_t now, login_answer_t *answer)
+{
+    store_user_t    user;
+    store_status_t  status;
+
+    memset(answer, 0, sizeof(login_answer_t));
+
+    status = limits_username(request->username)
+             ? store_find(store, request->username, &user) : STORE_MISSING;
+
+    if (status == STORE_FAILED) {
+        log_error("cannot look up a user: %s", store_error(store));
+        return LOGIN_STORE;
+    }
+
+    if (!password_verify(status == STORE_OK ? user.hash : NULL,
+                         request->password))
+    {
+        return LOGIN_DENIED;
+    }
+
+    login_rehash(store, request, &user);
+
+    answer->token = issue_token(issuer, request->username, user.role,
+                                request->session, now, &answer->expires);
+    if (answer->token == NULL) {
+        log_error("cannot sign a token");
+        return LOGIN_SIGN;
+    }
+
+    strcpy(answer->role, user.role);
+
+    return LOGIN_OK;
+}

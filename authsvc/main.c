@@ -1,0 +1,62 @@
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sodium.h>
+
+#include "authsvc/serve.h"
+#include "authsvc/users.h"
+#include "authsvc/version.h"
+
+
+static void
+main_help(void)
+{
+    printf("usage: authsvc serve [options]\n"
+           "       authsvc user COMMAND [options]\n"
+           "\n"
+           "serve: answers Login.\n");
+    serve_help(stdout);
+    printf("\nuser: changes the store, also while it is served.\n");
+    users_help(stdout);
+}
+
+
+int
+main(int argc, char **argv)
+{
+    /* also for what SQLite puts beside the store */
+    (void) umask(077);
+
+    if (sodium_init() < 0) {
+        fprintf(stderr, "authsvc: libsodium cannot be initialised\n");
+        return 1;
+    }
+
+    if (argc < 2) {
+        fprintf(stderr, "authsvc: a command is missing, see authsvc --help\n");
+        return 2;
+    }
+
+    if (strcmp(argv[1], "--help") == 0) {
+        main_help();
+        return 0;
+    }
+
+    if (strcmp(argv[1], "--version") == 0) {
+        version_print();
+        return 0;
+    }
+
+    if (strcmp(argv[1], "serve") == 0) {
+        return serve_main(argc - 1, argv + 1);
+    }
+
+    if (strcmp(argv[1], "user") == 0) {
+        return users_main(argc - 1, argv + 1);
+    }
+
+    fprintf(stderr, "authsvc: unknown command \"%.80s\", see authsvc --help\n",
+            argv[1]);
+
+    return 2;
+}

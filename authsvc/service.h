@@ -1,0 +1,28 @@
+/*
+ * The Login method on an rpc server: cheap checks on the server's thread, the
+ * rest on the pool.
+ */
+
+#ifndef AUTHSVC_SERVICE_H
+#define AUTHSVC_SERVICE_H
+
+
+#include "authsvc/issue.h"
+#include "authsvc/workers.h"
+#include "rpc/server.h"
+
+
+/* Borrowed until the server is freed.  The context of each worker is its
+ * store_t. */
+typedef struct {
+    workers_t       *workers;
+    const issuer_t  *issuer;
+} service_t;
+
+
+/* Before the server starts. */
+int service_register(rpc_server_t *server, service_t *service)
+    __attribute__((warn_unused_result));
+
+
+#endif /* AUTHSVC_SERVICE_H */

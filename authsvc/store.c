@@ -1,0 +1,86 @@
+#include "authsvc/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "authsvc/store_backend.h"
+
+
+store_t *
+store_open(const char *location, bool create, char *error, size_t size)
+{
+    if (strstr(location, "://") != NULL) {
+        snprintf(error, size, "store \"%s\": only paths of SQLite files are "
+                 "supported", location);
+        return NULL;
+    }
+
+    return store_sqlite_open(location, create, error, size);
+}
+
+
+void
+store_close(store_t *store)
+{
+    if (store != NULL) {
+        store->backend->close(store);
+    }
+}
+
+
+const char *
+store_error(const store_t *store)
+{
+    return store->error;
+}
+
+
+store_status_t
+store_check(store_t *store)
+{
+    return store->backend->check(store);
+}
+
+
+store_status_t
+store_find(store_t *store, const char *name, store_user_t *user)
+{
+    return store->backend->find(store, name, user);
+}
+
+
+store_status_t
+store_add(store_t *store, const char *name, const char *hash,
+    const char *role)
+{
+    return store->backend->add(store, name, hash, role);
+}
+
+
+store_status_t
+store_set_hash(store_t *store, const char *name, const char *old,
+    const char *hash)
+{
+    return store->backend->set_hash(store, name, old, hash);
+}
+
+
+store_status_t
+store_set_role(store_t *store, const char *name, const char *role)
+{
+    return store->backend->set_role(store, name, role);
+}
+
+
+store_status_t
+store_delete(store_t *store, const char *name)
+{
+    return store->backend->delete(store, name);
+}
+
+
+store_status_t
+store_list(store_t *store, store_list_pt list, void *data)
+{
+    return store->backend->list(store, list, data);
+}

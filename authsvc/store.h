@@ -1,0 +1,70 @@
+/*
+ * The users.  A store is one connection: it belongs to one thread at a time,
+ * and each thread of the login pool has its own.
+ */
+
+#ifndef AUTHSVC_STORE_H
+#define AUTHSVC_STORE_H
+
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "authsvc/limits.h"
+
+
+#define STORE_HASH  255
+
+
+typedef enum {
+    STORE_OK = 0,
+    STORE_MISSING,                      /* no such user */
+    STORE_EXISTS,
+    STORE_FAILED                        /* see store_error() */
+} store_status_t;
+
+typedef struct {
+    char  hash[STORE_HASH + 1];
+    char  role[LIMIT_ROLE + 1];
+} store_user_t;
+
+typedef struct store_s  store_t;
+
+typedef void (*store_list_pt)(const char *name, const char *role, void *data);
+
+
+/*
+ * Opens the store at "location", the path of an SQLite file.  "create" makes
+ * it, mode 0600, when it is not there.  NULL with one line in "error".
+ */
+store_t *store_open(const char *location, bool create, char *error,
+    size_t size);
+void store_close(store_t *store);
+
+/* Looks for damage; slow. */
+store_status_t store_check(store_t *store)
+    __attribute__((warn_unused_result));
+
+/* What failed last; one line, valid until the next operation. */
+const char *store_error(const store_t *store);
+
+store_status_t store_find(store_t *store, const char *name,
+    store_user_t *user) __attribute__((warn_unused_result));
+store_status_t store_add(store_t *store, const char *name, const char *hash,
+    const char *role) __attribute__((warn_unused_result));
+
+/* "old" NULL: whatever the hash is now; else only if it is this one. */
+store_status_t store_set_hash(store_t *store, const char *name,
+    const char *old, const char *hash) __attribute__((warn_unused_result));
+
+store_status_t store_set_role(store_t *store, const char *name,
+    const char *role) __attribute__((warn_unused_result));
+store_status_t store_delete(store_t *store, const char *name)
+    __attribute__((warn_unused_result));
+
+/* In the order of the names' bytes. */
+store_status_t store_list(store_t *store, store_list_pt list, void *data)
+    __attribute__((warn_unused_result));
+
+
+#endif /* AUTHSVC_STORE_H */

@@ -1,0 +1,440 @@
+/*
+ * Users in an SQLite file: WAL, so that a login never waits for a change.
+ * The file carries an application id, so that the file of another program is
+ * refused and not changed.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sqlite3.h>
+
+#include "authsvc/store_backend.h"
+
+
+#define SQLITE_BUSY_MS         5000
+#define SQLITE_APPLICATION     0x6d736175       /* "msau" */
+#define SQLITE_SCHEMA_VERSION  1
+
+#define STRING(x)    #x
+#define EXPANDED(x)  STRING(x)
+
+
+typedef struct {
+    store_t        store;
+    sqlite3       *db;
+    sqlite3_stmt  *find;
+} store_sqlite_t;
+
+
+static const char  sqlite_schema[] =
+    "CREATE TABLE users ("
+    "    name TEXT NOT NULL PRIMARY KEY,"
+    "    hash TEXT NOT NULL,"
+    "    role TEXT NOT NULL,"
+    "    created INTEGER NOT NULL DEFAULT (unixepoch())"
+    ") STRICT, WITHOUT ROWID;"
+    "PRAGMA application_id = " EXPANDED(SQLITE_APPLICATION) ";"
+    "PRAGMA user_version = " EXPANDED(SQLITE_SCHEMA_VERSION) ";";
+
+
+static store_status_t
+sqlite_failed(store_sqlite_t *s)
+{
+    snprintf(s->store.error, sizeof(s->store.error), "%s",
+             s->db != NULL ? sqlite3_errmsg(s->db) : "out of memory");
+
+    return STORE_FAILED;
+}
+
+
+/* The first column of the first row of "sql" as a number. */
+static int
+sqlite_number(store_sqlite_t *s, const char *sql, int *number)
+{
+    int            rc;
+    sqlite3_stmt  *stmt;
+
+    if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+        return -1;
+    }
+
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        *number = sqlite3_column_int(stmt, 0);
+    }
+    sqlite3_finalize(stmt);
+
+    return rc == SQLITE_ROW ? 0 : -1;
+}
+
+
+static int
+sqlite_exec(store_sqlite_t *s, const char *sql)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
+}
+
+
+/* Runs "sql" with up to three texts bound; says how many rows changed. */
+static store_status_t
+sqlite_change(store_sqlite_t *s, const char *sql, const char *a,
+    const char *b, const char *c)
+{
+    int            i, n, rc;
+    const char    *texts[3] = { a, b, c };
+    sqlite3_stmt  *stmt;
+
+    if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+        return sqlite_failed(s);
+    }
+
+    n = sqlite3_bind_parameter_count(stmt);
+    rc = SQLITE_OK;
+
+    for (i = 0; i < n && rc == SQLITE_OK; i++) {
+        rc = sqlite3_bind_text(stmt, i + 1, texts[i], -1, SQLITE_STATIC);
+    }
+
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+    }
+    sqlite3_finalize(stmt);
+
+    if (rc == SQLITE_DONE) {
+        return sqlite3_changes(s->db) > 0 ? STORE_OK : STORE_MISSING;
+    }
+
+    if (sqlite3_extended_errcode(s->db) == SQLITE_CONSTRAINT_PRIMARYKEY) {
+        return STORE_EXISTS;
+    }
+
+    return sqlite_failed(s);
+}
+
+
+static store_status_t
+sqlite_copy(store_sqlite_t *s, int column, char *out, size_t size)
+{
+    const char  *text;
+
+    text = (const char *) sqlite3_column_text(s->find, column);
+    if (text == NULL) {
+        return sqlite_failed(s);
+    }
+
+    if (strlen(text) >= size) {
+        snprintf(s->store.error, sizeof(s->store.error),
+                 "a value of the user is too long");
+        return STORE_FAILED;
+    }
+
+    strcpy(out, text);
+
+    return STORE_OK;
+}
+
+
+static store_status_t
+store_sqlite_find(store_t *store, const char *name, store_user_t *user)
+{
+    int              rc;
+    store_sqlite_t  *s;
+    store_status_t   status;
+
+    s = (store_sqlite_t *) store;
+
+    rc = sqlite3_bind_text(s->find, 1, name, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(s->find);
+    }
+
+    if (rc == SQLITE_DONE) {
+        status = STORE_MISSING;
+
+    } else if (rc != SQLITE_ROW) {
+        status = sqlite_failed(s);
+
+    } else {
+        status = sqlite_copy(s, 0, user->hash, sizeof(user->hash));
+        if (status == STORE_OK) {
+            status = sqlite_copy(s, 1, user->role, sizeof(user->role));
+        }
+    }
+
+    /* also ends the read transaction */
+    sqlite3_reset(s->find);
+    sqlite3_clear_bindings(s->find);
+
+    return status;
+}
+
+
+static store_status_t
+store_sqlite_add(store_t *store, const char *name, const char *hash,
+    const char *role)
+{
+    return sqlite_change((store_sqlite_t *) store,
+                         "INSERT INTO users (name, hash, role)"
+                         " VALUES (?, ?, ?)", name, hash, role);
+}
+
+
+static store_status_t
+store_sqlite_set_hash(store_t *store, const char *name, const char *old,
+    const char *hash)
+{
+    if (old == NULL) {
+        return sqlite_change((store_sqlite_t *) store,
+                             "UPDATE users SET hash = ? WHERE name = ?",
+                             hash, name, NULL);
+    }
+
+    return sqlite_change((store_sqlite_t *) store,
+                         "UPDATE users SET hash = ?"
+                         " WHERE name = ? AND hash = ?", hash, name, old);
+}
+
+
+static store_status_t
+store_sqlite_set_role(store_t *store, const char *name, const char *role)
+{
+    return sqlite_change((store_sqlite_t *) store,
+                         "UPDATE users SET role = ? WHERE name = ?",
+                         role, name, NULL);
+}
+
+
+static store_status_t
+store_sqlite_delete(store_t *store, const char *name)
+{
+    return sqlite_change((store_sqlite_t *) store,
+                         "DELETE FROM users WHERE name = ?", name, NULL, NULL);
+}
+
+
+static store_status_t
+store_sqlite_list(store_t *store, store_list_pt list, void *data)
+{
+    int              rc;
+    sqlite3_stmt    *stmt;
+    store_sqlite_t  *s;
+
+    s = (store_sqlite_t *) store;
+
+    if (sqlite3_prepare_v2(s->db, "SELECT name, role FROM users ORDER BY name",
+                           -1, &stmt, NULL)
+        != SQLITE_OK)
+    {
+        return sqlite_failed(s);
+    }
+
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        list((const char *) sqlite3_column_text(stmt, 0),
+             (const char *) sqlite3_column_text(stmt, 1), data);
+    }
+
+    sqlite3_finalize(stmt);
+
+    return rc == SQLITE_DONE ? STORE_OK : sqlite_failed(s);
+}
+
+
+static store_status_t
+store_sqlite_check(store_t *store)
+{
+    int              rc;
+    const char      *text;
+    sqlite3_stmt    *stmt;
+    store_status_t   status;
+    store_sqlite_t  *s;
+
+    s = (store_sqlite_t *) store;
+
+    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &stmt, NULL)
+        != SQLITE_OK)
+    {
+        return sqlite_failed(s);
+    }
+
+    rc = sqlite3_step(stmt);
+    text = rc == SQLITE_ROW ? (const char *) sqlite3_column_text(stmt, 0)
+                            : NULL;
+
+    if (text == NULL) {
+        status = sqlite_failed(s);
+
+    } else if (strcmp(text, "ok") != 0) {
+        snprintf(s->store.error, sizeof(s->store.error), "damaged: %.*s",
+                 (int) strcspn(text, "\n"), text);
+        status = STORE_FAILED;
+
+    } else {
+        status = STORE_OK;
+    }
+
+    sqlite3_finalize(stmt);
+
+    return status;
+}
+
+
+static void
+store_sqlite_close(store_t *store)
+{
+    store_sqlite_t  *s;
+
+    s = (store_sqlite_t *) store;
+
+    sqlite3_finalize(s->find);
+    sqlite3_close(s->db);
+    free(s);
+}
+
+
+static const store_backend_t  store_sqlite = {
+    .close = store_sqlite_close,
+    .check = store_sqlite_check,
+    .find = store_sqlite_find,
+    .add = store_sqlite_add,
+    .set_hash = store_sqlite_set_hash,
+    .set_role = store_sqlite_set_role,
+    .delete = store_sqlite_delete,
+    .list = store_sqlite_list
+};
+
+
+/* SQLite would make it with the mode of the umask. */
+static int
+sqlite_create_file(const char *path)
+{
+    int  fd;
+
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return errno == EEXIST ? 0 : -1;
+    }
+
+    close(fd);
+
+    return 0;
+}
+
+
+/*
+ * An empty file gets the schema; two programs may try at the same time.  A
+ * file with tables of its own, or of another version, is refused.
+ */
+static store_status_t
+sqlite_prepare_schema(store_sqlite_t *s)
+{
+    int  version, application, tables;
+
+    if (sqlite_exec(s, "BEGIN IMMEDIATE") != 0
+        || sqlite_number(s, "PRAGMA user_version", &version) != 0
+        || sqlite_number(s, "PRAGMA application_id", &application) != 0
+        || sqlite_number(s, "SELECT count(*) FROM sqlite_schema", &tables) != 0)
+    {
+        return sqlite_failed(s);
+    }
+
+    if (tables == 0 && version == 0 && application == 0) {
+        version = SQLITE_SCHEMA_VERSION;
+        application = SQLITE_APPLICATION;
+
+        if (sqlite_exec(s, sqlite_schema) != 0) {
+            return sqlite_failed(s);
+        }
+    }
+
+    if (sqlite_exec(s, "COMMIT") != 0) {
+        return sqlite_failed(s);
+    }
+
+    if (application != SQLITE_APPLICATION) {
+        snprintf(s->store.error, sizeof(s->store.error),
+                 "is the SQLite file of another program");
+        return STORE_FAILED;
+    }
+
+    if (version != SQLITE_SCHEMA_VERSION) {
+        snprintf(s->store.error, sizeof(s->store.error),
+                 "has schema version %d, this program knows %d", version,
+                 SQLITE_SCHEMA_VERSION);
+        return STORE_FAILED;
+    }
+
+    return STORE_OK;
+}
+
+
+static store_status_t
+sqlite_connect(store_sqlite_t *s, const char *path)
+{
+    store_status_t  status;
+
+    if (sqlite3_open_v2(path, &s->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)
+        != SQLITE_OK
+        || sqlite3_extended_result_codes(s->db, 1) != SQLITE_OK
+        || sqlite3_busy_timeout(s->db, SQLITE_BUSY_MS) != SQLITE_OK)
+    {
+        return sqlite_failed(s);
+    }
+
+    status = sqlite_prepare_schema(s);
+    if (status != STORE_OK) {
+        return status;
+    }
+
+    if (sqlite_exec(s, "PRAGMA journal_mode = WAL;"
+                       "PRAGMA secure_delete = ON") != 0
+        || sqlite3_prepare_v3(s->db,
+                              "SELECT hash, role FROM users WHERE name = ?",
+                              -1, SQLITE_PREPARE_PERSISTENT, &s->find, NULL)
+           != SQLITE_OK)
+    {
+        return sqlite_failed(s);
+    }
+
+    return STORE_OK;
+}
+
+
+store_t *
+store_sqlite_open(const char *path, bool create, char *error, size_t size)
+{
+    store_sqlite_t  *s;
+
+    /* names that SQLite takes for databases in memory */
+    if (*path == '\0' || *path == ':') {
+        snprintf(error, size, "store \"%s\": not the path of a file", path);
+        return NULL;
+    }
+
+    if ((create && sqlite_create_file(path) != 0)
+        || access(path, R_OK | W_OK) != 0)
+    {
+        snprintf(error, size, "store \"%s\": %s", path, strerror(errno));
+        return NULL;
+    }
+
+    s = calloc(1, sizeof(store_sqlite_t));
+    if (s == NULL) {
+        snprintf(error, size, "out of memory");
+        return NULL;
+    }
+
+    s->store.backend = &store_sqlite;
+
+    if (sqlite_connect(s, path) != STORE_OK) {
+        snprintf(error, size, "store \"%s\": %s", path, s->store.error);
+        store_sqlite_close(&s->store);
+        return NULL;
+    }
+
+    return &s->store;
+}
