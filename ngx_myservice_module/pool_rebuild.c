@@ -1,6 +1,6 @@
 /*
  * Rebuilding everything from the records after a process died while it
- * changed them, and the check of every invariant for the tests.
+ * changed them.
  */
 
 #include <string.h>
