@@ -121,6 +121,14 @@ instance_wait(instance_t *instance)
     int      status;
     int64_t  deadline;
 
+    /* a client of the core that is in no call would not answer the PING
+     * with which a graceful stop begins */
+
+    if (instance->client != NULL) {
+        rpc_client_free(instance->client);
+        instance->client = NULL;
+    }
+
     deadline = rpc_now() + PATIENCE;
 
     /* the end of its standard error is the end of the process */
@@ -135,11 +143,6 @@ instance_wait(instance_t *instance)
 
     ck_assert_int_eq(waitpid(instance->pid, &status, 0), instance->pid);
     close(instance->log);
-
-    if (instance->client != NULL) {
-        rpc_client_free(instance->client);
-        instance->client = NULL;
-    }
 
     ck_assert_msg(WIFEXITED(status), "myservice: signal %d, log:\n%s",
                   WTERMSIG(status), instance->text);
