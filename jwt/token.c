@@ -154,6 +154,8 @@ ms_token_authentic(const ms_keys_t *keys, const char *text,
         return MS_TOKEN_MALFORMED;
     }
 
+    key = NULL;
+
     reason = ms_token_key(keys, header, &key);
     json_decref(header);
 
