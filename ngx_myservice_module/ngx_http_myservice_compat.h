@@ -1,0 +1,40 @@
+/*
+ * What differs between the nginx versions this module is built for: 1.22.1
+ * (Debian 12), 1.26.3 (Debian 13) and mainline.
+ */
+
+#ifndef NGX_HTTP_MYSERVICE_COMPAT_H
+#define NGX_HTTP_MYSERVICE_COMPAT_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <nginx.h>
+
+
+/*
+ * The first members of the private ngx_http_grpc_ctx_t, the same in 1.22.1
+ * and 1.31.5.  Before 1.29.7 reinit_request() of the grpc module leaves the
+ * output chains of the failed attempt in place, and the next peer would get
+ * its frames.
+ */
+
+typedef struct {
+    int               state;              /* 0: at the start of a frame */
+    ngx_uint_t        frame_state;
+    ngx_uint_t        fragment_state;
+
+    ngx_chain_t      *in;
+    ngx_chain_t      *out;
+    ngx_chain_t      *free;
+    ngx_chain_t      *busy;
+} ngx_http_myservice_grpc_ctx_t;
+
+#if (nginx_version < 1029007)
+#define NGX_HTTP_MYSERVICE_RESET_GRPC_CHAINS  1
+#else
+#define NGX_HTTP_MYSERVICE_RESET_GRPC_CHAINS  0
+#endif
+
+
+#endif /* NGX_HTTP_MYSERVICE_COMPAT_H */

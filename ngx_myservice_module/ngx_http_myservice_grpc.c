@@ -1,0 +1,363 @@
+
+#include "ngx_http_myservice_grpc.h"
+
+#include "percent.h"
+
+
+typedef struct {
+    ngx_uint_t        status;
+    ngx_uint_t        code;
+    ngx_str_t         message;
+} ngx_http_myservice_http_status_t;
+
+
+/*
+ * https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md,
+ * and 413: a message over a limit is RESOURCE_EXHAUSTED in gRPC
+ */
+
+static ngx_http_myservice_http_status_t  ngx_http_myservice_http_statuses[] = {
+
+    { NGX_HTTP_BAD_REQUEST, NGX_HTTP_MYSERVICE_INTERNAL,
+      ngx_string("bad request") },
+    { NGX_HTTP_UNAUTHORIZED, NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
+      ngx_string("unauthenticated") },
+    { NGX_HTTP_FORBIDDEN, NGX_HTTP_MYSERVICE_PERMISSION_DENIED,
+      ngx_string("forbidden") },
+    { NGX_HTTP_NOT_FOUND, NGX_HTTP_MYSERVICE_UNIMPLEMENTED,
+      ngx_string("method not routed") },
+    { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NGX_HTTP_MYSERVICE_RESOURCE_EXHAUSTED,
+      ngx_string("request message is too large") },
+    { NGX_HTTP_TOO_MANY_REQUESTS, NGX_HTTP_MYSERVICE_UNAVAILABLE,
+      ngx_string("too many requests") },
+    { NGX_HTTP_BAD_GATEWAY, NGX_HTTP_MYSERVICE_UNAVAILABLE,
+      ngx_string("service unavailable") },
+    { NGX_HTTP_SERVICE_UNAVAILABLE, NGX_HTTP_MYSERVICE_UNAVAILABLE,
+      ngx_string("service unavailable") },
+    { NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_MYSERVICE_UNAVAILABLE,
+      ngx_string("service unavailable") },
+
+    { 0, NGX_HTTP_MYSERVICE_UNKNOWN, ngx_string("unexpected http status") }
+};
+
+
+ngx_uint_t
+ngx_http_myservice_is_grpc(ngx_http_request_t *r)
+{
+    u_char           *p;
+    ngx_table_elt_t  *h;
+
+    static const size_t  len = sizeof("application/grpc") - 1;
+
+    h = r->headers_in.content_type;
+
+    if (h == NULL || r->http_version < NGX_HTTP_VERSION_20
+        || h->value.len < len
+        || ngx_strncasecmp(h->value.data, (u_char *) "application/grpc", len)
+           != 0)
+    {
+        return 0;
+    }
+
+    p = h->value.data + len;
+
+    return h->value.len == len || *p == '+' || *p == ';';
+}
+
+
+ngx_table_elt_t *
+ngx_http_myservice_find_header(ngx_list_t *headers, const char *name,
+    size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &headers->part; part; part = part->next) {
+
+        h = part->elts;
+
+        if (h == NULL) {
+            return NULL;
+        }
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].hash && h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_myservice_add_header(ngx_list_t *headers, const char *key,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* there is h->next since 1.23.0 */
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->lowcase_key = h->key.data;
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_myservice_add_status(ngx_http_request_t *r, ngx_list_t *headers,
+    ngx_uint_t code, ngx_str_t *message)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 3 * message->len);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%ui", code) - value.data;
+
+    if (ngx_http_myservice_add_header(headers, "grpc-status", &value)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (message->len == 0) {
+        return NGX_OK;
+    }
+
+    value.data += value.len;
+    value.len = ms_percent_encode(value.data, message->data, message->len);
+
+    return ngx_http_myservice_add_header(headers, "grpc-message", &value);
+}
+
+
+ngx_table_elt_t *
+ngx_http_myservice_upstream_status(ngx_http_upstream_t *u, const char *name,
+    size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_myservice_find_header(&u->headers_in.trailers, name, len);
+
+    if (h == NULL) {
+        h = ngx_http_myservice_find_header(&u->headers_in.headers, name, len);
+    }
+
+    return h;
+}
+
+
+void *
+ngx_http_myservice_find_ctx(ngx_http_request_t *r, ngx_module_t *module,
+    ngx_pool_cleanup_pt mark)
+{
+    void                *ctx;
+    ngx_pool_cleanup_t  *cln;
+
+    ctx = r->ctx[module->ctx_index];
+
+    if (ctx == NULL && (r->internal || r->filter_finalize)) {
+
+        for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+            if (cln->handler == mark) {
+                ctx = cln->data;
+                r->ctx[module->ctx_index] = ctx;
+                break;
+            }
+        }
+    }
+
+    return ctx;
+}
+
+
+void *
+ngx_http_myservice_make_ctx(ngx_http_request_t *r, ngx_module_t *module,
+    ngx_pool_cleanup_pt mark, size_t size)
+{
+    void                *ctx;
+    ngx_pool_cleanup_t  *cln;
+
+    ctx = ngx_http_myservice_find_ctx(r, module, mark);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, size);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(cln->data, size);
+
+    cln->handler = mark;
+    r->ctx[module->ctx_index] = cln->data;
+
+    return cln->data;
+}
+
+
+ngx_uint_t
+ngx_http_myservice_from_http(ngx_uint_t status, ngx_str_t *message)
+{
+    ngx_http_myservice_http_status_t  *s;
+
+    s = ngx_http_myservice_http_statuses;
+
+    while (s->status && s->status != status) {
+        s++;
+    }
+
+    *message = s->message;
+
+    return s->code;
+}
+
+
+ngx_uint_t
+ngx_http_myservice_to_http(ngx_uint_t code)
+{
+    switch (code) {
+
+    case NGX_HTTP_MYSERVICE_INVALID_ARGUMENT:
+        return NGX_HTTP_BAD_REQUEST;
+
+    case NGX_HTTP_MYSERVICE_UNAUTHENTICATED:
+        return NGX_HTTP_UNAUTHORIZED;
+
+    case NGX_HTTP_MYSERVICE_PERMISSION_DENIED:
+        return NGX_HTTP_FORBIDDEN;
+
+    case NGX_HTTP_MYSERVICE_INTERNAL:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    default:
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+}
+
+
+char *
+ngx_http_myservice_methods_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    char  *p = conf;
+
+    u_char       *s;
+    ngx_str_t    *value, *method;
+    ngx_uint_t    i;
+    ngx_array_t **methods;
+
+    methods = (ngx_array_t **) (p + cmd->offset);
+
+    if (*methods != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    *methods = ngx_array_create(cf->pool, cf->args->nelts,
+                                sizeof(ngx_str_t));
+    if (*methods == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        method = ngx_array_push(*methods);
+        if (method == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *method = value[i];
+
+        s = ngx_strlchr(method->data, method->data + method->len, '/');
+
+        if (method->len == 0 || method->data[method->len - 1] == '/') {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid method \"%V\", expected "
+                               "\"/package.Service/Method\" or \"Method\"",
+                               method);
+            return NGX_CONF_ERROR;
+        }
+
+        if (s && s != method->data) {
+            s = ngx_pnalloc(cf->pool, method->len + 1);
+            if (s == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            s[0] = '/';
+            ngx_memcpy(&s[1], method->data, method->len);
+            method->data = s;
+            method->len++;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_http_myservice_method_listed(ngx_array_t *methods, ngx_str_t *uri)
+{
+    size_t       len;
+    u_char      *p;
+    ngx_str_t   *method;
+    ngx_uint_t   i;
+
+    if (methods == NULL) {
+        return 0;
+    }
+
+    method = methods->elts;
+
+    for (i = 0; i < methods->nelts; i++) {
+        len = method[i].len;
+
+        if (uri->len < len) {
+            continue;
+        }
+
+        p = uri->data + uri->len - len;
+
+        if (ngx_memcmp(p, method[i].data, len) != 0) {
+            continue;
+        }
+
+        if (uri->len == len) {
+            return 1;
+        }
+
+        if (method[i].data[0] != '/' && p[-1] == '/') {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,669 @@
+
+/*
+ * Answers of the gateway as gRPC statuses: refusals of the modules above,
+ * nginx's own error pages, and streams that break in the middle.
+ *
+ *   header filter   an error of nginx becomes a Trailers-Only answer
+ *   body filter     an upstream failure after the header becomes trailers
+ *   input filter    RST_STREAM and GOAWAY of an upstream end the response
+ *                   like a closed connection does, so that filters see it
+ */
+
+#include "ngx_http_myservice_module.h"
+
+#include "jwt/token.h"
+
+
+typedef struct {
+    ngx_flag_t                  errors;
+} ngx_http_myservice_loc_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                  code;
+    ngx_str_t                   message;
+
+    ngx_str_t                   session;
+    ngx_int_t                   session_rc;
+
+    ngx_int_t                 (*input_filter_init)(void *data);
+    ngx_int_t                 (*input_filter)(void *data, ssize_t bytes);
+    void                       *input_filter_ctx;
+    ngx_http_upstream_t        *upstream;
+
+    unsigned                    session_known:1;
+    unsigned                    trailers_sent:1;
+} ngx_http_myservice_ctx_t;
+
+
+static void ngx_http_myservice_mark(void *data);
+
+static ngx_int_t ngx_http_myservice_trailers_only(ngx_http_request_t *r,
+    ngx_uint_t code, ngx_str_t *message);
+static ngx_int_t ngx_http_myservice_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_myservice_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+static ngx_int_t ngx_http_myservice_wrap_input(ngx_http_request_t *r);
+static ngx_int_t ngx_http_myservice_input_filter_init(void *data);
+static ngx_int_t ngx_http_myservice_input_filter(void *data, ssize_t bytes);
+
+static ngx_int_t ngx_http_myservice_session_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_status_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_message_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+static ngx_int_t ngx_http_myservice_add_variables(ngx_conf_t *cf);
+static void *ngx_http_myservice_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_myservice_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_myservice_init(ngx_conf_t *cf);
+
+
+ngx_str_t  ngx_http_myservice_missing_session =
+    ngx_string("missing session-id");
+ngx_str_t  ngx_http_myservice_invalid_session =
+    ngx_string("invalid session-id");
+
+static ngx_str_t  ngx_http_myservice_broken_stream =
+    ngx_string("service unavailable");
+
+
+static ngx_command_t  ngx_http_myservice_commands[] = {
+
+    { ngx_string("myservice_grpc_errors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_loc_conf_t, errors),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_myservice_module_ctx = {
+    ngx_http_myservice_add_variables,      /* preconfiguration */
+    ngx_http_myservice_init,               /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_myservice_create_loc_conf,    /* create location configuration */
+    ngx_http_myservice_merge_loc_conf      /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_myservice_module = {
+    NGX_MODULE_V1,
+    &ngx_http_myservice_module_ctx,        /* module context */
+    ngx_http_myservice_commands,           /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_http_variable_t  ngx_http_myservice_variables[] = {
+
+    { ngx_string("myservice_session"), NULL,
+      ngx_http_myservice_session_variable, 0, 0, 0 },
+
+    { ngx_string("myservice_grpc_status"), NULL,
+      ngx_http_myservice_status_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("myservice_grpc_message"), NULL,
+      ngx_http_myservice_message_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+#define ngx_http_myservice_get_ctx(r)                                         \
+    (ngx_http_myservice_ctx_t *)                                              \
+        ngx_http_myservice_find_ctx(r, &ngx_http_myservice_module,            \
+                                    ngx_http_myservice_mark)
+
+#define ngx_http_myservice_create_ctx(r)                                      \
+    (ngx_http_myservice_ctx_t *)                                              \
+        ngx_http_myservice_make_ctx(r, &ngx_http_myservice_module,            \
+                                    ngx_http_myservice_mark,                  \
+                                    sizeof(ngx_http_myservice_ctx_t))
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
+
+
+static void
+ngx_http_myservice_mark(void *data)
+{
+    /* see ngx_http_myservice_find_ctx() */
+}
+
+
+ngx_int_t
+ngx_http_myservice_refuse(ngx_http_request_t *r, ngx_uint_t code,
+    ngx_str_t *message)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_myservice_set_status(r, code, message) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r != r->main || !ngx_http_myservice_is_grpc(r)) {
+        return ngx_http_myservice_to_http(code);
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        ngx_http_finalize_request(r, rc);
+        return NGX_DONE;
+    }
+
+    r->headers_out.status = NGX_HTTP_OK;
+
+    /* the header filter does the rest */
+
+    ngx_http_finalize_request(r, ngx_http_send_header(r));
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_myservice_set_status(ngx_http_request_t *r, ngx_uint_t code,
+    ngx_str_t *message)
+{
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_create_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->code = code;
+
+    if (code) {
+        ctx->message = *message;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_myservice_refused(ngx_http_request_t *r)
+{
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_get_ctx(r);
+
+    return ctx && ctx->code;
+}
+
+
+ngx_int_t
+ngx_http_myservice_session_id(ngx_http_request_t *r, ngx_str_t *session)
+{
+    ngx_uint_t                 i, n;
+    ngx_list_part_t           *part;
+    ngx_table_elt_t           *h;
+    ngx_http_myservice_ctx_t  *ctx;
+
+    static const size_t  len = sizeof("session-id") - 1;
+
+    ctx = ngx_http_myservice_create_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->session_known) {
+        *session = ctx->session;
+        return ctx->session_rc;
+    }
+
+    n = 0;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) "session-id", len)
+                   == 0)
+            {
+                ctx->session = h[i].value;
+                n++;
+            }
+        }
+    }
+
+    if (n == 0 || (n == 1 && ctx->session.len == 0)) {
+        ctx->session_rc = NGX_DECLINED;
+
+    } else if (n > 1
+               || !ms_session_valid((char *) ctx->session.data,
+                                    ctx->session.len))
+    {
+        ctx->session_rc = NGX_ABORT;
+
+    } else {
+        ctx->session_rc = NGX_OK;
+    }
+
+    ctx->session_known = 1;
+    *session = ctx->session;
+
+    return ctx->session_rc;
+}
+
+
+/*
+ * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md:
+ * Trailers-Only is one HEADERS frame with END_STREAM
+ */
+
+static ngx_int_t
+ngx_http_myservice_trailers_only(ngx_http_request_t *r, ngx_uint_t code,
+    ngx_str_t *message)
+{
+    /* drops ETag, Retry-After, WWW-Authenticate and the like */
+
+    ngx_http_clean_header(r);
+
+    r->err_status = 0;
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.status_line.len = 0;
+
+    ngx_str_set(&r->headers_out.content_type, "application/grpc");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+    ngx_str_null(&r->headers_out.charset);
+
+    r->headers_out.content_length_n = -1;
+    r->header_only = 1;
+    r->disable_not_modified = 1;
+
+    return ngx_http_myservice_add_status(r, &r->headers_out.headers, code,
+                                         message);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_header_filter(ngx_http_request_t *r)
+{
+    ngx_uint_t                      status;
+    ngx_http_myservice_ctx_t       *ctx;
+    ngx_http_myservice_loc_conf_t  *mlcf;
+
+    if (r != r->main || !ngx_http_myservice_is_grpc(r)) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_myservice_get_ctx(r);
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_module);
+
+    if (ctx && ctx->code) {
+        goto refuse;
+    }
+
+    if (!mlcf->errors) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if (status != NGX_HTTP_OK) {
+
+        ctx = ngx_http_myservice_create_ctx(r);
+        if (ctx == NULL) {
+            return NGX_ERROR;
+        }
+
+        ctx->code = ngx_http_myservice_from_http(status, &ctx->message);
+
+        goto refuse;
+    }
+
+    if (r->upstream && ngx_http_myservice_wrap_input(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
+
+refuse:
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "myservice answer: %ui \"%V\"", ctx->code, &ctx->message);
+
+    if (ngx_http_myservice_trailers_only(r, ctx->code, &ctx->message)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * When an upstream fails after its header was sent, nginx finalizes it and
+ * sends one special flush buffer down the filters before it closes the
+ * stream.  It is replaced by the trailers.
+ */
+
+static ngx_int_t
+ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t                      *b;
+    ngx_chain_t                     out;
+    ngx_http_upstream_t            *u;
+    ngx_http_myservice_ctx_t       *ctx;
+    ngx_http_myservice_loc_conf_t  *mlcf;
+
+    u = r->upstream;
+
+    if (in == NULL || in->next || u == NULL || r != r->main
+        || u->cleanup || !u->header_sent
+        || !ngx_buf_special(in->buf) || !in->buf->flush || in->buf->last_buf
+        || !ngx_http_myservice_is_grpc(r))
+    {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_module);
+
+    if (!mlcf->errors) {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    ctx = ngx_http_myservice_create_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->trailers_sent) {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    ctx->trailers_sent = 1;
+
+    if (ctx->code == 0) {
+        ctx->code = NGX_HTTP_MYSERVICE_UNAVAILABLE;
+        ctx->message = ngx_http_myservice_broken_stream;
+    }
+
+    if (ngx_http_myservice_add_status(r, &r->headers_out.trailers, ctx->code,
+                                      &ctx->message)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_next_body_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_wrap_input(ngx_http_request_t *r)
+{
+    ngx_http_upstream_t       *u;
+    ngx_http_myservice_ctx_t  *ctx;
+
+    u = r->upstream;
+
+    if (u->input_filter == NULL) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_myservice_create_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->upstream = u;
+    ctx->input_filter_init = u->input_filter_init;
+    ctx->input_filter = u->input_filter;
+    ctx->input_filter_ctx = u->input_filter_ctx;
+
+    u->input_filter_init = ngx_http_myservice_input_filter_init;
+    u->input_filter = ngx_http_myservice_input_filter;
+    u->input_filter_ctx = ctx;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_input_filter_init(void *data)
+{
+    ngx_http_myservice_ctx_t  *ctx = data;
+
+    if (ctx->input_filter_init == NULL) {
+        return NGX_OK;
+    }
+
+    return ctx->input_filter_init(ctx->input_filter_ctx);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_input_filter(void *data, ssize_t bytes)
+{
+    ngx_http_myservice_ctx_t  *ctx = data;
+
+    ngx_int_t             rc;
+    ngx_http_upstream_t  *u;
+
+    u = ctx->upstream;
+
+    if (u->error) {
+
+        /* after a failure: let what was received before drain */
+
+        u->buffer.last += bytes;
+        return NGX_OK;
+    }
+
+    rc = ctx->input_filter(ctx->input_filter_ctx, bytes);
+
+    if (rc == NGX_ERROR && u->length != 0) {
+        u->error = 1;
+        u->length = 1;
+        u->keepalive = 0;
+
+        return NGX_OK;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_session_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t  session;
+
+    if (ngx_http_myservice_session_id(r, &session) != NGX_OK) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = session.data;
+    v->len = session.len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_status_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_table_elt_t           *h;
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_get_ctx(r);
+    h = NULL;
+
+    if (ctx && ctx->code) {
+        v->data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (v->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        v->len = ngx_sprintf(v->data, "%ui", ctx->code) - v->data;
+
+    } else {
+
+        if (r->upstream) {
+            h = ngx_http_myservice_upstream_status(r->upstream, "grpc-status",
+                                                 sizeof("grpc-status") - 1);
+        }
+
+        if (h == NULL) {
+            v->not_found = 1;
+            return NGX_OK;
+        }
+
+        v->data = h->value.data;
+        v->len = h->value.len;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_message_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_table_elt_t           *h;
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_get_ctx(r);
+    h = NULL;
+
+    if (ctx && ctx->code) {
+        v->data = ctx->message.data;
+        v->len = ctx->message.len;
+
+    } else {
+
+        if (r->upstream) {
+            h = ngx_http_myservice_upstream_status(r->upstream, "grpc-message",
+                                                 sizeof("grpc-message") - 1);
+        }
+
+        if (h == NULL) {
+            v->not_found = 1;
+            return NGX_OK;
+        }
+
+        v->data = h->value.data;
+        v->len = h->value.len;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_myservice_variables; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_myservice_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_myservice_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_myservice_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->errors = NGX_CONF_UNSET;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_myservice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_myservice_loc_conf_t  *prev = parent;
+    ngx_http_myservice_loc_conf_t  *conf = child;
+
+    ngx_conf_merge_value(conf->errors, prev->errors, 0);
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_init(ngx_conf_t *cf)
+{
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_myservice_header_filter;
+
+    ngx_http_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_myservice_body_filter;
+
+    return NGX_OK;
+}

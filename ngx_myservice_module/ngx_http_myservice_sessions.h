@@ -1,0 +1,36 @@
+/*
+ * Configuration of the session balancer, as a call sees it.
+ */
+
+#ifndef NGX_HTTP_MYSERVICE_SESSIONS_H
+#define NGX_HTTP_MYSERVICE_SESSIONS_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_myservice_zone.h"
+
+
+typedef struct {
+    ngx_http_complex_value_t       *key;
+    ngx_http_myservice_zone_t      *zone;
+    ngx_msec_t                      ttl;
+    ngx_msec_t                      lifetime;
+    ngx_uint_t                      tries;
+    ngx_array_t                    *release;      /* ngx_str_t: methods */
+} ngx_http_myservice_sessions_srv_conf_t;
+
+
+typedef struct {
+    ngx_array_t                    *retry;        /* ngx_str_t: methods */
+    size_t                          replay_buffer;
+    ngx_uint_t                      sessions;     /* passes to a balancer */
+} ngx_http_myservice_sessions_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_myservice_sessions_module;
+
+
+#endif /* NGX_HTTP_MYSERVICE_SESSIONS_H */

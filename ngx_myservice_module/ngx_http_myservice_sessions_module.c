@@ -1,0 +1,624 @@
+
+/*
+ * The session balancer of an upstream: directives, variables and set-up.
+ * What happens to a call is in ngx_http_myservice_call.c, the table in
+ * ngx_http_myservice_zone.c.
+ */
+
+#include "ngx_http_myservice_call.h"
+#include "ngx_http_myservice_grpc.h"
+#include "ngx_http_myservice_module.h"
+
+
+#define NGX_HTTP_MYSERVICE_TTL       1800000
+#define NGX_HTTP_MYSERVICE_TTL_MIN   1000
+#define NGX_HTTP_MYSERVICE_TRIES     8
+#define NGX_HTTP_MYSERVICE_ZONE_MIN  (8 * ngx_pagesize)
+
+
+typedef struct {
+    ngx_array_t  zones;              /* ngx_http_myservice_zone_t * */
+} ngx_http_myservice_sessions_main_conf_t;
+
+
+static ngx_int_t ngx_http_myservice_sessions_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_myservice_sessions_body_filter(
+    ngx_http_request_t *r, ngx_chain_t *in);
+
+static ngx_int_t ngx_http_myservice_sessions_instance_variable(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_sessions_decision_variable(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+
+static ngx_int_t ngx_http_myservice_sessions_add_variables(ngx_conf_t *cf);
+static void *ngx_http_myservice_sessions_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_myservice_sessions_create_srv_conf(ngx_conf_t *cf);
+static void *ngx_http_myservice_sessions_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf,
+    void *parent, void *child);
+static char *ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_myservice_sessions_parameter(ngx_conf_t *cf,
+    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value);
+static char *ngx_http_myservice_sessions_zone(ngx_conf_t *cf,
+    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value);
+static ngx_int_t ngx_http_myservice_sessions_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle);
+
+
+static ngx_command_t  ngx_http_myservice_sessions_commands[] = {
+
+    { ngx_string("myservice_sessions"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_2MORE,
+      ngx_http_myservice_sessions,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("myservice_release"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      ngx_http_myservice_methods_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_myservice_sessions_srv_conf_t, release),
+      NULL },
+
+    { ngx_string("myservice_retry"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_myservice_methods_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_sessions_loc_conf_t, retry),
+      NULL },
+
+    { ngx_string("myservice_replay_buffer"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_sessions_loc_conf_t, replay_buffer),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_myservice_sessions_module_ctx = {
+    ngx_http_myservice_sessions_add_variables, /* preconfiguration */
+    ngx_http_myservice_sessions_init,      /* postconfiguration */
+
+    ngx_http_myservice_sessions_create_main_conf,
+                                           /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_http_myservice_sessions_create_srv_conf,
+                                           /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_myservice_sessions_create_loc_conf,
+                                           /* create location configuration */
+    ngx_http_myservice_sessions_merge_loc_conf
+                                           /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_myservice_sessions_module = {
+    NGX_MODULE_V1,
+    &ngx_http_myservice_sessions_module_ctx, /* module context */
+    ngx_http_myservice_sessions_commands,  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_http_myservice_sessions_init_module, /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_http_variable_t  ngx_http_myservice_sessions_variables[] = {
+
+    { ngx_string("myservice_instance"), NULL,
+      ngx_http_myservice_sessions_instance_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("myservice_decision"), NULL,
+      ngx_http_myservice_sessions_decision_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+/* by ms_claim_t */
+
+static ngx_str_t  ngx_http_myservice_sessions_decisions[] = {
+    ngx_string("HIT"),
+    ngx_string("NEW"),
+    ngx_string("MOVED"),
+    ngx_string("REBUILT"),
+    ngx_string("BUSY"),
+    ngx_string("UNAVAILABLE"),
+    ngx_string("EMPTY"),
+    ngx_string("FULL")
+};
+
+static ngx_str_t  ngx_http_myservice_sessions_denied = ngx_string("DENIED");
+
+
+/* the first member of the private ngx_http_grpc_loc_conf_t */
+
+extern ngx_module_t  ngx_http_grpc_module;
+
+
+static ngx_http_request_body_filter_pt  ngx_http_next_request_body_filter;
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_uint_t                               i;
+    ngx_http_upstream_server_t              *server;
+    ngx_http_myservice_zone_t              **zone;
+    ngx_http_myservice_sessions_srv_conf_t  *conf;
+    ngx_http_myservice_sessions_main_conf_t *smcf;
+
+    conf = ngx_http_conf_upstream_srv_conf(us,
+                                         ngx_http_myservice_sessions_module);
+    smcf = ngx_http_conf_get_module_main_conf(cf,
+                                         ngx_http_myservice_sessions_module);
+
+    /*
+     * peer.data stays round robin's, which the "zone" directive expects; the
+     * pool has a table of its own, by address
+     */
+
+    if (ngx_http_upstream_init_round_robin(cf, us) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    us->peer.init = ngx_http_myservice_call_init;
+
+    /* servers that stand before the directive were not checked by nginx */
+
+    server = us->servers->elts;
+
+    for (i = 0; i < us->servers->nelts; i++) {
+
+        if (server[i].weight != 1 || server[i].backup || server[i].max_conns
+            || server[i].max_fails != 1)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "server \"%V\" in upstream \"%V\": "
+                          "\"myservice_sessions\" supports only the "
+                          "parameters \"fail_timeout\" and \"down\"",
+                          &server[i].name, &us->host);
+            return NGX_ERROR;
+        }
+    }
+
+    conf->zone->upstream = us;
+
+    if (conf->release == NGX_CONF_UNSET_PTR) {
+        conf->release = NULL;
+    }
+
+    zone = ngx_array_push(&smcf->zones);
+    if (zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    *zone = conf->zone;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in)
+{
+    if (ngx_http_myservice_call_body(r, in) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_next_request_body_filter(r, in);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_instance_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_myservice_call_t  *call;
+
+    call = ngx_http_myservice_call_get(r);
+
+    if (call == NULL || call->grant.name.len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = call->grant.name.data;
+    v->len = call->grant.name.len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t                  *decision;
+    ngx_http_myservice_call_t  *call;
+
+    call = ngx_http_myservice_call_get(r);
+
+    if (call && call->key.len) {
+        decision = &ngx_http_myservice_sessions_decisions[call->decision];
+
+    } else if (ngx_http_myservice_refused(r)) {
+        decision = &ngx_http_myservice_sessions_denied;
+
+    } else {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = decision->data;
+    v->len = decision->len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_myservice_sessions_variables; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_myservice_sessions_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_myservice_sessions_main_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool,
+                       sizeof(ngx_http_myservice_sessions_main_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&conf->zones, cf->pool, 4,
+                       sizeof(ngx_http_myservice_zone_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return conf;
+}
+
+
+static void *
+ngx_http_myservice_sessions_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_http_myservice_sessions_srv_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool,
+                       sizeof(ngx_http_myservice_sessions_srv_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->key = NULL;
+     *     conf->zone = NULL;
+     *     conf->lifetime = 0;
+     */
+
+    conf->ttl = NGX_HTTP_MYSERVICE_TTL;
+    conf->tries = NGX_HTTP_MYSERVICE_TRIES;
+    conf->release = NGX_CONF_UNSET_PTR;
+
+    return conf;
+}
+
+
+static void *
+ngx_http_myservice_sessions_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_myservice_sessions_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool,
+                       sizeof(ngx_http_myservice_sessions_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->retry = NGX_CONF_UNSET_PTR;
+    conf->replay_buffer = NGX_CONF_UNSET_SIZE;
+
+    return conf;
+}
+
+
+/* the grpc module was merged before this one */
+
+static char *
+ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child)
+{
+    ngx_http_myservice_sessions_loc_conf_t  *prev = parent;
+    ngx_http_myservice_sessions_loc_conf_t  *conf = child;
+
+    ngx_http_upstream_conf_t                *ucf;
+    ngx_http_myservice_sessions_srv_conf_t  *scf;
+
+    ngx_conf_merge_ptr_value(conf->retry, prev->retry, NULL);
+    ngx_conf_merge_size_value(conf->replay_buffer, prev->replay_buffer,
+                              65536);
+
+    ucf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_grpc_module);
+
+    if (ucf == NULL || ucf->upstream == NULL
+        || ucf->upstream->srv_conf == NULL)
+    {
+        return NGX_CONF_OK;
+    }
+
+    scf = ngx_http_conf_upstream_srv_conf(ucf->upstream,
+                                         ngx_http_myservice_sessions_module);
+
+    if (scf->zone == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    conf->sessions = 1;
+
+    /*
+     * what may be repeated is decided here, not by "grpc_next_upstream": a
+     * retry must not be refused before peer.free() has looked at it
+     */
+
+    ucf->next_upstream |= NGX_HTTP_UPSTREAM_FT_ERROR
+                          |NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                          |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
+    ucf->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_myservice_sessions_srv_conf_t  *scf = conf;
+
+    char                              *rv;
+    ngx_str_t                         *value;
+    ngx_uint_t                         i;
+    ngx_http_upstream_srv_conf_t      *us;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (scf->zone) {
+        return "is duplicate";
+    }
+
+    us = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
+
+    if (us->peer.init_upstream) {
+        return "must stand before \"keepalive\", and there can be no other "
+               "load balancing method";
+    }
+
+    value = cf->args->elts;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    scf->key = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (scf->key == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = scf->key;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        rv = ngx_http_myservice_sessions_parameter(cf, scf, &value[i]);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    if (scf->zone == NULL) {
+        return "has no \"zone=name:size\" parameter";
+    }
+
+    us->peer.init_upstream = ngx_http_myservice_sessions_init_upstream;
+
+    us->flags = NGX_HTTP_UPSTREAM_CREATE
+                |NGX_HTTP_UPSTREAM_FAIL_TIMEOUT
+                |NGX_HTTP_UPSTREAM_DOWN;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_myservice_sessions_parameter(ngx_conf_t *cf,
+    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value)
+{
+    ngx_int_t   n;
+    ngx_str_t   s;
+    ngx_msec_t  ms;
+
+    if (ngx_strncmp(value->data, "zone=", 5) == 0) {
+        return ngx_http_myservice_sessions_zone(cf, conf, value);
+    }
+
+    if (ngx_strncmp(value->data, "tries=", 6) == 0) {
+        n = ngx_atoi(value->data + 6, value->len - 6);
+
+        if (n < 1 || n > 64) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\", expected 1-64", value);
+            return NGX_CONF_ERROR;
+        }
+
+        conf->tries = n;
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value->data, "ttl=", 4) == 0) {
+        s.data = value->data + 4;
+        s.len = value->len - 4;
+
+        ms = ngx_parse_time(&s, 0);
+
+        if (ms == (ngx_msec_t) NGX_ERROR || ms < NGX_HTTP_MYSERVICE_TTL_MIN) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\", expected a time of at least "
+                               "1s", value);
+            return NGX_CONF_ERROR;
+        }
+
+        conf->ttl = ms;
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value->data, "lifetime=", 9) == 0) {
+        s.data = value->data + 9;
+        s.len = value->len - 9;
+
+        ms = ngx_parse_time(&s, 0);
+
+        if (ms == (ngx_msec_t) NGX_ERROR || ms < NGX_HTTP_MYSERVICE_TTL_MIN) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\", expected a time of at least "
+                               "1s", value);
+            return NGX_CONF_ERROR;
+        }
+
+        conf->lifetime = ms;
+
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
+                       value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_http_myservice_sessions_zone(ngx_conf_t *cf,
+    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value)
+{
+    u_char     *p;
+    ssize_t     size;
+    ngx_str_t   name, s;
+
+    name.data = value->data + 5;
+    p = (u_char *) ngx_strchr(name.data, ':');
+
+    if (p == NULL || p == name.data || conf->zone) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\", expected one \"zone=name:size\"",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    name.len = p - name.data;
+
+    s.data = p + 1;
+    s.len = value->data + value->len - s.data;
+
+    size = ngx_parse_size(&s);
+
+    if (size == NGX_ERROR || size < (ssize_t) NGX_HTTP_MYSERVICE_ZONE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size in \"%V\", expected at least %uzk",
+                           value, NGX_HTTP_MYSERVICE_ZONE_MIN / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->zone = ngx_http_myservice_zone_add(cf, &name, size,
+                                         &ngx_http_myservice_sessions_module);
+
+    return conf->zone ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_init(ngx_conf_t *cf)
+{
+    ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
+    ngx_http_top_request_body_filter = ngx_http_myservice_sessions_body_filter;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The configuration is accepted and the sockets are open: only now the
+ * members change, also for the workers of the previous cycle.
+ */
+
+static ngx_int_t
+ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                                i;
+    ngx_http_myservice_zone_t               **zones;
+    ngx_http_myservice_sessions_main_conf_t  *smcf;
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                         ngx_http_myservice_sessions_module);
+    if (smcf == NULL) {
+        return NGX_OK;
+    }
+
+    zones = smcf->zones.elts;
+
+    for (i = 0; i < smcf->zones.nelts; i++) {
+
+        /* what does not fit is logged; the others work */
+
+        (void) ngx_http_myservice_zone_sync(zones[i], cycle->log);
+    }
+
+    return NGX_OK;
+}

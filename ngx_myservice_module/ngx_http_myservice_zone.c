@@ -1,0 +1,444 @@
+
+#include "ngx_http_myservice_zone.h"
+
+#include <openssl/rand.h>
+
+
+/* another layout of the memory below needs another number */
+
+#define NGX_HTTP_MYSERVICE_LAYOUT         1
+
+#define NGX_HTTP_MYSERVICE_FULL_INTERVAL  60000
+
+
+struct ngx_http_myservice_shared_s {
+    ngx_uint_t                  layout;
+    ms_pool_t                  *pool;
+    uint64_t                    alerts;         /* as logged */
+    ngx_msec_t                  full;           /* when logged */
+    unsigned                    was_full:1;
+};
+
+
+static ngx_int_t ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone,
+    void *data);
+static ngx_int_t ngx_http_myservice_zone_check_size(
+    ngx_http_myservice_zone_t *zone, uint32_t capacity);
+static ngx_int_t ngx_http_myservice_zone_add_servers(
+    ngx_http_myservice_zone_t *zone, ms_pool_t *pool, uint64_t now);
+static ngx_uint_t ngx_http_myservice_zone_configured(
+    ngx_http_myservice_zone_t *zone, const char *name, size_t len);
+static ms_pool_t *ngx_http_myservice_zone_lock(
+    ngx_http_myservice_zone_t *zone, ngx_uint_t *rebuilt);
+static void ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
+    ngx_uint_t rebuilt, ngx_log_t *log);
+static void ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone,
+    ngx_log_t *log);
+
+
+ngx_http_myservice_zone_t *
+ngx_http_myservice_zone_add(ngx_conf_t *cf, ngx_str_t *name, ssize_t size,
+    void *tag)
+{
+    ngx_shm_zone_t             *shm_zone;
+    ngx_http_myservice_zone_t  *zone;
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_myservice_zone_t));
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    shm_zone = ngx_shared_memory_add(cf, name, size, tag);
+    if (shm_zone == NULL) {
+        return NULL;
+    }
+
+    if (shm_zone->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is already used by another upstream",
+                           name);
+        return NULL;
+    }
+
+    shm_zone->init = ngx_http_myservice_zone_init;
+    shm_zone->data = zone;
+    zone->shm_zone = shm_zone;
+
+    return zone;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_http_myservice_zone_t  *ozone = data;
+
+    void                         *mem;
+    size_t                        len, size;
+    u_char                        key[16];
+    ngx_slab_pool_t              *shpool;
+    ngx_http_myservice_zone_t    *zone;
+    ngx_http_myservice_shared_t  *sh;
+
+    zone = shm_zone->data;
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+    zone->shpool = shpool;
+
+    if (ozone || shm_zone->shm.exists) {
+        zone->sh = ozone ? ozone->sh : shpool->data;
+
+        if (zone->sh->layout != NGX_HTTP_MYSERVICE_LAYOUT) {
+            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                          "zone \"%V\" was made by another version of the "
+                          "module, restart nginx instead of reloading it",
+                          &shm_zone->shm.name);
+            return NGX_ERROR;
+        }
+
+        return ngx_http_myservice_zone_check_size(zone, 0);
+    }
+
+    len = sizeof(" in myservice zone \"\"") + shm_zone->shm.name.len;
+
+    shpool->log_ctx = ngx_slab_alloc(shpool, len);
+    sh = ngx_slab_calloc(shpool, sizeof(ngx_http_myservice_shared_t));
+
+    if (shpool->log_ctx == NULL || sh == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(shpool->log_ctx, " in myservice zone \"%V\"%Z",
+                &shm_zone->shm.name);
+
+    /* all the rest of the zone is the pool's */
+
+    size = shpool->pfree * ngx_pagesize;
+    mem = size ? ngx_slab_alloc(shpool, size) : NULL;
+
+    if (mem == NULL || RAND_bytes(key, sizeof(key)) != 1) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "could not set up zone \"%V\"", &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    sh->pool = ms_pool_create(mem, size, key);
+    sh->layout = NGX_HTTP_MYSERVICE_LAYOUT;
+
+    ngx_explicit_memzero(key, sizeof(key));
+
+    if (ngx_http_myservice_zone_check_size(zone,
+                               sh->pool ? ms_pool_limit(sh->pool) : 0)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    shpool->data = sh;
+    zone->sh = sh;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone,
+    uint32_t capacity)
+{
+    size_t                       need;
+    ngx_uint_t                   i, n;
+    ngx_shm_zone_t              *shm_zone;
+    ngx_http_upstream_server_t  *server;
+
+    if (zone->sh) {
+        capacity = ms_pool_limit(zone->sh->pool);
+    }
+
+    n = 0;
+    server = zone->upstream->servers->elts;
+
+    for (i = 0; i < zone->upstream->servers->nelts; i++) {
+        n += server[i].naddrs;
+    }
+
+    if (n <= capacity) {
+        return NGX_OK;
+    }
+
+    shm_zone = zone->shm_zone;
+
+    /* the slab pool's own header, page table and first pages */
+
+    need = ms_pool_size(n);
+    need += need / 128 + 8 * ngx_pagesize;
+
+    ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                  "zone \"%V\" of %uzk has room for %uD instances, upstream "
+                  "\"%V\" has %ui: it needs at least %uzk",
+                  &shm_zone->shm.name, shm_zone->shm.size / 1024, capacity,
+                  &zone->upstream->host, n, need / 1024 + 1);
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_myservice_zone_sync(ngx_http_myservice_zone_t *zone, ngx_log_t *log)
+{
+    uint32_t             i, limit;
+    ngx_int_t            rc;
+    ms_pool_t           *pool;
+    ngx_uint_t           rebuilt;
+    ms_instance_info_t   info;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+    limit = ms_pool_limit(pool);
+
+    for (i = 0; i < limit; i++) {
+        ms_pool_info(pool, i, &info);
+
+        if (info.state != MS_INSTANCE_UNUSED
+            && !ngx_http_myservice_zone_configured(zone, info.name,
+                                                   info.name_len))
+        {
+            ms_pool_remove(pool, i, 0, ngx_current_msec);
+        }
+    }
+
+    rc = ngx_http_myservice_zone_add_servers(zone, pool, ngx_current_msec);
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "zone \"%V\" is full: members that were removed still "
+                      "hold leases, some new ones could not be added",
+                      &zone->shm_zone->shm.name);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_zone_add_servers(ngx_http_myservice_zone_t *zone,
+    ms_pool_t *pool, uint64_t now)
+{
+    uint32_t                     instance;
+    ngx_int_t                    rc;
+    ngx_addr_t                  *addr;
+    ngx_uint_t                   i, j;
+    ngx_http_upstream_server_t  *server;
+
+    rc = NGX_OK;
+    server = zone->upstream->servers->elts;
+
+    for (i = 0; i < zone->upstream->servers->nelts; i++) {
+
+        for (j = 0; j < server[i].naddrs; j++) {
+            addr = &server[i].addrs[j];
+
+            instance = ms_pool_add(pool, (char *) addr->name.data,
+                                   addr->name.len, addr->sockaddr,
+                                   addr->socklen,
+                                   (uint64_t) server[i].fail_timeout * 1000,
+                                   now);
+
+            if (instance == MS_POOL_NONE) {
+                rc = NGX_ERROR;
+                continue;
+            }
+
+            if (server[i].down) {
+                ms_pool_drain(pool, instance, now);
+
+            } else {
+                ms_pool_undrain(pool, instance, now);
+            }
+        }
+    }
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ngx_http_myservice_zone_configured(ngx_http_myservice_zone_t *zone,
+    const char *name, size_t len)
+{
+    ngx_uint_t                   i, j;
+    ngx_http_upstream_server_t  *server;
+
+    server = zone->upstream->servers->elts;
+
+    for (i = 0; i < zone->upstream->servers->nelts; i++) {
+
+        for (j = 0; j < server[i].naddrs; j++) {
+
+            if (server[i].addrs[j].name.len == len
+                && ngx_memcmp(server[i].addrs[j].name.data, name, len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+static ms_pool_t *
+ngx_http_myservice_zone_lock(ngx_http_myservice_zone_t *zone,
+    ngx_uint_t *rebuilt)
+{
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    *rebuilt = ms_pool_enter(zone->sh->pool, ngx_current_msec);
+
+    return zone->sh->pool;
+}
+
+
+static void
+ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
+    ngx_uint_t rebuilt, ngx_log_t *log)
+{
+    uint64_t  alerts;
+
+    alerts = ms_pool_alerts(zone->sh->pool) - zone->sh->alerts;
+    zone->sh->alerts += alerts;
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (rebuilt) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "a worker died while it changed zone \"%V\", its "
+                      "indexes were rebuilt", &zone->shm_zone->shm.name);
+    }
+
+    if (alerts) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "%uL illegal state changes in zone \"%V\"", alerts,
+                      &zone->shm_zone->shm.name);
+    }
+}
+
+
+void
+ngx_http_myservice_zone_key(ngx_http_myservice_zone_t *zone,
+    ngx_str_t *session, ms_pool_key_t *key)
+{
+    ms_pool_key(zone->sh->pool, session->data, session->len, key);
+}
+
+
+ms_claim_t
+ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
+    ms_pool_key_t *key, ms_pool_terms_t *terms, ms_pool_seek_t *seek,
+    ngx_http_myservice_grant_t *grant, ngx_log_t *log)
+{
+    ms_pool_t           *pool;
+    ms_claim_t           claim;
+    ngx_uint_t           rebuilt;
+    ms_instance_info_t   info;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    claim = ms_pool_claim(pool, key, terms, seek, ngx_current_msec,
+                          &grant->lease);
+
+    if (claim < MS_CLAIM_BUSY) {
+        ms_pool_info(pool, grant->lease.instance, &info);
+
+        ngx_memcpy(grant->name_buf, info.name, info.name_len);
+        grant->name.data = grant->name_buf;
+        grant->name.len = info.name_len;
+
+        ngx_memcpy(&grant->sockaddr, info.addr, info.addr_len);
+        grant->socklen = (socklen_t) info.addr_len;
+    }
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+
+    if (claim == MS_CLAIM_FULL) {
+        ngx_http_myservice_zone_full(zone, log);
+    }
+
+    return claim;
+}
+
+
+static void
+ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone, ngx_log_t *log)
+{
+    ngx_uint_t  due;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    due = !zone->sh->was_full
+          || ngx_current_msec - zone->sh->full
+             >= NGX_HTTP_MYSERVICE_FULL_INTERVAL;
+
+    if (due) {
+        zone->sh->was_full = 1;
+        zone->sh->full = ngx_current_msec;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (due) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "zone \"%V\" has no room for another long session id, "
+                      "new sessions are refused: make it larger",
+                      &zone->shm_zone->shm.name);
+    }
+}
+
+
+ngx_int_t
+ngx_http_myservice_zone_touch(ngx_http_myservice_zone_t *zone,
+    ms_lease_t *lease, ngx_log_t *log)
+{
+    int          rc;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    rc = ms_pool_touch(pool, lease, ngx_current_msec);
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+
+    return rc == 0 ? NGX_OK : NGX_DECLINED;
+}
+
+
+void
+ngx_http_myservice_zone_settle(ngx_http_myservice_zone_t *zone,
+    ms_lease_t *lease, ngx_http_myservice_lease_pt settle, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    settle(pool, lease, ngx_current_msec);
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
+ngx_http_myservice_zone_conflict(ngx_http_myservice_zone_t *zone,
+    ms_lease_t *lease, ngx_str_t *owner, ms_pool_terms_t *terms,
+    ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    ms_pool_conflict(pool, lease, owner->data, owner->len, terms,
+                     ngx_current_msec);
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+}

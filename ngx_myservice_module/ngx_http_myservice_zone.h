@@ -1,0 +1,74 @@
+/*
+ * The pool in shared memory: one zone per upstream, one lock, the operations
+ * of a call.  The lock is the slab pool's mutex, the one that nginx releases
+ * when a worker dies with it.  Nothing is logged or allocated under it.
+ */
+
+#ifndef NGX_HTTP_MYSERVICE_ZONE_H
+#define NGX_HTTP_MYSERVICE_ZONE_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "pool.h"
+
+
+typedef struct ngx_http_myservice_shared_s  ngx_http_myservice_shared_t;
+
+typedef struct {
+    ngx_shm_zone_t                 *shm_zone;
+    ngx_slab_pool_t                *shpool;
+    ngx_http_myservice_shared_t    *sh;
+    ngx_http_upstream_srv_conf_t   *upstream;   /* NULL until it is used */
+} ngx_http_myservice_zone_t;
+
+
+/* a granted claim with what is needed to connect */
+
+typedef struct {
+    ms_lease_t                      lease;
+    ngx_str_t                       name;
+    ngx_sockaddr_t                  sockaddr;
+    socklen_t                       socklen;
+    u_char                          name_buf[MS_POOL_NAME_MAX];
+} ngx_http_myservice_grant_t;
+
+
+/* at configuration; NULL after an error was logged */
+ngx_http_myservice_zone_t *ngx_http_myservice_zone_add(ngx_conf_t *cf,
+    ngx_str_t *name, ssize_t size, void *tag);
+
+/*
+ * Makes the servers of the configuration the members of the pool.  Members
+ * that stay keep their leases; those that are gone leave when their lease
+ * has ended.
+ */
+ngx_int_t ngx_http_myservice_zone_sync(ngx_http_myservice_zone_t *zone,
+    ngx_log_t *log);
+
+/* "grant" is filled when the claim is granted */
+ms_claim_t ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
+    ms_pool_key_t *key, ms_pool_terms_t *terms, ms_pool_seek_t *seek,
+    ngx_http_myservice_grant_t *grant, ngx_log_t *log);
+
+void ngx_http_myservice_zone_key(ngx_http_myservice_zone_t *zone,
+    ngx_str_t *session, ms_pool_key_t *key);
+
+/* NGX_DECLINED if the lease has ended */
+ngx_int_t ngx_http_myservice_zone_touch(ngx_http_myservice_zone_t *zone,
+    ms_lease_t *lease, ngx_log_t *log);
+
+/* ms_pool_confirm(), _give_back(), _release() or _fail() */
+typedef void (*ngx_http_myservice_lease_pt)(ms_pool_t *pool,
+    const ms_lease_t *lease, uint64_t now);
+
+void ngx_http_myservice_zone_settle(ngx_http_myservice_zone_t *zone,
+    ms_lease_t *lease, ngx_http_myservice_lease_pt settle, ngx_log_t *log);
+void ngx_http_myservice_zone_conflict(ngx_http_myservice_zone_t *zone,
+    ms_lease_t *lease, ngx_str_t *owner, ms_pool_terms_t *terms,
+    ngx_log_t *log);
+
+
+#endif /* NGX_HTTP_MYSERVICE_ZONE_H */
