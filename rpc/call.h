@@ -145,5 +145,21 @@ void rpc_call_arm(rpc_server_t *server, const rpc_method_t *method);
 
 void rpc_call_free_list(rpc_server_t *server);
 
+/* Aborts on a transition that rpc_call_state_t does not have. */
+void rpc_call_set_state(rpc_call_t *call, rpc_call_state_t state);
+
+void rpc_call_batch(rpc_call_t *call, const grpc_op *ops, size_t n,
+    rpc_tag_t *tag);
+
+/* Tells the call when its peer is gone. */
+void rpc_call_arm_close(rpc_call_t *call);
+
+/* Starts the final batch, unless the call has ended.  Takes "message", which
+ * may be NULL. */
+void rpc_call_final(rpc_call_t *call, grpc_byte_buffer *message,
+    grpc_status_code code, const char *text);
+
+void rpc_call_metadata_clear(rpc_call_metadata_t *metadata);
+
 
 #endif /* RPC_CALL_H */
