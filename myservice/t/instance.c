@@ -18,9 +18,14 @@
 #define ARGS_MAX  32
 
 
+/* The response of the last call. */
+static ProtobufCMessage  *last;
+
+
 static int instance_read(instance_t *instance, int64_t deadline);
 static size_t metadata_of(rpc_metadata_t *metadata, const char *token,
     const char *session);
+static void last_set(ProtobufCMessage *response);
 static void answer_take(answer_t *answer, rpc_result_t *result);
 
 
@@ -128,6 +133,8 @@ instance_wait(instance_t *instance)
         rpc_client_free(instance->client);
         instance->client = NULL;
     }
+
+    last_set(NULL);
 
     deadline = rpc_now() + PATIENCE;
 
@@ -329,9 +336,22 @@ metadata_of(rpc_metadata_t *metadata, const char *token, const char *session)
 
 
 static void
+last_set(ProtobufCMessage *response)
+{
+    if (last != NULL) {
+        protobuf_c_message_free_unpacked(last, NULL);
+    }
+
+    last = response;
+}
+
+
+static void
 answer_take(answer_t *answer, rpc_result_t *result)
 {
     char  *owner;
+
+    last_set(answer->response);
 
     owner = rpc_metadata_find(&result->initial, "session-id");
 

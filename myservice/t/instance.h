@@ -30,7 +30,7 @@ typedef struct {
 typedef struct {
     grpc_status_code   code;
     char               message[768];
-    ProtobufCMessage  *response;        /* freed by the next call or never */
+    ProtobufCMessage  *response;        /* valid until the next call */
     char               owner[300];      /* initial metadata "session-id" */
 } answer_t;
 

@@ -142,7 +142,6 @@ START_TEST(test_shutdown)
         ck_assert_str_eq(response->client_session_id, "s1");
         ck_assert_str_eq(response->server_method, "MyServiceShutdown");
         ck_assert_int_eq(response->index, 0);
-        protobuf_c_message_free_unpacked(answer.response, NULL);
 
         ck_assert_int_eq(instance_wait(&instance), 0);
     }
@@ -360,6 +359,7 @@ START_TEST(test_health)
     ck_assert_ptr_nonnull(message);
     ck_assert_int_eq(((Grpc__Health__V1__HealthCheckResponse *)
                       message)->status, SERVING);
+    protobuf_c_message_free_unpacked(message, NULL);
 
     assert_answer(call_shutdown(&instance, NULL, "s1"), 0, "");
 
@@ -367,6 +367,7 @@ START_TEST(test_health)
     ck_assert_ptr_nonnull(message);
     ck_assert_int_eq(((Grpc__Health__V1__HealthCheckResponse *)
                       message)->status, NOT_SERVING);
+    protobuf_c_message_free_unpacked(message, NULL);
 
     (void) stream_end(watch);
     ck_assert_int_eq(instance_wait(&instance), 0);
@@ -526,7 +527,6 @@ START_TEST(test_environment)
     assert_answer(answer, 0, "");
     ck_assert_str_eq(((MyService__EchoResponse *) answer.response)->pod_name,
                      "pod-from-env");
-    protobuf_c_message_free_unpacked(answer.response, NULL);
 
     ck_assert_int_eq(instance_stop(&instance), 0);
 }
@@ -587,8 +587,6 @@ assert_served(answer_t answer, const char *session)
     ck_assert_str_eq(echo->server_session_id, session);
     ck_assert_str_eq(echo->client_session_id, session);
     ck_assert_str_eq(echo->server_method, "MyServiceEcho");
-
-    protobuf_c_message_free_unpacked(answer.response, NULL);
 }
 
 
