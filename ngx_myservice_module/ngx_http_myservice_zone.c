@@ -14,6 +14,7 @@
 struct ngx_http_myservice_shared_s {
     ngx_uint_t                  layout;
     ms_pool_t                  *pool;
+    uint32_t                    capacity;       /* instances */
     uint64_t                    alerts;         /* as logged */
     ngx_msec_t                  full;           /* when logged */
     unsigned                    was_full:1;
@@ -23,7 +24,7 @@ struct ngx_http_myservice_shared_s {
 static ngx_int_t ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
 static ngx_int_t ngx_http_myservice_zone_check_size(
-    ngx_http_myservice_zone_t *zone, uint32_t capacity);
+    ngx_http_myservice_zone_t *zone);
 static ngx_int_t ngx_http_myservice_zone_add_servers(
     ngx_http_myservice_zone_t *zone, ms_pool_t *pool, uint64_t now);
 static ngx_uint_t ngx_http_myservice_zone_configured(
@@ -95,7 +96,7 @@ ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
             return NGX_ERROR;
         }
 
-        return ngx_http_myservice_zone_check_size(zone, 0);
+        return ngx_http_myservice_zone_check_size(zone);
     }
 
     len = sizeof(" in myservice zone \"\"") + shm_zone->shm.name.len;
@@ -122,36 +123,25 @@ ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     sh->pool = ms_pool_create(mem, size, key);
+    sh->capacity = ms_pool_capacity(size);
     sh->layout = NGX_HTTP_MYSERVICE_LAYOUT;
 
     ngx_explicit_memzero(key, sizeof(key));
 
-    if (ngx_http_myservice_zone_check_size(zone,
-                               sh->pool ? ms_pool_limit(sh->pool) : 0)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     shpool->data = sh;
     zone->sh = sh;
 
-    return NGX_OK;
+    return ngx_http_myservice_zone_check_size(zone);
 }
 
 
 static ngx_int_t
-ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone,
-    uint32_t capacity)
+ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone)
 {
     size_t                       need;
     ngx_uint_t                   i, n;
     ngx_shm_zone_t              *shm_zone;
     ngx_http_upstream_server_t  *server;
-
-    if (zone->sh) {
-        capacity = ms_pool_limit(zone->sh->pool);
-    }
 
     n = 0;
     server = zone->upstream->servers->elts;
@@ -160,7 +150,7 @@ ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone,
         n += server[i].naddrs;
     }
 
-    if (n <= capacity) {
+    if (n <= zone->sh->capacity) {
         return NGX_OK;
     }
 
@@ -174,8 +164,8 @@ ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone,
     ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                   "zone \"%V\" of %uzk has room for %uD instances, upstream "
                   "\"%V\" has %ui: it needs at least %uzk",
-                  &shm_zone->shm.name, shm_zone->shm.size / 1024, capacity,
-                  &zone->upstream->host, n, need / 1024 + 1);
+                  &shm_zone->shm.name, shm_zone->shm.size / 1024,
+                  zone->sh->capacity, &zone->upstream->host, n, need / 1024 + 1);
 
     return NGX_ERROR;
 }
