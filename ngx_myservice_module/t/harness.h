@@ -8,9 +8,8 @@
  *     %%DIR%%           the directory of the test
  *
  * The secret of the tokens is in %%DIR%%/secret. Check runs every test in a
- * process group of its own and kills what is left of it; harness_teardown()
- * fails the test when the error log has an [alert], an [emerg] or a line of a
- * sanitizer. NGINX in the environment names another nginx binary that has the
+ * process group of its own and kills what is left of it. A test fails when the
+ * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX in the environment names another nginx binary that has the
  * module compiled in.
  */
 
@@ -26,6 +25,9 @@
 
 #define HARNESS_SECRET    "a secret for module tests, long enough"
 #define HARNESS_DEADLINE  15000         /* milliseconds */
+
+#define HARNESS_PORT_FIRST  8080
+#define HARNESS_PORT_LAST   8119
 
 
 /* Adds one test function as a test case of its own name. */
@@ -47,7 +49,19 @@ void harness_pause(long long since, const char *what);
 /* The port behind 127.0.0.1:"number" in configurations. */
 int harness_port(int number);
 
-/* Writes a file into the test's directory; returns its path, static. */
+/* The directory of the test, made when it is first asked for: Check knows the
+ * name of a test only once it runs. */
+const char *harness_directory(void);
+
+/* The path of a file there, static. */
+const char *harness_path(const char *name);
+
+/* The content of a file there, "" if there is none; free() it. Called outside
+ * of tests too, where Check's assertions cannot be. */
+char *harness_read(const char *name);
+bool harness_contains(const char *name, const char *text);
+
+/* Writes a file there; returns its path, static. */
 const char *harness_file(const char *name, const void *data, size_t len);
 
 
@@ -62,7 +76,7 @@ int gateway_test(const char *conf, const char **output);
  * have taken over; calls in flight may still run in the old ones. */
 void gateway_reload(const char *conf);
 
-/* SIGQUIT and wait; the error log is looked at by harness_teardown(). */
+/* SIGTERM, and wait. */
 void gateway_stop(void);
 
 /* Process ids of the workers; returns how many. */
@@ -73,6 +87,9 @@ bool gateway_logged(const char *text);
 /* Waits until the access log has the text: lines are written after the end
  * of a call. */
 void gateway_await_access(const char *text);
+
+/* Fails the test for lines that must not be in its logs. */
+void gateway_check_logs(void);
 
 /* An [alert] or [emerg] line with "text" is expected by this test. */
 void gateway_allow(const char *text);

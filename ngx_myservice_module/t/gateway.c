@@ -1,0 +1,375 @@
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "process.h"
+
+
+#define ALLOW_MAX    4
+#define WORKERS_MAX  64
+#define LISTEN_MAX   8
+
+
+/* of the test, that is of one process */
+static pid_t        gateway_pid;
+static int          gateway_ports[LISTEN_MAX];
+static size_t       gateway_nports;
+static const char  *gateway_allowed[ALLOW_MAX];
+static size_t       gateway_nallowed;
+
+
+static const char *
+gateway_binary(bool *dynamic)
+{
+    const char  *nginx;
+
+    nginx = getenv("NGINX");
+    *dynamic = nginx == NULL || nginx[0] == '\0';
+
+    return *dynamic ? "/usr/sbin/nginx" : nginx;
+}
+
+
+static void
+gateway_globals(FILE *out)
+{
+    bool  dynamic;
+
+    (void) gateway_binary(&dynamic);
+
+    if (dynamic) {
+        fprintf(out, "load_module %s/ngx_http_myservice_module.so;\n",
+                process_build_dir());
+    }
+
+    fprintf(out, "daemon off;\npid %s/nginx.pid;\nerror_log %s/error.log %s;",
+            harness_directory(), harness_directory(),
+            getenv("NGINX_DEBUG") != NULL ? "debug" : "info");
+}
+
+
+static void
+gateway_globals_http(FILE *out)
+{
+    size_t                    i;
+    static const char *const  names[] = {
+        "client_body", "proxy", "fastcgi", "scgi", "uwsgi"
+    };
+
+    fprintf(out, "access_log %s/access.log;", harness_directory());
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        fprintf(out, "\n    %s_temp_path %s/%s;", names[i], harness_directory(),
+                names[i]);
+    }
+}
+
+
+/* A free port for "127.0.0.1:80NN"; returns how much of "p" it took. */
+static size_t
+gateway_address(FILE *out, const char *conf, const char *p)
+{
+    int  number;
+
+    if (strncmp(p, "127.0.0.1:", 10) != 0) {
+        return 0;
+    }
+
+    number = atoi(p + 10);
+
+    if (number < HARNESS_PORT_FIRST || number > HARNESS_PORT_LAST) {
+        return 0;
+    }
+
+    if (p - conf >= 7 && strncmp(p - 7, "listen ", 7) == 0) {
+        ck_assert_uint_lt(gateway_nports, LISTEN_MAX);
+        gateway_ports[gateway_nports++] = harness_port(number);
+    }
+
+    fprintf(out, "127.0.0.1:%d", harness_port(number));
+
+    return 14;
+}
+
+
+/* Writes nginx.conf with everything put in. */
+static void
+gateway_write(const char *conf)
+{
+    FILE        *out;
+    size_t       n;
+    const char  *p;
+
+    out = fopen(harness_path("nginx.conf"), "w");
+    ck_assert_ptr_nonnull(out);
+    gateway_nports = 0;
+
+    for (p = conf; *p != '\0'; p += n) {
+        if (strncmp(p, "%%GLOBALS%%", 11) == 0) {
+            gateway_globals(out);
+            n = 11;
+
+        } else if (strncmp(p, "%%GLOBALS_HTTP%%", 16) == 0) {
+            gateway_globals_http(out);
+            n = 16;
+
+        } else if (strncmp(p, "%%DIR%%", 7) == 0) {
+            fputs(harness_directory(), out);
+            n = 7;
+
+        } else {
+            n = gateway_address(out, conf, p);
+            if (n == 0) {
+                fputc(*p, out);
+                n = 1;
+            }
+        }
+    }
+
+    ck_assert_int_eq(fclose(out), 0);
+}
+
+
+static pid_t
+gateway_run(const char *log, const char *option, const char *output)
+{
+    bool         dynamic;
+    char         prefix[PATH_MAX + 8], conf[PATH_MAX + 16], error[PATH_MAX + 64];
+    const char  *argv[9];
+
+    snprintf(prefix, sizeof(prefix), "%s/", harness_directory());
+    snprintf(conf, sizeof(conf), "%s/nginx.conf", harness_directory());
+    snprintf(error, sizeof(error), "%s/%s", harness_directory(), log);
+
+    argv[0] = gateway_binary(&dynamic);
+    argv[1] = "-p";
+    argv[2] = prefix;
+    argv[3] = "-c";
+    argv[4] = conf;
+    argv[5] = "-e";
+    argv[6] = error;
+    argv[7] = option;
+    argv[8] = NULL;
+
+    return process_start(argv, harness_path(output));
+}
+
+
+static void
+gateway_await_ports(void)
+{
+    int        status;
+    char      *text;
+    size_t     i;
+    long long  since;
+
+    since = harness_now();
+
+    for (i = 0; i < gateway_nports; i++) {
+        while (!process_answers(gateway_ports[i])) {
+            if (process_ended(gateway_pid, &status)) {
+                gateway_pid = 0;
+                text = harness_read("output.log");
+                ck_abort_msg("nginx did not start: %s", text);
+            }
+
+            harness_pause(since, "nginx listens");
+        }
+    }
+}
+
+
+void
+gateway_start(const char *conf)
+{
+    gateway_write(conf);
+    gateway_pid = gateway_run("error.log", NULL, "output.log");
+    gateway_await_ports();
+}
+
+
+int
+gateway_test(const char *conf, const char **output)
+{
+    int           status;
+    pid_t         pid;
+    long long     since;
+    static char  *text;
+
+    gateway_write(conf);
+    pid = gateway_run("test.log", "-t", "test.out");
+
+    since = harness_now();
+
+    while (!process_ended(pid, &status)) {
+        harness_pause(since, "nginx -t ends");
+    }
+
+    free(text);
+    text = harness_read("test.out");
+    *output = text;
+
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+
+size_t
+gateway_workers(pid_t *pids, size_t max)
+{
+    return process_children(gateway_pid, pids, max);
+}
+
+
+void
+gateway_reload(const char *conf)
+{
+    pid_t      old[WORKERS_MAX], pids[WORKERS_MAX];
+    size_t     i, j, n, m, fresh;
+    long long  since;
+
+    if (conf != NULL) {
+        gateway_write(conf);
+    }
+
+    n = gateway_workers(old, WORKERS_MAX);
+    ck_assert_int_eq(kill(gateway_pid, SIGHUP), 0);
+    since = harness_now();
+
+    for ( ;; ) {
+        m = gateway_workers(pids, WORKERS_MAX);
+        fresh = m;
+
+        for (i = 0; i < n; i++) {
+            for (j = 0; j < m; j++) {
+                if (pids[j] == old[i]) {
+                    fresh--;
+                }
+            }
+
+            if (!process_title_has(old[i], "shutting down")) {
+                fresh = 0;
+                break;
+            }
+        }
+
+        if (fresh > 0) {
+            break;
+        }
+
+        harness_pause(since, "reload: old workers go");
+    }
+
+    gateway_await_ports();
+}
+
+
+void
+gateway_stop(void)
+{
+    int        status;
+    long long  since;
+
+    if (gateway_pid == 0) {
+        return;
+    }
+
+    kill(gateway_pid, SIGTERM);
+    since = harness_now();
+
+    while (!process_ended(gateway_pid, &status)) {
+        harness_pause(since, "nginx stops");
+    }
+
+    gateway_pid = 0;
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                  "nginx ended with status 0x%x", status);
+}
+
+
+bool
+gateway_logged(const char *text)
+{
+    return harness_contains("error.log", text);
+}
+
+
+void
+gateway_await_access(const char *text)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!harness_contains("access.log", text)) {
+        harness_pause(since, text);
+    }
+}
+
+
+void
+gateway_allow(const char *text)
+{
+    ck_assert_uint_lt(gateway_nallowed, ALLOW_MAX);
+    gateway_allowed[gateway_nallowed++] = text;
+}
+
+
+/* The first line that must not be in a log, NULL if there is none. */
+static char *
+gateway_complaint(char *text)
+{
+    char    *line, *save;
+    size_t   i;
+
+    for (line = strtok_r(text, "\n", &save);
+         line != NULL;
+         line = strtok_r(NULL, "\n", &save))
+    {
+        if (strstr(line, "[alert]") == NULL && strstr(line, "[emerg]") == NULL
+            && strstr(line, "Sanitizer") == NULL
+            && strstr(line, "runtime error:") == NULL)
+        {
+            continue;
+        }
+
+        /* a sanitizer's view of nginx's own sources */
+        if (strncmp(line, "src/", 4) == 0) {
+            continue;
+        }
+
+        for (i = 0; i < gateway_nallowed; i++) {
+            if (strstr(line, gateway_allowed[i]) != NULL) {
+                break;
+            }
+        }
+
+        if (i == gateway_nallowed) {
+            return line;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+gateway_check_log(const char *name)
+{
+    char  *text, *line;
+
+    text = harness_read(name);
+    line = gateway_complaint(text);
+    ck_assert_msg(line == NULL, "%s: %s", name, line);
+    free(text);
+}
+
+
+void
+gateway_check_logs(void)
+{
+    gateway_check_log("error.log");
+    gateway_check_log("output.log");
+}
