@@ -40,7 +40,7 @@ service_refuse(rpc_call_t *call, login_status_t status)
 static void
 service_answer(rpc_call_t *call, login_answer_t *answer)
 {
-    MyService__LoginResponse    response;
+    MyService__LoginResponse     response;
     Google__Protobuf__Timestamp  expires;
 
     google__protobuf__timestamp__init(&expires);

@@ -268,6 +268,7 @@ store_sqlite_check(store_t *store)
         status = sqlite_failed(s);
 
     } else if (strcmp(text, "ok") != 0) {
+        text = strchr(text, '\n') != NULL ? strchr(text, '\n') + 1 : text;
         snprintf(s->store.error, sizeof(s->store.error), "damaged: %.*s",
                  (int) strcspn(text, "\n"), text);
         status = STORE_FAILED;

@@ -1,0 +1,347 @@
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <sqlite3.h>
+
+#include "authsvc/store.h"
+#include "authsvc/t/folder.h"
+
+
+static char  error[512];
+
+
+static void
+setup(void)
+{
+    folder_create();
+}
+
+
+static void
+teardown(void)
+{
+    folder_remove();
+}
+
+
+static store_t *
+open_store(void)
+{
+    store_t  *store;
+
+    store = store_open(folder_path("s.db"), true, error, sizeof(error));
+    ck_assert_msg(store != NULL, "%s", error);
+
+    return store;
+}
+
+
+static void
+sql(const char *text)
+{
+    sqlite3  *db;
+
+    ck_assert_int_eq(sqlite3_open(folder_path("s.db"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+
+START_TEST(test_users)
+{
+    store_t       *store;
+    store_user_t   user;
+
+    store = open_store();
+
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_MISSING);
+    ck_assert_int_eq(store_add(store, "bob", "h1", "user"), STORE_OK);
+    ck_assert_int_eq(store_add(store, "bob", "h2", "admin"), STORE_EXISTS);
+
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
+    ck_assert_str_eq(user.hash, "h1");
+    ck_assert_str_eq(user.role, "user");
+    ck_assert_int_eq(store_find(store, "Bob", &user), STORE_MISSING);
+    ck_assert_int_eq(store_find(store, "bob ", &user), STORE_MISSING);
+    ck_assert_int_eq(store_find(store, "' OR 1 --", &user), STORE_MISSING);
+
+    ck_assert_int_eq(store_set_role(store, "bob", "admin"), STORE_OK);
+    ck_assert_int_eq(store_set_role(store, "eve", "admin"), STORE_MISSING);
+    ck_assert_int_eq(store_set_hash(store, "bob", NULL, "h2"), STORE_OK);
+    ck_assert_int_eq(store_set_hash(store, "eve", NULL, "h2"), STORE_MISSING);
+    ck_assert_int_eq(store_set_hash(store, "bob", "h1", "h3"), STORE_MISSING);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
+    ck_assert_str_eq(user.hash, "h2");
+    ck_assert_str_eq(user.role, "admin");
+    ck_assert_int_eq(store_set_hash(store, "bob", "h2", "h3"), STORE_OK);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
+    ck_assert_str_eq(user.hash, "h3");
+
+    ck_assert_int_eq(store_delete(store, "bob"), STORE_OK);
+    ck_assert_int_eq(store_delete(store, "bob"), STORE_MISSING);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_MISSING);
+
+    store_close(store);
+    store_close(NULL);
+}
+END_TEST
+
+
+static void
+append(const char *name, const char *role, void *data)
+{
+    char  *text = data;
+
+    sprintf(text + strlen(text), "%s=%s;", name, role);
+}
+
+
+START_TEST(test_list)
+{
+    char      text[256] = "";
+    store_t  *store;
+
+    store = open_store();
+    ck_assert_int_eq(store_list(store, append, text), STORE_OK);
+    ck_assert_str_eq(text, "");
+
+    ck_assert_int_eq(store_add(store, "b", "h", "r1"), STORE_OK);
+    ck_assert_int_eq(store_add(store, "\xc3\xa4", "h", "r2"), STORE_OK);
+    ck_assert_int_eq(store_add(store, "a", "h", "r3"), STORE_OK);
+    ck_assert_int_eq(store_list(store, append, text), STORE_OK);
+    ck_assert_str_eq(text, "a=r3;b=r1;\xc3\xa4=r2;");
+    store_close(store);
+}
+END_TEST
+
+
+/* What one connection changes, another one sees at once. */
+START_TEST(test_two_connections)
+{
+    store_t       *one, *two;
+    store_user_t   user;
+
+    one = open_store();
+    two = open_store();
+
+    ck_assert_int_eq(store_find(two, "bob", &user), STORE_MISSING);
+    ck_assert_int_eq(store_add(one, "bob", "h", "r"), STORE_OK);
+    ck_assert_int_eq(store_find(two, "bob", &user), STORE_OK);
+    ck_assert_int_eq(store_delete(two, "bob"), STORE_OK);
+    ck_assert_int_eq(store_find(one, "bob", &user), STORE_MISSING);
+
+    store_close(one);
+    store_close(two);
+}
+END_TEST
+
+
+START_TEST(test_file)
+{
+    store_t      *store;
+    struct stat   st;
+
+    umask(0);
+
+    ck_assert_ptr_null(store_open(folder_path("s.db"), false, error,
+                                  sizeof(error)));
+    ck_assert_ptr_nonnull(strstr(error, "s.db\": No such file or directory"));
+
+    store = open_store();
+    ck_assert_int_eq(store_add(store, "bob", "h", "r"), STORE_OK);
+    ck_assert_int_eq(stat(folder_path("s.db"), &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0600);
+    ck_assert_int_eq(stat(folder_path("s.db-wal"), &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0600);
+    ck_assert_int_eq(store_check(store), STORE_OK);
+    store_close(store);
+
+    store = store_open(folder_path("s.db"), false, error, sizeof(error));
+    ck_assert_ptr_nonnull(store);
+    store_close(store);
+}
+END_TEST
+
+
+static void
+assert_refused(const char *path, const char *reason)
+{
+    char  expected[512];
+
+    ck_assert_ptr_null(store_open(path, true, error, sizeof(error)));
+    snprintf(expected, sizeof(expected), "store \"%s\": %s", path, reason);
+    ck_assert_str_eq(error, expected);
+}
+
+
+START_TEST(test_refused)
+{
+    char      garbage[5000];
+    store_t  *store;
+
+    assert_refused("", "not the path of a file");
+    assert_refused(":memory:", "not the path of a file");
+    assert_refused("postgresql://host/db",
+                   "only paths of SQLite files are supported");
+    assert_refused("/nonexistent/s.db", "No such file or directory");
+    assert_refused("/tmp", "unable to open database file");
+
+    memset(garbage, 'x', sizeof(garbage));
+    folder_write("s.db", garbage, sizeof(garbage), 0600);
+    assert_refused(folder_path("s.db"), "file is not a database");
+
+    /* the positive control: an empty file becomes a store */
+    folder_write("s.db", "", 0, 0600);
+    store = open_store();
+    store_close(store);
+
+    sql("PRAGMA user_version = 2");
+    assert_refused(folder_path("s.db"),
+                   "has schema version 2, this program knows 1");
+
+    sql("PRAGMA user_version = 1; PRAGMA application_id = 5");
+    assert_refused(folder_path("s.db"),
+                   "is the SQLite file of another program");
+
+    folder_write("s.db", "", 0, 0600);
+    sql("CREATE TABLE users (name TEXT)");
+    assert_refused(folder_path("s.db"),
+                   "is the SQLite file of another program");
+}
+END_TEST
+
+
+START_TEST(test_damaged)
+{
+    int            i;
+    char           name[16], garbage[4096];
+    FILE          *file;
+    store_t       *store;
+    store_user_t   user;
+
+    store = open_store();
+    for (i = 0; i < 500; i++) {
+        snprintf(name, sizeof(name), "user%d", i);
+        ck_assert_int_eq(store_add(store, name, "hash", "role"), STORE_OK);
+    }
+    ck_assert_int_eq(store_check(store), STORE_OK);
+    store_close(store);
+
+    file = fopen(folder_path("s.db"), "r+");
+    ck_assert_int_eq(fseek(file, 4096, SEEK_SET), 0);
+    memset(garbage, 0xa5, sizeof(garbage));
+    ck_assert_uint_eq(fwrite(garbage, 1, sizeof(garbage), file),
+                      sizeof(garbage));
+    fclose(file);
+
+    store = open_store();
+    ck_assert_int_eq(store_check(store), STORE_FAILED);
+    ck_assert_uint_gt(strlen(store_error(store)), 0);
+    ck_assert_ptr_null(strchr(store_error(store), '\n'));
+    ck_assert_int_eq(store_find(store, "user1", &user), STORE_FAILED);
+    store_close(store);
+}
+END_TEST
+
+
+START_TEST(test_failures)
+{
+    char           role[100], text[256];
+    store_t       *store;
+    store_user_t   user;
+
+    store = open_store();
+
+    memset(role, 'r', sizeof(role));
+    role[LIMIT_ROLE] = '\0';
+    ck_assert_int_eq(store_add(store, "fits", "h", role), STORE_OK);
+    ck_assert_int_eq(store_find(store, "fits", &user), STORE_OK);
+    ck_assert_str_eq(user.role, role);
+
+    role[LIMIT_ROLE] = 'r';
+    role[LIMIT_ROLE + 1] = '\0';
+    ck_assert_int_eq(store_add(store, "long", "h", role), STORE_OK);
+    ck_assert_int_eq(store_find(store, "long", &user), STORE_FAILED);
+    ck_assert_str_eq(store_error(store), "a value of the user is too long");
+
+    sql("DROP TABLE users");
+    ck_assert_int_eq(store_find(store, "fits", &user), STORE_FAILED);
+    ck_assert_str_eq(store_error(store), "no such table: users");
+    ck_assert_int_eq(store_add(store, "a", "h", "r"), STORE_FAILED);
+    ck_assert_int_eq(store_delete(store, "a"), STORE_FAILED);
+    ck_assert_int_eq(store_list(store, append, text), STORE_FAILED);
+    store_close(store);
+}
+END_TEST
+
+
+/* Many programs that start at once agree on one new store. */
+START_TEST(test_race)
+{
+    int       i, status;
+    char      name[16];
+    pid_t     pids[8];
+    store_t  *store;
+
+    for (i = 0; i < 8; i++) {
+        pids[i] = fork();
+
+        if (pids[i] == 0) {
+            store = store_open(folder_path("s.db"), true, error,
+                               sizeof(error));
+            if (store == NULL) {
+                fprintf(stderr, "%s\n", error);
+                _exit(1);
+            }
+
+            snprintf(name, sizeof(name), "user%d", i);
+            status = store_add(store, name, "h", "r");
+            if (status != STORE_OK) {
+                fprintf(stderr, "%s\n", store_error(store));
+            }
+            store_close(store);
+            _exit(status);
+        }
+    }
+
+    for (i = 0; i < 8; i++) {
+        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+
+int
+main(void)
+{
+    int       failed;
+    Suite    *suite;
+    TCase    *tcase;
+    SRunner  *runner;
+
+    suite = suite_create("store");
+    tcase = tcase_create("store");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, test_users);
+    tcase_add_test(tcase, test_list);
+    tcase_add_test(tcase, test_two_connections);
+    tcase_add_test(tcase, test_file);
+    tcase_add_test(tcase, test_refused);
+    tcase_add_test(tcase, test_damaged);
+    tcase_add_test(tcase, test_failures);
+    tcase_add_test(tcase, test_race);
+    suite_add_tcase(suite, tcase);
+
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+
+    return failed == 0 ? 0 : 1;
+}
