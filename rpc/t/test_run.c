@@ -1,0 +1,235 @@
+/*
+ * The runner: signals, quit, drain.
+ */
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "my_service.pb-c.h"
+
+#include "rpc/log.h"
+#include "rpc/run.h"
+#include "rpc/t/fixture.h"
+
+
+static rpc_run_t     *run;
+static rpc_server_t  *server;
+static rpc_health_t  *health;
+static _Atomic int    ready;
+static _Atomic int    drained;
+static int            code;
+
+
+static void
+start(void)
+{
+    const ProtobufCServiceDescriptor  *api;
+
+    log_open("test_run", LOG_LEVEL_ERROR);
+
+    run = rpc_run_create();
+    ck_assert_ptr_nonnull(run);
+    server = rpc_server_create(NULL);
+    ck_assert_ptr_nonnull(server);
+
+    api = &my_service__my_service_api__descriptor;
+    health = rpc_health_create(server, api->name, NULL, NULL);
+    ck_assert_ptr_nonnull(health);
+}
+
+
+static void
+stop(void)
+{
+    rpc_server_free(server);
+    rpc_health_free(health);
+    rpc_run_free(run);
+}
+
+
+static void
+drain(void *data)
+{
+    (void) data;
+
+    atomic_store(&drained, 1);
+}
+
+
+static void
+tell_ready(void *data)
+{
+    (void) data;
+
+    atomic_store(&ready, 1);
+}
+
+
+static void *
+kill_thread(void *data)
+{
+    fixture_wait(&ready, 1);
+    kill(getpid(), *(int *) data);
+
+    return NULL;
+}
+
+
+START_TEST(signals)
+{
+    int                numbers[] = { SIGTERM, SIGINT };
+    pthread_t          thread;
+    rpc_run_options_t  options;
+
+    start();
+
+    memset(&options, 0, sizeof(options));
+    options.listen = "127.0.0.1:0";
+    options.health = health;
+    options.grace = 5000;
+    options.drain = drain;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, kill_thread, &numbers[_i]),
+                     0);
+
+    /* runs as soon as the server's thread does */
+    ck_assert_int_eq(rpc_server_post(server, tell_ready, NULL), 0);
+
+    ck_assert_int_eq(rpc_run(run, server, &options), 0);
+    ck_assert_int_eq(drained, 1);
+
+    pthread_join(thread, NULL);
+    stop();
+}
+END_TEST
+
+
+static void
+echo_done(rpc_call_t *call, void *data)
+{
+    (void) call;
+    (void) data;
+
+    rpc_run_quit(run);
+}
+
+
+static void
+echo(rpc_call_t *call, const ProtobufCMessage *message, void *data)
+{
+    MyService__EchoResponse  response = MY_SERVICE__ECHO_RESPONSE__INIT;
+
+    (void) message;
+    (void) data;
+
+    rpc_call_on_done(call, echo_done, NULL);
+    rpc_call_reply(call, &response.base);
+}
+
+
+static void *
+echo_thread(void *data)
+{
+    fixture_t                 f;
+    rpc_result_t              result;
+    MyService__EchoResponse  *response;
+
+    f.client = rpc_client_create(data, NULL);
+
+    do {
+        response = fixture_echo(&f, "x", 5000, &result);
+        code = (int) result.code;
+        fixture_response_free(response);
+        rpc_result_free(&result);
+    } while (code == GRPC_STATUS_UNAVAILABLE);
+
+    rpc_client_free(f.client);
+
+    return NULL;
+}
+
+
+/* A call that ends the server gets its answer. */
+
+START_TEST(quit)
+{
+    int                i;
+    char               path[64], address[80];
+    pthread_t          thread;
+    rpc_run_options_t  options;
+
+    strcpy(path, "/tmp/test_run.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+
+    for (i = 0; i < 20; i++) {
+        start();
+
+        ck_assert_int_eq(rpc_server_unary(server,
+                             &my_service__my_service_api__descriptor,
+                             "MyServiceEcho", echo, NULL), 0);
+
+        snprintf(address, sizeof(address), "unix:%s/socket", path);
+        memset(&options, 0, sizeof(options));
+        options.listen = address;
+        options.grace = 5000;
+
+        ck_assert_int_eq(pthread_create(&thread, NULL, echo_thread, address),
+                         0);
+        ck_assert_int_eq(rpc_run(run, server, &options), 0);
+        pthread_join(thread, NULL);
+        ck_assert_int_eq(code, GRPC_STATUS_OK);
+
+        stop();
+    }
+
+    unlink(address + strlen("unix:"));
+    rmdir(path);
+}
+END_TEST
+
+
+START_TEST(cannot_listen)
+{
+    rpc_run_options_t  options;
+
+    start();
+
+    memset(&options, 0, sizeof(options));
+    options.listen = "999.0.0.1:0";
+    ck_assert_int_eq(rpc_run(run, server, &options), -1);
+
+    stop();
+}
+END_TEST
+
+
+int
+main(void)
+{
+    int       failed;
+    Suite    *suite;
+    TCase    *tc;
+    SRunner  *runner;
+
+    suite = suite_create("run");
+    tc = tcase_create("run");
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(tc, signals, 0, 2);
+    tcase_add_test(tc, quit);
+    tcase_add_test(tc, cannot_listen);
+    suite_add_tcase(suite, tc);
+
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
