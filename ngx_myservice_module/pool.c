@@ -211,7 +211,8 @@ ms_pool_allowed(const ms_record_t *r, ms_instance_state_t to,
     if (owner == &ms_owner_kept) {
         return r->lease != 0
                && to != MS_INSTANCE_TENTATIVE
-               && (owned || to == MS_INSTANCE_DOWN);
+               && (owned || (to == MS_INSTANCE_DOWN
+                             && r->state != MS_INSTANCE_TENTATIVE));
     }
 
     /* a new owner: nothing that is free or down is leased unseen */

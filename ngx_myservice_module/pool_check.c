@@ -98,9 +98,9 @@ ms_check_records(const ms_pool_t *pool, ms_check_t *check)
 
         check->members++;
         check->findable += ms_record_findable(r) ? 1 : 0;
-        check->blocks += (r->name_len > MS_NAME_INLINE)
-                         + (r->addr_len > MS_ADDR_INLINE)
-                         + (r->session_len > MS_SESSION_INLINE);
+        check->blocks += r->name_len > MS_NAME_INLINE ? 1 : 0;
+        check->blocks += r->addr_len > MS_ADDR_INLINE ? 1 : 0;
+        check->blocks += r->session_len > MS_SESSION_INLINE ? 1 : 0;
 
         tree = ms_record_tree(r);
 
@@ -390,7 +390,7 @@ ms_check_heap(const ms_pool_t *pool)
     in = 0;
 
     for (i = 0; i < pool->capacity; i++) {
-        in += ms_record(pool, i)->heap_pos != MS_POOL_NONE;
+        in += ms_record(pool, i)->heap_pos != MS_POOL_NONE ? 1 : 0;
     }
 
     if (in != pool->heap_len) {

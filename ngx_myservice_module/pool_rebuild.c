@@ -29,6 +29,7 @@ ms_pool_reset(ms_pool_t *pool)
     pool->counts[MS_INSTANCE_UNUSED] = pool->capacity;
     pool->limit = 0;
     pool->unused = MS_POOL_NONE;
+    pool->free_block = MS_POOL_NONE;
     pool->roots[MS_TREE_FREE] = MS_POOL_NONE;
     pool->roots[MS_TREE_DOWN] = MS_POOL_NONE;
     pool->heap_len = 0;
@@ -151,6 +152,13 @@ ms_rebuild_owner(ms_pool_t *pool, uint32_t id)
 
     } else if (r->state == MS_INSTANCE_DRAINING && !r->drain) {
         r->state = MS_INSTANCE_LEASED;
+    }
+
+    if (r->state != MS_INSTANCE_TENTATIVE) {
+        r->pending = 0;
+
+    } else if (r->pending == 0) {
+        r->pending = 1;
     }
 }
 
