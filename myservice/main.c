@@ -84,7 +84,7 @@ config_parse(config_t *config, int argc, char **argv)
         { "jwt-key", "MYSERVICE_JWT_KEY", OPTION_STRING, &config->jwt_key,
           NULL, 0, 0, "file with the secret of the tokens; none: no check" },
         { "jwt-leeway", "MYSERVICE_JWT_LEEWAY", OPTION_TIME,
-          &config->jwt_leeway, "0s", 0, DAY,
+          &config->jwt_leeway, "5s", 0, DAY,
           "difference of the clocks that is allowed" },
         { "drain-timeout", "MYSERVICE_DRAIN_TIMEOUT", OPTION_TIME,
           &config->grace, "10s", 0, DAY,

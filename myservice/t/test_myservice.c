@@ -406,7 +406,7 @@ START_TEST(test_jwt)
 
     good = make_token(SECRET, "s1", 60);
     other = make_token(SECRET, "s2", 60);
-    old = make_token(SECRET, "s1", -1);
+    old = make_token(SECRET, "s1", -60);
     forged = make_token(OTHER_SECRET, "s1", 60);
     snprintf(bearer, sizeof(bearer), "Bearer %s", good);
 
