@@ -20,6 +20,7 @@ typedef struct {
     const char  *username;
     const char  *password;
     const char  *instances;         /* "host:port,host:port", or NULL */
+    const char  *stack;             /* the script of our stack, or NULL */
     int64_t      timeout;           /* of a scenario, ms */
     int64_t      token_ttl;         /* ms; 0: not told */
 } settings_t;

@@ -204,7 +204,7 @@ call_subscribe(client_t *client, int64_t timeout)
 bool
 expect_login(client_t *client, outcome_t *outcome)
 {
-    char                            now[32], expires[32];
+    char                            expires[32];
     bool                            ok;
     check_t                         c;
     const MyService__LoginResponse *login;
@@ -220,11 +220,11 @@ expect_login(client_t *client, outcome_t *outcome)
         if (check_that(&c, login->expires_at != NULL, "expires_at",
                        "(nil)", "not nil"))
         {
-            snprintf(now, sizeof(now), "%lld", (long long) time(NULL));
             snprintf(expires, sizeof(expires), "%lld",
                      (long long) login->expires_at->seconds);
             (void) check_that(&c, login->expires_at->seconds > time(NULL),
                               "expires_at", expires, "in the future");
+            client->expires = login->expires_at->seconds;
         }
 
         free(client->token);
@@ -353,6 +353,25 @@ expect_error(test_t *test, outcome_t *outcome, grpc_status_code code,
     outcome_free(outcome);
 
     return ok;
+}
+
+
+bool
+expect_refused(client_t *client, const credentials_t *credentials,
+    grpc_status_code code, const char *message, const char *what)
+{
+    bool       echo, subscribe;
+    outcome_t  outcome;
+
+    outcome = call_echo(client, credentials);
+    echo = expect_error(client->test, &outcome, code, message,
+                        "%s: MyServiceEcho", what);
+
+    outcome = call_subscribe_refused(client, credentials);
+    subscribe = expect_error(client->test, &outcome, code, message,
+                             "%s: MyServiceSubscribe", what);
+
+    return echo && subscribe;
 }
 
 

@@ -39,6 +39,7 @@ typedef struct {
     char           name[32];            /* "client 1" */
     char           session[128];
     char          *token;               /* NULL before Login */
+    int64_t        expires;             /* of the token, seconds since 1970 */
     char           pod[CLIENT_POD];     /* of the last good answer, or "" */
 } client_t;
 
@@ -89,6 +90,10 @@ bool expect_shutdown(client_t *client, outcome_t *outcome, const char *pod);
 bool expect_error(test_t *test, outcome_t *outcome, grpc_status_code code,
     const char *message, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* Echo and Subscribe, one after the other, are refused. */
+bool expect_refused(client_t *client, const credentials_t *credentials,
+    grpc_status_code code, const char *message, const char *what);
 
 /* One message of a stream; frees it. */
 bool expect_message(client_t *client, ProtobufCMessage *message,

@@ -19,6 +19,7 @@
 
 static int main_list(void);
 static void main_help(const option_t *table);
+static int main_stack(settings_t *settings, const char *name);
 static const scenario_t **main_select(int argc, char **argv, size_t *n);
 static int main_run(const scenario_t **selected, size_t n,
     const settings_t *settings, const char *junit);
@@ -30,7 +31,7 @@ main(int argc, char **argv)
     int                 first, code, list;
     char                error[512];
     size_t              n;
-    const char         *junit;
+    const char         *junit, *stack;
     settings_t          settings;
     const scenario_t  **selected;
 
@@ -50,6 +51,8 @@ main(int argc, char **argv)
           "life of the tokens of this stack, to wait for their end" },
         { "instances", "TEST_INSTANCES", OPTION_STRING, &settings.instances,
           NULL, 0, 0, "addresses of the instances, a,b,c, to call directly" },
+        { "stack", "TEST_STACK", OPTION_STRING, &stack, "none", 0, 0,
+          "whose stack it is: local, docker (started by us), or none" },
         { "junit", "TEST_JUNIT", OPTION_STRING, &junit, NULL, 0, 0,
           "file for the results in JUnit's XML" },
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
@@ -78,6 +81,10 @@ main(int argc, char **argv)
 
     if (list) {
         return main_list();
+    }
+
+    if (main_stack(&settings, stack) == -1) {
+        return EXIT_USAGE;
     }
 
     selected = main_select(argc - first, argv + first, &n);
@@ -117,6 +124,37 @@ main_help(const option_t *table)
            "wants a fresh\nstack of three instances. The output is TAP; exit "
            "0 only if all passed.\n\n");
     options_help(table, stdout);
+}
+
+
+/* Both scripts know the same commands; $STACK names another one. */
+
+static int
+main_stack(settings_t *settings, const char *name)
+{
+    const char  *script;
+
+    script = getenv("STACK");
+
+    if (strcmp(name, "none") == 0) {
+        settings->stack = NULL;
+        return 0;
+    }
+
+    if (strcmp(name, "local") == 0) {
+        settings->stack = script != NULL ? script : "scripts/stack";
+        return 0;
+    }
+
+    if (strcmp(name, "docker") == 0) {
+        settings->stack = script != NULL ? script : "scripts/docker-stack";
+        return 0;
+    }
+
+    fprintf(stderr, "integrationtests: --stack: bad value \"%s\": must be "
+            "local, docker or none\n", name);
+
+    return -1;
 }
 
 

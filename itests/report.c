@@ -5,6 +5,7 @@
 #include "itests/report.h"
 
 
+static bool report_skipped(const result_t *result);
 static void report_keep(result_t *result, const char *line);
 static void junit_case(FILE *out, const result_t *result);
 static void junit_failures(FILE *out, const result_t *result);
@@ -50,8 +51,10 @@ void
 report_end(const result_t *result, size_t number)
 {
     printf("    1..%u\n", result->checks);
-    printf("%s %zu - %s # time=%.3fs\n", result->failed ? "not ok" : "ok",
-           number, result->name, (double) result->ms / 1000);
+    printf("%s %zu - %s # %s%.3fs\n", result->failed ? "not ok" : "ok",
+           number, result->name,
+           report_skipped(result) ? "SKIP nothing was run, time=" : "time=",
+           (double) result->ms / 1000);
     fflush(stdout);
 }
 
@@ -59,22 +62,28 @@ report_end(const result_t *result, size_t number)
 void
 report_summary(const result_t *results, size_t n)
 {
-    size_t    i, failed;
-    unsigned  skipped;
+    size_t    i, failed, skipped;
+    unsigned  checks;
 
     failed = 0;
     skipped = 0;
+    checks = 0;
 
     for (i = 0; i < n; i++) {
         failed += results[i].failed > 0;
-        skipped += results[i].skipped;
+        skipped += report_skipped(&results[i]);
+        checks += results[i].skipped;
+    }
+
+    if (checks > 0) {
+        printf("# %u parts were not run, see SKIP above\n", checks);
     }
 
     if (skipped > 0) {
-        printf("# %u checks were not run, see SKIP above\n", skipped);
+        printf("# %zu scenarios ran nothing\n", skipped);
     }
 
-    printf("%zu passed, %zu failed\n", n - failed, failed);
+    printf("%zu passed, %zu failed\n", n - failed - skipped, failed);
 }
 
 
@@ -82,14 +91,16 @@ int
 report_junit(const char *path, const result_t *results, size_t n)
 {
     FILE     *out;
-    size_t    i, failed;
+    size_t    i, failed, skipped;
     int64_t   ms;
 
     failed = 0;
+    skipped = 0;
     ms = 0;
 
     for (i = 0; i < n; i++) {
         failed += results[i].failed > 0;
+        skipped += report_skipped(&results[i]);
         ms += results[i].ms;
     }
 
@@ -102,8 +113,9 @@ report_junit(const char *path, const result_t *results, size_t n)
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
             "<testsuites>\n"
             "<testsuite name=\"integrationtests\" tests=\"%zu\" "
-            "failures=\"%zu\" errors=\"0\" skipped=\"0\" time=\"%.3f\">\n",
-            n, failed, (double) ms / 1000);
+            "failures=\"%zu\" errors=\"0\" skipped=\"%zu\" "
+            "time=\"%.3f\">\n",
+            n, failed, skipped, (double) ms / 1000);
 
     for (i = 0; i < n; i++) {
         junit_case(out, &results[i]);
@@ -117,6 +129,15 @@ report_junit(const char *path, const result_t *results, size_t n)
     }
 
     return fclose(out) == 0 ? 0 : -1;
+}
+
+
+/* Every check of it was, which is no success. */
+
+static bool
+report_skipped(const result_t *result)
+{
+    return result->failed == 0 && result->checks == result->skipped;
 }
 
 
@@ -153,6 +174,10 @@ junit_case(FILE *out, const result_t *result)
                 result->failed, result->checks);
         junit_failures(out, result);
         fprintf(out, "</failure>\n");
+    }
+
+    if (report_skipped(result)) {
+        fprintf(out, "<skipped/>\n");
     }
 
     fprintf(out, "<system-out>");

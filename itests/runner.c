@@ -200,7 +200,7 @@ runner_verdict(int status, bool late, const settings_t *settings,
         snprintf(line, sizeof(line), "not ok - killed by signal %d (%s)",
                  WTERMSIG(status), strsignal(WTERMSIG(status)));
 
-    } else if (result->checks == result->skipped) {
+    } else if (result->checks == 0) {
         snprintf(line, sizeof(line), "not ok - no check was run");
 
     } else if ((WEXITSTATUS(status) != 0) != (result->failed > 0)) {

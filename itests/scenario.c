@@ -15,6 +15,18 @@ const scenario_t  scenarios[] = {
       "four clients at once for three instances" },
     { "no_instances_available", no_instances_available,
       "three clients hold the instances, the fourth is refused" },
+    { "login_errors", login_errors,
+      "every refusal of Login, word for word" },
+    { "gateway_error_unauthenticated", gateway_error_unauthenticated,
+      "calls without a session or a token" },
+    { "myservice_authentication_errors", myservice_authentication_errors,
+      "wrong, expired and forged tokens" },
+    { "myservice_shutdown_errors", myservice_shutdown_errors,
+      "Shutdown without a session and by another session" },
+    { "myservice_direct_calls", myservice_direct_calls,
+      "calls that bypass the gateway (needs the instances' addresses)" },
+    { "stream_subscription", stream_subscription,
+      "a stream beside other calls, and its end by a cancel" },
     { NULL, NULL, NULL }
 };
 

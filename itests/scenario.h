@@ -29,6 +29,12 @@ void sticky_session(test_t *test);
 void session_transfer(test_t *test);
 void system_overload(test_t *test);
 void no_instances_available(test_t *test);
+void login_errors(test_t *test);
+void gateway_error_unauthenticated(test_t *test);
+void myservice_authentication_errors(test_t *test);
+void myservice_shutdown_errors(test_t *test);
+void myservice_direct_calls(test_t *test);
+void stream_subscription(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */

@@ -1,0 +1,26 @@
+/*
+ * The instances behind the gateway: where they are, whom they serve, and, if
+ * the stack is ours, how to stop them.
+ */
+
+#ifndef ITESTS_STACK_H
+#define ITESTS_STACK_H
+
+
+#include <stdbool.h>
+
+#include "itests/check.h"
+#include "rpc/client.h"
+
+
+/* A connection to the instance whose session is "session"; NULL, and "why"
+ * set, when no addresses are known or none has it. */
+rpc_client_t *stack_owner(const test_t *test, const char *session,
+    const char **why);
+
+/* How many calls and streams of its session are in flight on an instance; -1
+ * when it does not tell, or is not of "session". */
+int stack_calls(rpc_client_t *instance, const char *session);
+
+
+#endif /* ITESTS_STACK_H */
