@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,14 +51,24 @@ folder_remove(void)
 const char *
 folder_path(const char *name)
 {
-    char            *path;
-    static char      paths[8][PATH_MAX];
-    static unsigned  n;
+    size_t       i;
+    char         path[PATH_MAX];
+    static char *paths[16];
 
-    path = paths[n++ % 8];
-    snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
 
-    return path;
+    for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+
+        if (paths[i] == NULL) {
+            paths[i] = strdup(path);
+        }
+
+        if (paths[i] != NULL && strcmp(paths[i], path) == 0) {
+            return paths[i];
+        }
+    }
+
+    abort();
 }
 
 

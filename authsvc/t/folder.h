@@ -15,7 +15,7 @@ const char *folder_create(void);
 /* With all files in it. */
 void folder_remove(void);
 
-/* The path of a file in the folder; eight results live at a time. */
+/* The path of a file in the folder, valid until the program ends. */
 const char *folder_path(const char *name);
 
 void folder_write(const char *name, const void *data, size_t len, int mode);
