@@ -34,7 +34,7 @@ gateway_binary(bool *dynamic)
 
 
 static void
-gateway_globals(FILE *out)
+gateway_globals(FILE *out, const char *log)
 {
     bool  dynamic;
 
@@ -45,8 +45,8 @@ gateway_globals(FILE *out)
                 process_build_dir());
     }
 
-    fprintf(out, "daemon off;\npid %s/nginx.pid;\nerror_log %s/error.log %s;",
-            harness_directory(), harness_directory(),
+    fprintf(out, "daemon off;\npid %s/nginx.pid;\nerror_log %s/%s %s;",
+            harness_directory(), harness_directory(), log,
             getenv("NGINX_DEBUG") != NULL ? "debug" : "info");
 }
 
@@ -97,7 +97,7 @@ gateway_address(FILE *out, const char *conf, const char *p)
 
 /* Writes nginx.conf with everything put in. */
 static void
-gateway_write(const char *conf)
+gateway_write(const char *conf, const char *log)
 {
     FILE        *out;
     size_t       n;
@@ -109,7 +109,7 @@ gateway_write(const char *conf)
 
     for (p = conf; *p != '\0'; p += n) {
         if (strncmp(p, "%%GLOBALS%%", 11) == 0) {
-            gateway_globals(out);
+            gateway_globals(out, log);
             n = 11;
 
         } else if (strncmp(p, "%%GLOBALS_HTTP%%", 16) == 0) {
@@ -185,7 +185,7 @@ gateway_await_ports(void)
 void
 gateway_start(const char *conf)
 {
-    gateway_write(conf);
+    gateway_write(conf, "error.log");
     gateway_pid = gateway_run("error.log", NULL, "output.log");
     gateway_await_ports();
 }
@@ -199,7 +199,9 @@ gateway_test(const char *conf, const char **output)
     long long     since;
     static char  *text;
 
-    gateway_write(conf);
+    /* what was said to an earlier one does not count */
+    (void) remove(harness_path("test.out"));
+    gateway_write(conf, "test.log");
     pid = gateway_run("test.log", "-t", "test.out");
 
     since = harness_now();
@@ -231,7 +233,7 @@ gateway_reload(const char *conf)
     long long  since;
 
     if (conf != NULL) {
-        gateway_write(conf);
+        gateway_write(conf, "error.log");
     }
 
     n = gateway_workers(old, WORKERS_MAX);
@@ -263,6 +265,21 @@ gateway_reload(const char *conf)
     }
 
     gateway_await_ports();
+}
+
+
+void
+gateway_reload_refused(const char *conf, const char *text)
+{
+    long long  since;
+
+    gateway_write(conf, "error.log");
+    ck_assert_int_eq(kill(gateway_pid, SIGHUP), 0);
+    since = harness_now();
+
+    while (!gateway_logged(text)) {
+        harness_pause(since, text);
+    }
 }
 
 

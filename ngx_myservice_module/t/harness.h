@@ -9,8 +9,8 @@
  *
  * The secret of the tokens is in %%DIR%%/secret. Check runs every test in a
  * process group of its own and kills what is left of it. A test fails when the
- * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX in the environment names another nginx binary that has the
- * module compiled in.
+ * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX in the
+ * environment names another nginx binary that has the module compiled in.
  */
 
 #ifndef MODULE_T_HARNESS_H
@@ -75,6 +75,10 @@ int gateway_test(const char *conf, const char **output);
 /* Puts another configuration (NULL: the same) and waits until its workers
  * have taken over; calls in flight may still run in the old ones. */
 void gateway_reload(const char *conf);
+
+/* The same for one that nginx must not take; waits for "text" in the error
+ * log. */
+void gateway_reload_refused(const char *conf, const char *text);
 
 /* SIGTERM, and wait. */
 void gateway_stop(void);

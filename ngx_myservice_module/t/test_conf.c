@@ -88,7 +88,7 @@ START_TEST(conf_zone)
     refused(CONF("myservice_sessions $myservice_session zone=u:x;\n" SERVER,
                  ""), "zone");
     refused(CONF("myservice_sessions $myservice_session zone=u:4k;\n" SERVER,
-                 ""), "too small");
+                 ""), "expected at least");
 }
 END_TEST
 
@@ -169,7 +169,6 @@ START_TEST(conf_server)
     refused(CONF(SESSIONS "server 127.0.0.1:8081 max_conns=2;\n", ""),
             "max_conns");
     refused(CONF(SESSIONS, ""), "no servers");
-    refused(CONF(SESSIONS SERVER SERVER, ""), "127.0.0.1:");
 }
 END_TEST
 

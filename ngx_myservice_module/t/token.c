@@ -7,7 +7,7 @@
 #include "harness.h"
 
 
-#define TOKENS_MAX  512
+#define TOKENS_MAX  8192
 
 
 /* Tokens stay valid until the test ends. */
