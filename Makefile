@@ -38,7 +38,7 @@ CHECK_LIBS = -lcheck -lsubunit -lrt
 # a request flows: nginx with the module, then a service on rpc/ and jwt/
 DIRS := rpc jwt myservice authsvc itests
 MODULE := ngx_myservice_module
-MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(MODULE)/frames.c $(MODULE)/percent.c
+MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c messages.c percent.c)
 PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests
 
 GENERATED := $(addprefix $(GEN)/,my_service.pb-c.c health.pb-c.c \

@@ -166,6 +166,29 @@ ngx_http_myservice_call_body(ngx_http_request_t *r, ngx_chain_t *in)
 
 
 ngx_int_t
+ngx_http_myservice_call_replay(ngx_http_myservice_call_t *call)
+{
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    if (r->reading_body || r->request_body == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (!r->request_body_no_buffering) {
+
+        /* r->request_body->bufs is intact */
+
+        return NGX_OK;
+    }
+
+    return ngx_http_myservice_replay_body(r, &call->replay,
+                                          &r->request_body->bufs);
+}
+
+
+ngx_int_t
 ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
@@ -181,7 +204,14 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
 
     call->conf = ngx_http_conf_upstream_srv_conf(us,
                                          ngx_http_myservice_sessions_module);
-    call->started = 1;
+
+    /* a resumed stream comes here again */
+
+    ngx_memzero(&call->seek, sizeof(ms_pool_seek_t));
+    call->attempts = 0;
+    call->stopped = 0;
+    call->fresh_again = 0;
+    call->same = 0;
 
     if (ngx_http_myservice_call_session(call) != NGX_OK) {
         return NGX_ERROR;
@@ -713,6 +743,8 @@ ngx_http_myservice_call_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
         ngx_http_myservice_call_settle(call, rc);
         call->grant.lease.lease = 0;
     }
+
+    call->broken = rc == NGX_HTTP_BAD_GATEWAY && r->upstream->header_sent;
 
     ngx_queue_remove(&call->queue);
 

@@ -43,9 +43,9 @@ typedef struct {
     void                            *input_filter_ctx;
 
     /* of the request */
-    unsigned                         started:1;     /* an upstream was made */
     unsigned                         stopped:1;     /* no further attempt */
     unsigned                         fresh_again:1; /* same instance, tried */
+    unsigned                         broken:1;      /* in mid-answer */
 
     /* of the attempt */
     unsigned                         same:1;        /* keep the instance */
@@ -63,6 +63,12 @@ ngx_int_t ngx_http_myservice_call_init(ngx_http_request_t *r,
 /* NULL if the request did not come to a balancer yet */
 ngx_http_myservice_call_t *ngx_http_myservice_call_get(
     ngx_http_request_t *r);
+
+/*
+ * Whether the whole request can be sent a second time from its content
+ * handler; if so, its body is put in place.
+ */
+ngx_int_t ngx_http_myservice_call_replay(ngx_http_myservice_call_t *call);
 
 /* copies the request body on its way */
 ngx_int_t ngx_http_myservice_call_body(ngx_http_request_t *r,

@@ -32,7 +32,6 @@ typedef struct {
     ngx_http_upstream_t        *upstream;
 
     unsigned                    session_known:1;
-    unsigned                    trailers_sent:1;
 } ngx_http_myservice_ctx_t;
 
 
@@ -43,7 +42,6 @@ static ngx_int_t ngx_http_myservice_trailers_only(ngx_http_request_t *r,
 static ngx_int_t ngx_http_myservice_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_myservice_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_int_t ngx_http_myservice_wrap_input(ngx_http_request_t *r);
 static ngx_int_t ngx_http_myservice_input_filter_init(void *data);
 static ngx_int_t ngx_http_myservice_input_filter(void *data, ssize_t bytes);
 
@@ -66,7 +64,7 @@ ngx_str_t  ngx_http_myservice_missing_session =
 ngx_str_t  ngx_http_myservice_invalid_session =
     ngx_string("invalid session-id");
 
-static ngx_str_t  ngx_http_myservice_broken_stream =
+static ngx_str_t  ngx_http_myservice_unavailable =
     ngx_string("service unavailable");
 
 
@@ -342,7 +340,7 @@ ngx_http_myservice_header_filter(ngx_http_request_t *r)
         goto refuse;
     }
 
-    if (r->upstream && ngx_http_myservice_wrap_input(r) != NGX_OK) {
+    if (ngx_http_myservice_guard_stream(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -363,28 +361,12 @@ refuse:
 }
 
 
-/*
- * When an upstream fails after its header was sent, nginx finalizes it and
- * sends one special flush buffer down the filters before it closes the
- * stream.  It is replaced by the trailers.
- */
-
 static ngx_int_t
 ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_buf_t                      *b;
-    ngx_chain_t                     out;
-    ngx_http_upstream_t            *u;
-    ngx_http_myservice_ctx_t       *ctx;
     ngx_http_myservice_loc_conf_t  *mlcf;
 
-    u = r->upstream;
-
-    if (in == NULL || in->next || u == NULL || r != r->main
-        || u->cleanup || !u->header_sent
-        || !ngx_buf_special(in->buf) || !in->buf->flush || in->buf->last_buf
-        || !ngx_http_myservice_is_grpc(r))
-    {
+    if (!ngx_http_myservice_broken_stream(r, in)) {
         return ngx_http_next_body_filter(r, in);
     }
 
@@ -394,20 +376,44 @@ ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_next_body_filter(r, in);
     }
 
+    return ngx_http_myservice_end_stream(r);
+}
+
+
+/*
+ * nginx finalizes the upstream and sends one special flush buffer before it
+ * closes the stream
+ */
+
+ngx_uint_t
+ngx_http_myservice_broken_stream(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    return in && in->next == NULL && ngx_buf_special(in->buf)
+           && in->buf->flush && !in->buf->last_buf
+           && u && u->cleanup == NULL && u->header_sent
+           && r == r->main && ngx_http_myservice_is_grpc(r);
+}
+
+
+ngx_int_t
+ngx_http_myservice_end_stream(ngx_http_request_t *r)
+{
+    ngx_buf_t                 *b;
+    ngx_chain_t                out;
+    ngx_http_myservice_ctx_t  *ctx;
+
     ctx = ngx_http_myservice_create_ctx(r);
     if (ctx == NULL) {
         return NGX_ERROR;
     }
 
-    if (ctx->trailers_sent) {
-        return ngx_http_next_body_filter(r, in);
-    }
-
-    ctx->trailers_sent = 1;
-
     if (ctx->code == 0) {
         ctx->code = NGX_HTTP_MYSERVICE_UNAVAILABLE;
-        ctx->message = ngx_http_myservice_broken_stream;
+        ctx->message = ngx_http_myservice_unavailable;
     }
 
     if (ngx_http_myservice_add_status(r, &r->headers_out.trailers, ctx->code,
@@ -432,15 +438,15 @@ ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 }
 
 
-static ngx_int_t
-ngx_http_myservice_wrap_input(ngx_http_request_t *r)
+ngx_int_t
+ngx_http_myservice_guard_stream(ngx_http_request_t *r)
 {
     ngx_http_upstream_t       *u;
     ngx_http_myservice_ctx_t  *ctx;
 
     u = r->upstream;
 
-    if (u->input_filter == NULL) {
+    if (u == NULL || u->input_filter == NULL) {
         return NGX_OK;
     }
 

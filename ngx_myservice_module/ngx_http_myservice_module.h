@@ -33,6 +33,25 @@ ngx_int_t ngx_http_myservice_set_status(ngx_http_request_t *r,
 ngx_uint_t ngx_http_myservice_refused(ngx_http_request_t *r);
 
 /*
+ * Ends a stream whose header was sent with trailers: the status that was set,
+ * else UNAVAILABLE.
+ */
+ngx_int_t ngx_http_myservice_end_stream(ngx_http_request_t *r);
+
+/*
+ * From a header filter: lets a stream that the upstream resets end like one
+ * whose connection was closed, so that filters see it.
+ */
+ngx_int_t ngx_http_myservice_guard_stream(ngx_http_request_t *r);
+
+/*
+ * Whether a chain is what nginx sends down the body filters when an upstream
+ * failed after its header was sent.
+ */
+ngx_uint_t ngx_http_myservice_broken_stream(ngx_http_request_t *r,
+    ngx_chain_t *in);
+
+/*
  * The session id of the request: NGX_OK; NGX_DECLINED if the header is
  * missing or empty; NGX_ABORT if it is too long, sent twice, or has bytes
  * outside of visible ASCII.

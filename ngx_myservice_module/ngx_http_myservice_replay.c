@@ -247,6 +247,43 @@ ngx_http_myservice_replay_unbuffered(ngx_http_request_t *r,
 }
 
 
+ngx_int_t
+ngx_http_myservice_replay_body(ngx_http_request_t *r,
+    ngx_http_myservice_replay_t *replay, ngx_chain_t **body)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl, **ll;
+
+    if (replay->over || !replay->complete) {
+        return NGX_DECLINED;
+    }
+
+    ll = body;
+
+    for (cl = replay->bufs; cl; cl = cl->next) {
+
+        b = ngx_alloc_buf(r->pool);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        *b = *cl->buf;
+        b->pos = b->start;
+
+        *ll = ngx_http_myservice_replay_link(r->pool, b);
+        if (*ll == NULL) {
+            return NGX_ERROR;
+        }
+
+        ll = &(*ll)->next;
+    }
+
+    *ll = NULL;
+
+    return NGX_OK;
+}
+
+
 static ngx_chain_t *
 ngx_http_myservice_replay_link(ngx_pool_t *pool, ngx_buf_t *buf)
 {

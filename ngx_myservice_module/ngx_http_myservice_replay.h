@@ -40,5 +40,9 @@ ngx_int_t ngx_http_myservice_replay_rewind(ngx_http_request_t *r,
     ngx_http_myservice_replay_t *replay, ngx_buf_t *header,
     ngx_int_t (*reinit)(ngx_http_request_t *r), void *grpc);
 
+/* the complete body as new buffers; NGX_DECLINED if it was not kept */
+ngx_int_t ngx_http_myservice_replay_body(ngx_http_request_t *r,
+    ngx_http_myservice_replay_t *replay, ngx_chain_t **body);
+
 
 #endif /* NGX_HTTP_MYSERVICE_REPLAY_H */
