@@ -110,7 +110,7 @@ check_not_empty(check_t *check, const char *field, const char *got)
         return check_mismatch(check, "%s: got \"\", want a value", field);
     }
 
-    check_match(check, "%s not empty", field);
+    check_match(check, "%s \"%s\"", field, got);
 
     return true;
 }

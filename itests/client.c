@@ -214,7 +214,8 @@ expect_login(client_t *client, outcome_t *outcome)
     if (expect_ok(&c, outcome)) {
         login = (const MyService__LoginResponse *) outcome->response;
 
-        (void) check_not_empty(&c, "token", login->token);
+        (void) check_that(&c, login->token[0] != '\0', "token", "",
+                          "not empty");
         (void) check_not_empty(&c, "role", login->role);
 
         if (check_that(&c, login->expires_at != NULL, "expires_at",
@@ -657,9 +658,7 @@ static void
 expect_sessions(check_t *check, const client_t *client, const char *server,
     const char *own)
 {
-    (void) check_not_empty(check, "server_session_id", server);
     (void) check_equal(check, "server_session_id", server, client->session);
-    (void) check_not_empty(check, "client_session_id", own);
     (void) check_equal(check, "client_session_id", own, client->session);
 }
 
@@ -668,10 +667,11 @@ static void
 expect_pod(check_t *check, client_t *client, const char *got,
     const char *want)
 {
-    (void) check_not_empty(check, "pod_name", got);
-
     if (want != NULL) {
         (void) check_equal(check, "pod_name", got, want);
+
+    } else {
+        (void) check_not_empty(check, "pod_name", got);
     }
 
     snprintf(client->pod, sizeof(client->pod), "%s", got);
