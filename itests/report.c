@@ -15,7 +15,8 @@ static void junit_text(FILE *out, const char *text, size_t len);
 void
 report_begin(size_t scenarios)
 {
-    printf("TAP version 14\n1..%zu\n", scenarios);
+    /* 14 has the subtests, but prove refuses it, and 13 ignores them */
+    printf("TAP version 13\n1..%zu\n", scenarios);
     fflush(stdout);
 }
 
