@@ -22,6 +22,7 @@
 #define STREAMS_MAX  64
 #define INPUT_MAX    65536
 #define PREFACE      24                 /* bytes of the client's magic */
+#define WINDOW       16384              /* bytes taken before an update */
 
 /* RFC 9113 section 6 */
 #define DATA           0
@@ -42,6 +43,7 @@ struct fake_conn_s {
     bool                  preface;
     bool                  settings;
     unsigned              requests;
+    size_t                taken;        /* since the last WINDOW_UPDATE */
     size_t                len;
     uint8_t               in[INPUT_MAX];
     nghttp2_hd_inflater  *inflater;
@@ -233,11 +235,13 @@ fake_half_message(fake_call_t *call)
 
 
 void
-fake_goaway(fake_call_t *call, uint32_t last, uint32_t error)
+fake_goaway(fake_call_t *call)
 {
     uint8_t  payload[8];
 
-    (void) fake_u32(fake_u32(payload, last), error);
+    /* the last stream that was, NO_ERROR */
+    (void) fake_u32(fake_u32(payload,
+                             call->stream > 2 ? call->stream - 2 : 0), 0);
     fake_frame(call->conn, GOAWAY, 0, 0, payload, 8);
 }
 
@@ -342,11 +346,24 @@ fake_request(fake_t *fake, fake_conn_t *conn, fake_call_t *call)
 }
 
 
+/* With the next request, so that a request may go without any answer. */
+static void
+fake_window(fake_conn_t *conn)
+{
+    uint8_t  window[4];
+
+    if (conn->taken > WINDOW) {
+        (void) fake_u32(window, (uint32_t) conn->taken);
+        fake_frame(conn, WINDOW_UPDATE, 0, 0, window, 4);
+        conn->taken = 0;
+    }
+}
+
+
 static void
 fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
     uint32_t stream, uint8_t *payload, size_t len)
 {
-    uint8_t       window[4];
     fake_call_t  *call;
 
     call = &conn->calls[stream / 2 % STREAMS_MAX];
@@ -366,6 +383,7 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         return;
 
     case HEADERS:
+        fake_window(conn);
         memset(call, 0, sizeof(fake_call_t));
         call->fake = fake;
         call->conn = conn;
@@ -374,12 +392,8 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         break;
 
     case DATA:
-        if (len > 0) {
-            (void) fake_u32(window, (uint32_t) len);
-            fake_frame(conn, WINDOW_UPDATE, 0, 0, window, 4);
-            fake_frame(conn, WINDOW_UPDATE, 0, stream, window, 4);
-            call->body += len;
-        }
+        call->body += len;
+        conn->taken += len;
         break;
 
     default:

@@ -2,7 +2,8 @@
  * Scriptable HTTP/2 backends: one thread each, frames by hand, so that a test
  * decides what is on the wire and when. The answer function runs in the
  * fake's thread when a request is complete; it may answer with the functions
- * below, or keep a copy of the call and answer from a later one.
+ * below, or keep a copy of the call and answer from a later one. Requests of
+ * up to 65535 bytes in all get no WINDOW_UPDATE.
  */
 
 #ifndef MODULE_T_FAKE_H
@@ -51,7 +52,7 @@ void fake_headers(fake_call_t *call);
 void fake_message(fake_call_t *call, int index);
 void fake_half_message(fake_call_t *call);
 void fake_trailers(fake_call_t *call, int status, const char *message);
-void fake_goaway(fake_call_t *call, uint32_t last, uint32_t error);
+void fake_goaway(fake_call_t *call);    /* the stream was not processed */
 void fake_reset(fake_call_t *call, uint32_t error);
 void fake_close(fake_call_t *call);
 

@@ -226,6 +226,20 @@ gateway_workers(pid_t *pids, size_t max)
 
 
 void
+gateway_await_workers(size_t n)
+{
+    pid_t      pids[WORKERS_MAX];
+    long long  since;
+
+    since = harness_now();
+
+    while (gateway_workers(pids, WORKERS_MAX) != n) {
+        harness_pause(since, "workers");
+    }
+}
+
+
+void
 gateway_reload(const char *conf)
 {
     pid_t      old[WORKERS_MAX], pids[WORKERS_MAX];

@@ -86,6 +86,9 @@ void gateway_stop(void);
 /* Process ids of the workers; returns how many. */
 size_t gateway_workers(pid_t *pids, size_t max);
 
+/* Waits until there are "n": those of an old cycle are gone. */
+void gateway_await_workers(size_t n);
+
 bool gateway_logged(const char *text);
 
 /* Waits until the access log has the text: lines are written after the end

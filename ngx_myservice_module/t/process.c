@@ -265,9 +265,9 @@ int
 process_free_port(void)
 {
     int         i, port;
-    static int  next;
+    static int  next = -1;
 
-    if (next == 0) {
+    if (next == -1) {
         next = getpid() * 41 % PORT_RANGE;
     }
 

@@ -136,6 +136,9 @@ START_TEST(reload_stream_goes_on)
 
     client_wait_messages(stream, client_messages(stream) + 3);
     ck_assert(!stream->done);
+
+    client_cancel(stream);
+    gateway_await_workers(2);
 }
 END_TEST
 

@@ -77,11 +77,11 @@ play(fake_call_t *call)
         break;
 
     case GO_AWAY:
-        fake_goaway(call, call->stream - 2, 0);
+        fake_goaway(call);
         break;
 
     case GO_AWAY_AND_CLOSE:
-        fake_goaway(call, call->stream - 2, 0);
+        fake_goaway(call);
         fake_close(call);
         break;
 
