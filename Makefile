@@ -84,6 +84,9 @@ $(GEN)/google/protobuf/timestamp.pb-c.c:
 	@mkdir -p $(GEN)
 	protoc-c -I /usr/include --c_out=$(GEN) google/protobuf/timestamp.proto
 
+# not removed as intermediate files: all would be built again each time
+.SECONDARY: $(GENERATED)
+
 $(LIB)/libproto.a: $(GENERATED:$(GEN)/%.c=$(OBJ)/gen/%.o)
 
 $(OBJ)/gen/%.o: $(GEN)/%.c $(GENERATED)
@@ -116,7 +119,8 @@ define unit_test
 $(B)/t/$(notdir $(1:%.c=%)): $(OBJ)/$(1:%.c=%.o) $(LIBS) \
     $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(dir $(1))test_%.c,$(wildcard $(dir $(1))*.c)))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(CHECK_LIBS) $$(LDLIBS)
+	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) \
+	    $$(CHECK_LIBS) $$(LDLIBS)
 endef
 $(foreach t,$(UNIT_SRCS),$(eval $(call unit_test,$(t))))
 
@@ -151,7 +155,7 @@ test: deps                              ## everything
 tests: $(UNIT_TESTS)
 
 .PHONY: unit
-unit: tests module                      ## unit tests and module tests (Check)
+unit: tests programs module             ## unit tests and module tests (Check)
 	@scripts/run-unit $(UNIT_TESTS)
 
 .PHONY: itest
