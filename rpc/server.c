@@ -5,7 +5,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "rpc/call.h"
 #include "rpc/core.h"
@@ -40,6 +43,7 @@ static int server_method(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *name,
     rpc_handler_pt handler, void *data, bool stream);
 static char *server_path(const char *service, const char *method);
+static bool server_unix_served(const char *address);
 static int server_thread_create(rpc_server_t *server);
 static void *server_thread(void *data);
 static bool server_step(rpc_server_t *server);
@@ -300,13 +304,56 @@ rpc_server_listen(rpc_server_t *server, const char *address,
 
     port = 0;
 
-    if (!server->started && !server->stopped) {
+    if (!server->started && !server->stopped && !server_unix_served(address)) {
         port = grpc_server_add_http2_port(server->core, address, credentials);
     }
 
     grpc_server_credentials_release(credentials);
 
     return port;
+}
+
+
+/* The core takes a socket's path away from a server that listens on it. */
+
+static bool
+server_unix_served(const char *address)
+{
+    int                 fd, rc;
+    struct sockaddr_un  un;
+
+    if (strncmp(address, "unix:", 5) != 0) {
+        return false;
+    }
+
+    address += 5;
+
+    if (strncmp(address, "//", 2) == 0) {
+        address += 2;
+    }
+
+    if (strlen(address) >= sizeof(un.sun_path)) {
+        return false;
+    }
+
+    memset(&un, 0, sizeof(un));
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, address);
+
+    fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
+    if (fd == -1) {
+        return false;
+    }
+
+    rc = connect(fd, (struct sockaddr *) &un, sizeof(un));
+
+    if (rc == -1 && errno == EAGAIN) {
+        rc = 0;                         /* its backlog is full */
+    }
+
+    close(fd);
+
+    return rc == 0;
 }
 
 

@@ -55,7 +55,8 @@ int rpc_server_stream(rpc_server_t *server,
 /*
  * Listens on "address" ("127.0.0.1:5101", "[::1]:0", "unix:/path").  Takes
  * ownership of "credentials"; NULL means plaintext h2c.  Returns the bound
- * port (1 for a unix socket), or 0 on error.
+ * port (1 for a unix socket), or 0 on error.  An address that another server
+ * listens on is an error, a socket file that nobody listens on is replaced.
  */
 int rpc_server_listen(rpc_server_t *server, const char *address,
     grpc_server_credentials *credentials)
@@ -66,19 +67,23 @@ int rpc_server_start(rpc_server_t *server)
 
 /*
  * Drains: GOAWAY, then up to "grace" milliseconds for running calls, then
- * cancels the rest.  Blocks; never call it from a handler.  Returns 1 if
- * calls had to be cancelled, else 0.
+ * cancels the rest.  Waits for the answers of deferred calls even then.
+ * Blocks; never call it from a handler.  Returns 1 if calls had to be
+ * cancelled, else 0.
  */
 int rpc_server_stop(rpc_server_t *server, int64_t grace);
 
+/* Stops it first, if that was not done.  NULL is fine. */
 void rpc_server_free(rpc_server_t *server);
 
-/* Runs "fn" on the server's thread, from any thread; -1 if out of memory or
- * the server is stopping. */
+/* Runs "fn" on the server's thread, from any thread, in the order of the
+ * posts; before the start it waits for the start.  -1 if out of memory or
+ * the server has stopped: then "fn" does not run. */
 int rpc_server_post(rpc_server_t *server, void (*fn)(void *data), void *data);
 
-/* Timers of the server's thread, not bound to a call.  The caller owns "timer"
- * (zeroed before its first use); set it again to move it. */
+/* Timers of the server's thread, not bound to a call; may be set before the
+ * start, too.  The caller owns "timer" (zeroed before its first use, then
+ * "fire" and "data" set); set it again to move it. */
 typedef struct rpc_timer_s {
     int64_t  when;                      /* rpc_now() milliseconds */
     void   (*fire)(void *data);
@@ -94,13 +99,20 @@ int64_t rpc_now(void);
 
 
 /*
- * Everything below runs on the server's thread.  After rpc_call_defer() the
- * functions rpc_call_reply(), rpc_call_fail() and rpc_call_cancelled() may be
- * called once from any other thread instead.
+ * Everything below runs on the server's thread.  A call that was deferred may
+ * be handed to one other thread, which may read its metadata, use
+ * rpc_call_alloc(), rpc_call_add_initial(), rpc_call_add_trailing() and
+ * rpc_call_cancelled(), and ends with exactly one rpc_call_reply() or
+ * rpc_call_fail(), also when the call is cancelled; after that the call is
+ * not its any more.
+ *
+ * A request that is not a message, or not UTF-8, never gets to the handler:
+ * INTERNAL.  A string with a NUL character: INVALID_ARGUMENT.  A handler of a
+ * unary method that neither answers nor defers: INTERNAL.
  */
 
 /* First value of a request metadata key (lower case), NULL if absent.  Not
- * NUL-terminated; valid until the call is done. */
+ * NUL-terminated; valid until the call is done.  "-bin" values are decoded. */
 const char *rpc_call_metadata(const rpc_call_t *call, const char *key,
     size_t *len);
 
@@ -110,7 +122,8 @@ size_t rpc_call_metadata_count(const rpc_call_t *call, const char *key);
 /* "ipv4:127.0.0.1:4711"; NUL-terminated, lives in the call's memory. */
 const char *rpc_call_peer(rpc_call_t *call);
 
-/* Memory that lives as long as the call.  NULL when out of memory. */
+/* Memory that lives as long as the call.  NULL when out of memory, or when the
+ * call has used sixteen times the largest message. */
 void *rpc_call_alloc(rpc_call_t *call, size_t size);
 
 /* Up to 8 each; -1 when full, sent already, or not legal as metadata. */
@@ -122,16 +135,19 @@ int rpc_call_add_trailing(rpc_call_t *call, const char *key,
 /* Unary: the answer. */
 void rpc_call_reply(rpc_call_t *call, const ProtobufCMessage *response);
 
-/* Ends a call with a status; Trailers-Only if nothing was sent.  "message"
- * may be NULL.  Also the normal end of a stream (GRPC_STATUS_OK). */
+/* Ends a call with a status; Trailers-Only if nothing was sent or added as
+ * initial metadata.  "message" may be NULL.  Also the normal end of a stream
+ * (GRPC_STATUS_OK); without effect after the end or a cancel. */
 void rpc_call_fail(rpc_call_t *call, grpc_status_code code,
     const char *message);
 
-/* Unary: answer later, from any thread. */
+/* Unary: answer later, from any thread.  The request stays valid until the
+ * answer. */
 void rpc_call_defer(rpc_call_t *call);
 
-/* Stream: sends one message; "sent" runs when it is written.  One message in
- * flight: returns -1 while the last one is not written, or after the end. */
+/* Stream: sends one message; "sent" (may be NULL) runs when it is written.
+ * One message in flight: returns -1 while the last one is not written, or
+ * after the end. */
 int rpc_call_send(rpc_call_t *call, const ProtobufCMessage *message,
     rpc_event_pt sent, void *data);
 

@@ -1095,6 +1095,32 @@ START_TEST(port_in_use)
 END_TEST
 
 
+/* The core would take the path away without a word. */
+
+START_TEST(unix_in_use)
+{
+    char           path[64], address[80];
+    rpc_server_t  *one, *two;
+
+    strcpy(path, "/tmp/test_rpc.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    snprintf(address, sizeof(address), "unix:%s/socket", path);
+
+    one = rpc_server_create(NULL);
+    two = rpc_server_create(NULL);
+
+    ck_assert_int_eq(rpc_server_listen(one, address, NULL), 1);
+    ck_assert_int_eq(rpc_server_listen(two, address, NULL), 0);
+    rpc_server_free(one);
+    ck_assert_int_eq(rpc_server_listen(two, address, NULL), 1);
+    rpc_server_free(two);
+
+    unlink(address + strlen("unix:"));
+    rmdir(path);
+}
+END_TEST
+
+
 START_TEST(server_away)
 {
     int                       port;
@@ -1191,6 +1217,7 @@ rpc_suite(void)
     tcase_add_test(tc, posts_and_timers);
     tcase_add_test(tc, never_started);
     tcase_add_test(tc, port_in_use);
+    tcase_add_test(tc, unix_in_use);
     tcase_add_test(tc, server_away);
     suite_add_tcase(suite, tc);
 
