@@ -234,7 +234,7 @@ main_run(const scenario_t **selected, size_t n, const settings_t *settings,
         runner_run(selected[i], settings, &results[i]);
         report_end(&results[i], i + 1);
 
-        if (results[i].failed > 0) {
+        if (results[i].failed > 0 || report_skipped(&results[i])) {
             code = EXIT_FAILURE;
         }
     }

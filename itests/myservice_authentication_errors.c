@@ -39,8 +39,13 @@ myservice_authentication_errors(test_t *test)
     {
         auth_wrong(&clients[0], &clients[1]);
         auth_forged(&clients[0], &clients[1]);
-        auth_none_taken(clients);
-        auth_expired(&clients[0]);
+
+        /* the first tokens may be near their end */
+
+        if (clients_login(clients, CLIENTS)) {
+            auth_none_taken(clients);
+            auth_expired(&clients[0]);
+        }
     }
 
     clients_close(clients, CLIENTS);

@@ -19,6 +19,13 @@ myservice_direct_calls(test_t *test)
     const char    *why;
     rpc_client_t  *instance;
 
+    if (!stack_known(test)) {
+        check_skip(test, "the addresses of the instances are not known "
+                   "(--instances or --stack)", "calls straight to an "
+                   "instance");
+        return;
+    }
+
     if (clients_open(clients, 2, test, "direct") == -1
         || !clients_login(clients, 2)
         || !client_echo(&clients[0], NULL))
@@ -28,8 +35,9 @@ myservice_direct_calls(test_t *test)
 
     instance = stack_owner(test, clients[0].session, &why);
 
-    if (instance == NULL) {
-        check_skip(test, why, "calls straight to an instance");
+    if (!check(test, instance != NULL, "client 1: its instance is found: %s",
+               instance != NULL ? "yes" : why))
+    {
         goto done;
     }
 

@@ -5,7 +5,6 @@
 #include "itests/report.h"
 
 
-static bool report_skipped(const result_t *result);
 static void report_keep(result_t *result, const char *line);
 static void junit_case(FILE *out, const result_t *result);
 static void junit_failures(FILE *out, const result_t *result);
@@ -45,6 +44,13 @@ report_line(result_t *result, const char *line)
     fflush(stdout);
 
     report_keep(result, line);
+}
+
+
+bool
+report_skipped(const result_t *result)
+{
+    return result->failed == 0 && result->checks == result->skipped;
 }
 
 
@@ -130,15 +136,6 @@ report_junit(const char *path, const result_t *results, size_t n)
     }
 
     return fclose(out) == 0 ? 0 : -1;
-}
-
-
-/* Every check of it was, which is no success. */
-
-static bool
-report_skipped(const result_t *result)
-{
-    return result->failed == 0 && result->checks == result->skipped;
 }
 
 

@@ -30,6 +30,9 @@ void report_scenario(const char *name);
 /* One line of a scenario, without its newline: printed and kept. */
 void report_line(result_t *result, const char *line);
 
+/* Every check of it was skipped, which is no success. */
+bool report_skipped(const result_t *result);
+
 void report_end(const result_t *result, size_t number);
 void report_summary(const result_t *results, size_t n);
 

@@ -17,6 +17,13 @@ static size_t stack_ask(const char *script, char addresses[][ADDRESS_MAX]);
 static int stack_health(rpc_client_t *instance, rpc_result_t *result);
 
 
+bool
+stack_known(const test_t *test)
+{
+    return test->settings->instances != NULL || test->settings->stack != NULL;
+}
+
+
 rpc_client_t *
 stack_owner(const test_t *test, const char *session, const char **why)
 {

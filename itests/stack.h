@@ -13,6 +13,9 @@
 #include "rpc/client.h"
 
 
+/* Whether anything is known about the instances. */
+bool stack_known(const test_t *test);
+
 /* A connection to the instance whose session is "session"; NULL, and "why"
  * set, when no addresses are known or none has it. */
 rpc_client_t *stack_owner(const test_t *test, const char *session,
