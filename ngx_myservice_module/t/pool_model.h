@@ -1,0 +1,88 @@
+/*
+ * What the pool should do, said in the simplest way: one array, no index.
+ * Instances and sessions are small numbers.  Nothing of the pool's code is
+ * used but its ring positions.
+ */
+
+#ifndef MODULE_T_POOL_MODEL_H
+#define MODULE_T_POOL_MODEL_H
+
+
+#include <stdbool.h>
+
+#include "ngx_myservice_module/pool.h"
+
+
+#define MODEL_INSTANCES  13
+#define MODEL_SESSIONS   24
+#define MODEL_NOBODY     (-1)
+#define MODEL_UNKNOWN    (-2)
+#define MODEL_NEVER      UINT64_MAX
+
+
+typedef struct {
+    bool                 member;
+    ms_instance_state_t  state;
+    bool                 drain;
+    bool                 removed;
+    bool                 foreign;
+    bool                 learned;
+    int                  owner;
+    int                  pending;
+    unsigned             failures;
+    uint64_t             lease;         /* a number of the model's own */
+    uint64_t             started;
+    uint64_t             used;
+    uint64_t             ttl;
+    uint64_t             ends;
+    uint64_t             retry_at;
+} model_instance_t;
+
+/* A request: what it has tried. */
+typedef struct {
+    bool                 started;
+    bool                 own;
+    int                  home;
+    uint64_t             first;
+    uint64_t             last;
+} model_seek_t;
+
+typedef struct {
+    int                  capacity;
+    int                  blocks;        /* long sessions that fit */
+    uint64_t             retry;
+    uint64_t             leases;
+    uint64_t             instance_at[MODEL_INSTANCES];
+    uint64_t             session_at[MODEL_SESSIONS];
+    bool                 session_long[MODEL_SESSIONS];
+    model_instance_t     instances[MODEL_INSTANCES];
+} model_t;
+
+typedef struct {
+    int                  instance;
+    uint64_t             lease;
+} model_lease_t;
+
+
+void model_enter(model_t *model, uint64_t now);
+ms_claim_t model_claim(model_t *model, int session,
+    const ms_pool_terms_t *terms, model_seek_t *seek, uint64_t now,
+    model_lease_t *lease);
+void model_confirm(model_t *model, model_lease_t lease, uint64_t now);
+void model_give_back(model_t *model, model_lease_t lease);
+bool model_touch(model_t *model, model_lease_t lease, uint64_t now);
+void model_release(model_t *model, model_lease_t lease, uint64_t now);
+void model_fail(model_t *model, model_lease_t lease, uint64_t now);
+void model_conflict(model_t *model, model_lease_t lease, int owner,
+    const ms_pool_terms_t *terms, uint64_t now);
+void model_end(model_t *model, int instance, uint64_t now);
+bool model_add(model_t *model, int instance);
+void model_remove(model_t *model, int instance, bool force);
+void model_drain(model_t *model, int instance);
+void model_undrain(model_t *model, int instance);
+void model_up(model_t *model, int instance);
+void model_down(model_t *model, int instance, uint64_t now);
+uint64_t model_lease_end(const model_instance_t *instance);
+
+
+#endif /* MODULE_T_POOL_MODEL_H */

@@ -1,0 +1,445 @@
+/*
+ * The pool against a model of it: random operations on small pools, the same
+ * on both, then every decision and everything status shows must be the same.
+ * MODEL_SEED and MODEL_STEPS in the environment repeat or prolong a run.
+ */
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ngx_myservice_module/t/pool_model.h"
+
+
+#define POOLS   100
+#define STEPS   5000
+#define GRANTS  16
+
+
+/* Check's own assertions cost a system call each. */
+#define same(a, b)                                                            \
+    if ((a) != (b)) {                                                         \
+        ck_abort_msg("%s is not %s: %lld %lld", #a, #b, (long long) (a),      \
+                     (long long) (b));                                        \
+    }
+
+
+typedef struct {
+    ms_lease_t      lease;
+    model_lease_t   model;
+} grant_t;
+
+typedef struct {
+    uint64_t        random;
+    uint64_t        now;
+    uint64_t        last_lease;
+    unsigned        trouble;            /* how much more often calls fail */
+    void           *memory;
+    ms_pool_t      *pool;
+    model_t         model;
+    int             sessions;
+    int             grants;
+    grant_t         granted[GRANTS];
+    ms_pool_seek_t  seeks[MODEL_SESSIONS];
+    model_seek_t    model_seeks[MODEL_SESSIONS];
+    size_t          lengths[MODEL_SESSIONS];
+    uint8_t         texts[MODEL_SESSIONS][MS_POOL_SESSION_MAX];
+    char            names[MODEL_INSTANCES][32];
+} pair_t;
+
+
+static unsigned
+pick(pair_t *pair, unsigned below)
+{
+    uint64_t  x;
+
+    x = pair->random += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+
+    return (unsigned) ((x ^ (x >> 31)) >> 33) % below;
+}
+
+
+static void
+pair_create(pair_t *pair, uint64_t seed)
+{
+    int             i;
+    bool            mostly_long;
+    size_t          size;
+    uint8_t         key[16];
+    ms_pool_key_t   hashed;
+
+    memset(pair, 0, sizeof(pair_t));
+    memset(key, (int) (seed & 0xff), sizeof(key));
+    pair->random = seed;
+    pair->model.capacity = 1 + (int) pick(pair, MODEL_INSTANCES - 1);
+    pair->model.blocks = 8;
+    pair->model.retry = 20 + pick(pair, 60);
+    pair->trouble = 4 * pick(pair, 4);
+    pair->sessions = 1 + (int) pick(pair, MODEL_SESSIONS);
+    mostly_long = pick(pair, 3) == 0;
+
+    size = ms_pool_size((uint32_t) pair->model.capacity);
+    pair->memory = malloc(size);
+    ck_assert_ptr_nonnull(pair->memory);
+    memset(pair->memory, 0xa5, size);
+    pair->pool = ms_pool_create(pair->memory, size, key);
+    ck_assert_ptr_nonnull(pair->pool);
+
+    for (i = 0; i < MODEL_INSTANCES; i++) {
+        snprintf(pair->names[i], sizeof(pair->names[i]), "10.0.%u.%d",
+                 pick(pair, 256), i);
+        ms_pool_key(pair->pool, pair->names[i], strlen(pair->names[i]),
+                    &hashed);
+        pair->model.instance_at[i] = hashed.position;
+    }
+
+    for (i = 0; i < MODEL_SESSIONS; i++) {
+        pair->lengths[i] = 1 + pick(pair, mostly_long ? MS_POOL_SESSION_MAX
+                                                      : 80);
+        memset(pair->texts[i], 's', sizeof(pair->texts[i]));
+        pair->texts[i][0] = (uint8_t) ('a' + i);
+        ms_pool_key(pair->pool, pair->texts[i], pair->lengths[i], &hashed);
+        pair->model.session_at[i] = hashed.position;
+        pair->model.session_long[i] = pair->lengths[i] > 64;
+    }
+}
+
+
+static void
+compare_owner(const pair_t *pair, const model_instance_t *model,
+    const ms_instance_info_t *info)
+{
+    same(info->lease != 0, model->owner != MODEL_NOBODY);
+
+    if (model->owner == MODEL_NOBODY) {
+        same(info->session_len, 0);
+        return;
+    }
+
+    same(info->foreign, model->foreign);
+    same(info->started, model->started);
+    same(info->used, model->used);
+    same(info->expires, model_lease_end(model));
+
+    if (model->owner == MODEL_UNKNOWN) {
+        same(info->session_len, 0);
+        return;
+    }
+
+    same(info->session_len, pair->lengths[model->owner]);
+    same(memcmp(info->session, pair->texts[model->owner],
+                info->session_len),
+         0);
+}
+
+
+static void
+compare(const pair_t *pair)
+{
+    int                      i;
+    bool                     rests;
+    uint32_t                 id;
+    const char              *broken;
+    ms_instance_info_t       info;
+    const model_instance_t  *model;
+
+    broken = ms_pool_check(pair->pool);
+
+    if (broken != NULL) {
+        ck_abort_msg("%s", broken);
+    }
+
+    same(ms_pool_alerts(pair->pool), 0);
+
+    for (i = 0; i < MODEL_INSTANCES; i++) {
+        model = &pair->model.instances[i];
+        id = ms_pool_find(pair->pool, pair->names[i],
+                          strlen(pair->names[i]));
+        same(id != MS_POOL_NONE, model->member);
+
+        if (!model->member) {
+            continue;
+        }
+
+        ms_pool_info(pair->pool, id, &info);
+        same(info.state, model->state);
+        same(info.drain, model->drain);
+        same(info.removed, model->removed);
+        same(info.failures,
+                          model->failures < 255 ? model->failures : 255);
+        rests = (model->state == MS_INSTANCE_LEFT
+                 || model->state == MS_INSTANCE_DOWN)
+                && model->retry_at != MODEL_NEVER;
+        same(info.retry, rests ? model->retry_at : 0);
+        compare_owner(pair, model, &info);
+    }
+}
+
+
+static ms_pool_terms_t
+some_terms(pair_t *pair)
+{
+    ms_pool_terms_t  terms;
+
+    terms.ttl = 100 + 50 * pick(pair, 2);
+    terms.lifetime = pick(pair, 4) == 0 ? 400 : 0;
+    terms.ends = pick(pair, 4) == 0 ? pair->now + 1 + pick(pair, 300) : 0;
+
+    return terms;
+}
+
+
+static void
+step_claim(pair_t *pair)
+{
+    int              s;
+    grant_t          grant;
+    ms_claim_t       decision, expected;
+    ms_pool_key_t    hashed;
+    ms_pool_terms_t  terms;
+
+    s = (int) pick(pair, (unsigned) pair->sessions);
+
+    if (pick(pair, 3) == 0) {
+        memset(&pair->seeks[s], 0, sizeof(ms_pool_seek_t));
+        memset(&pair->model_seeks[s], 0, sizeof(model_seek_t));
+    }
+
+    terms = some_terms(pair);
+    ms_pool_key(pair->pool, pair->texts[s], pair->lengths[s], &hashed);
+    decision = ms_pool_claim(pair->pool, &hashed, &terms, &pair->seeks[s],
+                             pair->now, &grant.lease);
+    expected = model_claim(&pair->model, s, &terms, &pair->model_seeks[s],
+                           pair->now, &grant.model);
+    same(decision, expected);
+
+    if (decision >= MS_CLAIM_BUSY) {
+        return;
+    }
+
+    same(grant.lease.instance,
+                      ms_pool_find(pair->pool,
+                                   pair->names[grant.model.instance],
+                                   strlen(pair->names[grant.model.instance])));
+    same(grant.lease.tentative,
+                     pair->model.instances[grant.model.instance].state
+                     == MS_INSTANCE_TENTATIVE);
+
+    if (decision == MS_CLAIM_NEW || decision == MS_CLAIM_MOVED) {
+        same(grant.lease.lease > pair->last_lease, true);
+        pair->last_lease = grant.lease.lease;
+    }
+
+    pair->granted[pair->grants++ % GRANTS] = grant;
+}
+
+
+static void
+step_lease(pair_t *pair)
+{
+    int              s;
+    bool             touched, expected;
+    grant_t          grant;
+    unsigned         known;
+    ms_pool_terms_t  terms;
+
+    if (pair->grants == 0) {
+        return;
+    }
+
+    known = pair->grants < GRANTS ? (unsigned) pair->grants : GRANTS;
+    grant = pair->granted[pick(pair, known)];
+
+    switch (pick(pair, 8 + pair->trouble)) {
+
+    case 0:
+    case 1:
+        ms_pool_confirm(pair->pool, &grant.lease, pair->now);
+        model_confirm(&pair->model, grant.model, pair->now);
+        break;
+
+    case 2:
+        ms_pool_give_back(pair->pool, &grant.lease, pair->now);
+        model_give_back(&pair->model, grant.model);
+        break;
+
+    case 3:
+        touched = ms_pool_touch(pair->pool, &grant.lease, pair->now) == 0;
+        expected = model_touch(&pair->model, grant.model, pair->now);
+        same(touched, expected);
+        break;
+
+    case 4:
+        ms_pool_release(pair->pool, &grant.lease, pair->now);
+        model_release(&pair->model, grant.model, pair->now);
+        break;
+
+    default:
+        ms_pool_fail(pair->pool, &grant.lease, pair->now);
+        model_fail(&pair->model, grant.model, pair->now);
+        break;
+
+    case 7:
+        terms = some_terms(pair);
+        s = (int) pick(pair, (unsigned) pair->sessions + 1);
+
+        if (s == pair->sessions) {
+            s = MODEL_UNKNOWN;
+        }
+
+        ms_pool_conflict(pair->pool, &grant.lease,
+                         s >= 0 ? pair->texts[s] : NULL,
+                         s >= 0 ? pair->lengths[s] : 0, &terms, pair->now);
+        model_conflict(&pair->model, grant.model, s, &terms, pair->now);
+        break;
+    }
+}
+
+
+static void
+step_add(pair_t *pair, int i)
+{
+    bool      added;
+    uint32_t  id;
+
+    id = ms_pool_add(pair->pool, pair->names[i], strlen(pair->names[i]),
+                     pair->names[i], 4 + pick(pair, 4), pair->model.retry,
+                     pair->now);
+    added = model_add(&pair->model, i);
+    same(id != MS_POOL_NONE, added);
+}
+
+
+static void
+step_member(pair_t *pair)
+{
+    int       i;
+    uint32_t  id;
+
+    i = (int) pick(pair, MODEL_INSTANCES);
+    id = ms_pool_find(pair->pool, pair->names[i], strlen(pair->names[i]));
+
+    switch (pick(pair, 14 + pair->trouble)) {
+
+    case 0:
+        ms_pool_drain(pair->pool, id, pair->now);
+        model_drain(&pair->model, i);
+        break;
+
+    case 1:
+    case 2:
+        ms_pool_undrain(pair->pool, id, pair->now);
+        model_undrain(&pair->model, i);
+        break;
+
+    case 3:
+        ms_pool_remove(pair->pool, id, 0, pair->now);
+        model_remove(&pair->model, i, false);
+        break;
+
+    case 4:
+        ms_pool_remove(pair->pool, id, 1, pair->now);
+        model_remove(&pair->model, i, true);
+        break;
+
+    case 5:
+        ms_pool_end(pair->pool, id, pair->now);
+        model_end(&pair->model, i, pair->now);
+        break;
+
+    case 6:
+    case 7:
+    case 14:
+    case 15:
+    case 16:
+        ms_pool_down(pair->pool, id, pair->now);
+        model_down(&pair->model, i, pair->now);
+        break;
+
+    case 8:
+        ms_pool_up(pair->pool, id, pair->now);
+        model_up(&pair->model, i);
+        break;
+
+    default:
+        step_add(pair, i);
+    }
+}
+
+
+START_TEST(test_random)
+{
+    int          i, steps;
+    pair_t       pair;
+    uint64_t     seed;
+    const char  *env;
+
+    env = getenv("MODEL_SEED");
+    seed = (env != NULL ? strtoull(env, NULL, 10) : 1) * 1000003
+           + (uint64_t) _i;
+    env = getenv("MODEL_STEPS");
+    steps = env != NULL ? atoi(env) : STEPS;
+
+    pair_create(&pair, seed);
+
+    for (i = 0; i < steps; i++) {
+
+        if (pick(&pair, 3) == 0) {
+            pair.now += pick(&pair, 40);
+        }
+
+        if (ms_pool_enter(pair.pool, pair.now) != 0) {
+            ck_abort_msg("rebuilt");
+        }
+
+        model_enter(&pair.model, pair.now);
+
+        switch (pick(&pair, 8)) {
+
+        case 0:
+            step_member(&pair);
+            break;
+
+        case 1:
+        case 2:
+        case 3:
+            step_lease(&pair);
+            break;
+
+        default:
+            step_claim(&pair);
+        }
+
+        compare(&pair);
+    }
+
+    free(pair.memory);
+}
+END_TEST
+
+
+int
+main(void)
+{
+    int       failed;
+    Suite    *suite;
+    TCase    *tcase;
+    SRunner  *runner;
+
+    suite = suite_create("pool model");
+
+    tcase = tcase_create("random");
+    tcase_set_timeout(tcase, 300);
+    tcase_add_loop_test(tcase, test_random, 0, POOLS);
+    suite_add_tcase(suite, tcase);
+
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
