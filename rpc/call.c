@@ -216,6 +216,7 @@ call_unref(rpc_call_t *call)
 
     rpc_timers_clear(&call->server->timers, &call->timer);
     call_run(&call->done, call);
+    atomic_fetch_sub(&call->server->active, 1);
     call_put(call);
 }
 
@@ -295,6 +296,7 @@ call_request_event(void *data, bool ok)
     }
 
     rpc_call_set_state(call, RPC_CALL_RUNNING);
+    atomic_fetch_add(&server->active, 1);
     call->refs = 1;
 
     if (call->method == NULL) {

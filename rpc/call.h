@@ -118,6 +118,7 @@ struct rpc_server_s {
     unsigned                 stopped:1;
 
     atomic_bool              stopping;
+    atomic_uint              active;        /* calls that have a request */
 
     rpc_timers_t             timers;
     rpc_call_t              *free;
@@ -144,6 +145,9 @@ struct rpc_server_s {
 void rpc_call_arm(rpc_server_t *server, const rpc_method_t *method);
 
 void rpc_call_free_list(rpc_server_t *server);
+
+/* Runs what was posted. */
+void rpc_post_event(void *data, bool ok);
 
 /* Aborts on a transition that rpc_call_state_t does not have. */
 void rpc_call_set_state(rpc_call_t *call, rpc_call_state_t state);

@@ -25,12 +25,13 @@
 /* a connection that sends no HTTP/2 preface is closed after so long */
 #define SERVER_HANDSHAKE         20000
 
-
-struct rpc_post_s {
-    rpc_post_t  *next;
-    void       (*fn)(void *data);
-    void        *data;
-};
+/*
+ * A connection without calls is closed when its peer has answered the PING of
+ * the GOAWAY, but not every peer reads while it is idle.  So much later, in
+ * ms, such connections are closed without the answer.
+ */
+#define SERVER_LINGER            500
+#define SERVER_LINGER_STEP       20
 
 
 static void server_options(rpc_server_options_t *options,
@@ -48,9 +49,9 @@ static int server_thread_create(rpc_server_t *server);
 static void *server_thread(void *data);
 static bool server_step(rpc_server_t *server);
 static gpr_timespec server_deadline(rpc_server_t *server);
-static bool server_wait_drained(rpc_server_t *server, int64_t grace);
+static bool server_drain(rpc_server_t *server, int64_t grace);
+static bool server_wait_drained(rpc_server_t *server, int64_t ms);
 static void server_shutdown_event(void *data, bool ok);
-static void server_wake_event(void *data, bool ok);
 static void server_time(int64_t ms, struct timespec *ts);
 
 
@@ -72,7 +73,7 @@ rpc_server_create(const rpc_server_options_t *options)
     server_options(&server->options, options);
     server->last = &server->posts;
     server->shutdown_tag = (rpc_tag_t) { server_shutdown_event, server };
-    server->wake_tag = (rpc_tag_t) { server_wake_event, server };
+    server->wake_tag = (rpc_tag_t) { rpc_post_event, server };
 
     rpc_core_init();
 
@@ -491,10 +492,10 @@ rpc_server_stop(rpc_server_t *server, int64_t grace)
 
     if (server->threaded) {
 
-        if (!server_wait_drained(server, grace)) {
-            rc = 1;
+        if (!server_drain(server, grace)) {
+            rc = atomic_load(&server->active) > 0;
             grpc_server_cancel_all_calls(server->core);
-            server_wait_drained(server, -1);
+            while (!server_wait_drained(server, 1000)) { /* void */ }
         }
 
     } else {
@@ -520,28 +521,49 @@ rpc_server_stop(rpc_server_t *server, int64_t grace)
 }
 
 
-/* False after "grace" milliseconds; negative waits for ever. */
+/* False when calls or connections are left that must be closed by force. */
 
 static bool
-server_wait_drained(rpc_server_t *server, int64_t grace)
+server_drain(rpc_server_t *server, int64_t grace)
+{
+    int64_t  now, end, idle;
+
+    now = rpc_now();
+    end = now + grace;
+    idle = now;
+
+    while (!server_wait_drained(server, SERVER_LINGER_STEP)) {
+        now = rpc_now();
+
+        if (atomic_load(&server->active) > 0) {
+            idle = now;
+        }
+
+        if (now >= end || now - idle >= SERVER_LINGER) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* False after "ms" milliseconds. */
+
+static bool
+server_wait_drained(rpc_server_t *server, int64_t ms)
 {
     int              rc;
     bool             drained;
     struct timespec  until;
 
     rc = 0;
-    server_time(rpc_now() + grace, &until);
+    server_time(rpc_now() + ms, &until);
 
     pthread_mutex_lock(&server->mutex);
 
     while (!server->drained && rc != ETIMEDOUT) {
-
-        if (grace < 0) {
-            pthread_cond_wait(&server->cond, &server->mutex);
-
-        } else {
-            rc = pthread_cond_timedwait(&server->cond, &server->mutex, &until);
-        }
+        rc = pthread_cond_timedwait(&server->cond, &server->mutex, &until);
     }
 
     drained = server->drained;
@@ -604,71 +626,6 @@ rpc_server_free(rpc_server_t *server)
     free(server);
 
     grpc_shutdown();
-}
-
-
-int
-rpc_server_post(rpc_server_t *server, void (*fn)(void *data), void *data)
-{
-    bool         wake;
-    rpc_post_t  *post;
-
-    post = malloc(sizeof(rpc_post_t));
-    if (post == NULL) {
-        return -1;
-    }
-
-    post->next = NULL;
-    post->fn = fn;
-    post->data = data;
-
-    pthread_mutex_lock(&server->mutex);
-
-    if (server->closed) {
-        pthread_mutex_unlock(&server->mutex);
-        free(post);
-        return -1;
-    }
-
-    wake = (server->posts == NULL);
-    *server->last = post;
-    server->last = &post->next;
-
-    /* under the mutex: nothing may enter the queue after its shutdown */
-
-    if (wake
-        && grpc_call_start_batch(server->wake, NULL, 0, &server->wake_tag,
-                                 NULL)
-           != GRPC_CALL_OK)
-    {
-        abort();
-    }
-
-    pthread_mutex_unlock(&server->mutex);
-
-    return 0;
-}
-
-
-static void
-server_wake_event(void *data, bool ok)
-{
-    rpc_post_t    *post, *next;
-    rpc_server_t  *server = data;
-
-    (void) ok;
-
-    pthread_mutex_lock(&server->mutex);
-    post = server->posts;
-    server->posts = NULL;
-    server->last = &server->posts;
-    pthread_mutex_unlock(&server->mutex);
-
-    for ( /* void */ ; post != NULL; post = next) {
-        next = post->next;
-        post->fn(post->data);
-        free(post);
-    }
 }
 
 

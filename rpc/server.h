@@ -67,7 +67,8 @@ int rpc_server_start(rpc_server_t *server)
 
 /*
  * Drains: GOAWAY, then up to "grace" milliseconds for running calls, then
- * cancels the rest.  Waits for the answers of deferred calls even then.
+ * cancels the rest.  Connections without calls are closed after half a second.
+ * Waits for the answers of deferred calls even then.
  * Blocks; never call it from a handler.  Returns 1 if calls had to be
  * cancelled, else 0.
  */

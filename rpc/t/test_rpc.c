@@ -3,11 +3,13 @@
  * request says.
  */
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -999,6 +1001,40 @@ START_TEST(grace_cancels)
 END_TEST
 
 
+/* A peer that has nothing to say and never answers the PING of the GOAWAY. */
+
+START_TEST(silent_peer)
+{
+    int                 fd;
+    char                buffer[64];
+    int64_t             began;
+    struct sockaddr_in  sin;
+    const char          preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                    "\0\0\0\4\0\0\0\0\0";
+
+    start();
+
+    fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
+    memset(&sin, 0, sizeof(sin));
+    sin.sin_family = AF_INET;
+    sin.sin_port = htons((uint16_t) f.port);
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    ck_assert_int_eq(connect(fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
+    ck_assert_int_eq(write(fd, preface, sizeof(preface) - 1),
+                     (int) sizeof(preface) - 1);
+    ck_assert_int_gt(read(fd, buffer, sizeof(buffer)), 0);
+
+    began = rpc_now();
+    ck_assert_int_eq(rpc_server_stop(f.server, 30000), 0);
+    ck_assert_int_lt(rpc_now() - began, 5000);
+
+    close(fd);
+    fixture_stop(&f, 0);
+}
+END_TEST
+
+
 static void
 fire(void *data)
 {
@@ -1214,6 +1250,7 @@ rpc_suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, drain_lets_calls_finish);
     tcase_add_test(tc, grace_cancels);
+    tcase_add_test(tc, silent_peer);
     tcase_add_test(tc, posts_and_timers);
     tcase_add_test(tc, never_started);
     tcase_add_test(tc, port_in_use);
