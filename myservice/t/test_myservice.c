@@ -19,8 +19,8 @@
 #define SECRET        "0123456789abcdef0123456789abcdef"
 #define OTHER_SECRET  "0123456789abcdef0123456789abcdeF"
 
-#define SERVING      GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-#define NOT_SERVING  GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
+#define HEALTH(status)                                                        \
+    GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##status
 
 
 typedef struct {
@@ -358,7 +358,7 @@ START_TEST(test_health)
     message = rpc_stream_next(watch);
     ck_assert_ptr_nonnull(message);
     ck_assert_int_eq(((Grpc__Health__V1__HealthCheckResponse *)
-                      message)->status, SERVING);
+                      message)->status, HEALTH(SERVING));
     protobuf_c_message_free_unpacked(message, NULL);
 
     assert_answer(call_shutdown(&instance, NULL, "s1"), 0, "");
@@ -366,7 +366,8 @@ START_TEST(test_health)
     message = rpc_stream_next(watch);
     ck_assert_ptr_nonnull(message);
     ck_assert_int_eq(((Grpc__Health__V1__HealthCheckResponse *)
-                      message)->status, NOT_SERVING);
+                      message)->status,
+                     HEALTH(NOT_SERVING));
     protobuf_c_message_free_unpacked(message, NULL);
 
     (void) stream_end(watch);
