@@ -26,7 +26,7 @@ gateway_binary(bool *dynamic)
 {
     const char  *nginx;
 
-    nginx = getenv("NGINX");
+    nginx = getenv("NGINX_BINARY");
     *dynamic = nginx == NULL || nginx[0] == '\0';
 
     return *dynamic ? "/usr/sbin/nginx" : nginx;

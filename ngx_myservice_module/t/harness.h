@@ -9,7 +9,7 @@
  *
  * The secret of the tokens is in %%DIR%%/secret. Check runs every test in a
  * process group of its own and kills what is left of it. A test fails when the
- * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX in the
+ * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX_BINARY in the
  * environment names another nginx binary that has the module compiled in.
  */
 

@@ -81,6 +81,12 @@ pair_create(pair_t *pair, uint64_t seed)
     pair->sessions = 1 + (int) pick(pair, MODEL_SESSIONS);
     mostly_long = pick(pair, 3) == 0;
 
+    if (mostly_long) {
+        pair->trouble = 0;
+        pair->model.capacity = MODEL_INSTANCES - 1;
+        pair->sessions = MODEL_SESSIONS;
+    }
+
     size = ms_pool_size((uint32_t) pair->model.capacity);
     pair->memory = malloc(size);
     ck_assert_ptr_nonnull(pair->memory);
