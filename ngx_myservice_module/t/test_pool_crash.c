@@ -1,0 +1,577 @@
+/*
+ * A process that dies in the middle of a change.  One test stops after every
+ * single machine instruction of an operation, takes a copy of the memory as a
+ * kill at that point would have left it, and lets the next process enter.  The
+ * other one kills a busy process at random times.
+ */
+
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ngx_myservice_module/pool_internal.h"
+#include "ngx_myservice_module/t/pool_world.h"
+
+
+#define INSTANCES  5
+#define SIZE       ms_pool_size(INSTANCES)
+#define KILLS      200
+
+
+typedef struct {
+    const char  *title;
+    const char  *setup[12];
+    void       (*operation)(ms_pool_t *pool, const ms_lease_t *lease);
+} crash_t;
+
+
+static const char  text[MS_POOL_SESSION_MAX] =
+    "a long session a long session a long session a long session a long "
+    "session a long session a long session a long session a long session";
+
+
+static void
+claim(ms_pool_t *pool, const char *session, size_t len)
+{
+    ms_lease_t      lease;
+    ms_pool_key_t   key;
+    ms_pool_seek_t  seek;
+
+    memset(&seek, 0, sizeof(seek));
+    ms_pool_key(pool, session, len, &key);
+    ms_pool_claim(pool, &key, &world_terms, &seek, 10, &lease);
+}
+
+
+static void
+do_claim_short(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim(pool, "a", 1);
+}
+
+
+static void
+do_claim_long(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim(pool, text, sizeof(text));
+}
+
+
+static void
+do_claim_other_terms(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_lease_t      granted;
+    ms_pool_key_t   key;
+    ms_pool_seek_t  seek;
+
+    (void) lease;
+    memset(&seek, 0, sizeof(seek));
+    ms_pool_key(pool, "a", 1, &key);
+    ms_pool_claim(pool, &key, &(ms_pool_terms_t) { 500, 0, 0 }, &seek, 10,
+                  &granted);
+}
+
+
+static void
+do_confirm(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_confirm(pool, lease, 10);
+}
+
+
+static void
+do_give_back(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_give_back(pool, lease, 10);
+}
+
+
+static void
+do_release(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_release(pool, lease, 10);
+}
+
+
+static void
+do_fail(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_fail(pool, lease, 10);
+}
+
+
+static void
+do_conflict_short(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_conflict(pool, lease, "b", 1, &world_terms, 10);
+}
+
+
+static void
+do_conflict_long(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_conflict(pool, lease, text, sizeof(text), &world_terms, 10);
+}
+
+
+static void
+do_end(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_end(pool, lease->instance, 10);
+}
+
+
+static void
+do_drain(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_drain(pool, lease->instance, 10);
+}
+
+
+static void
+do_undrain(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_undrain(pool, lease->instance, 10);
+}
+
+
+static void
+do_up(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_up(pool, lease->instance, 10);
+}
+
+
+static void
+do_down(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_down(pool, lease->instance, 10);
+}
+
+
+static void
+do_remove_it(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_remove(pool, lease->instance, 0, 10);
+}
+
+
+static void
+do_force_it(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_remove(pool, lease->instance, 1, 10);
+}
+
+
+static void
+do_add(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    ms_pool_add(pool, "w", 1, "addr", 4, 100, 10);
+}
+
+
+static void
+do_add_long(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    ms_pool_add(pool, text, MS_POOL_NAME_MAX, text, MS_POOL_ADDR_MAX, 100,
+                10);
+}
+
+
+static void
+do_readdress(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    ms_pool_add(pool, "x", 1, text, MS_POOL_ADDR_MAX, 100, 10);
+}
+
+
+static void
+do_enter(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    ms_pool_enter(pool, 5000);
+}
+
+
+#define THREE  "add x", "add y", "add z", "claim b NEW", "confirm b"
+
+static const crash_t  cases[] = {
+    { "claim", { THREE }, do_claim_short },
+    { "claim, long", { THREE }, do_claim_long },
+    { "hit", { THREE, "claim a NEW" }, do_claim_short },
+    { "new terms", { THREE, "claim a NEW" }, do_claim_other_terms },
+    { "move", { THREE, "claim a NEW", "confirm a", "fail a" }, do_claim_short },
+    { "own again", { "add x", "claim a NEW", "confirm a", "fail a" },
+      do_claim_short },
+    { "try a down one", { "add x", "add y", "down x", "down y" },
+      do_claim_short },
+    { "confirm", { THREE, "claim a NEW" }, do_confirm },
+    { "give back", { THREE, "claim a NEW" }, do_give_back },
+    { "release", { THREE, "claim a NEW", "confirm a" }, do_release },
+    { "fail, tentative", { THREE, "claim a NEW" }, do_fail },
+    { "fail", { THREE, "claim a NEW", "confirm a" }, do_fail },
+    { "conflict", { THREE, "claim a NEW" }, do_conflict_short },
+    { "conflict, long", { THREE, "claim a NEW" }, do_conflict_long },
+    { "end", { THREE, "claim a NEW", "confirm a" }, do_end },
+    { "drain", { THREE, "claim a NEW", "confirm a" }, do_drain },
+    { "drain, free", { THREE, "claim a NEW", "back a" }, do_drain },
+    { "undrain", { THREE, "claim a NEW", "confirm a", "drain @a" },
+      do_undrain },
+    { "undrain, free", { THREE, "claim a NEW", "back a", "drain @a" },
+      do_undrain },
+    { "up", { THREE, "claim a NEW", "confirm a", "fail a" }, do_up },
+    { "up, without owner", { THREE, "claim a NEW", "fail a" }, do_up },
+    { "down", { THREE, "claim a NEW", "confirm a" }, do_down },
+    { "down, free", { THREE, "claim a NEW", "back a" }, do_down },
+    { "remove", { THREE, "claim a NEW", "confirm a" }, do_remove_it },
+    { "remove, free", { THREE, "claim a NEW", "back a" }, do_remove_it },
+    { "remove by force", { THREE, "claim a NEW", "confirm a" }, do_force_it },
+    { "add", { THREE }, do_add },
+    { "add, long", { THREE }, do_add_long },
+    { "another address", { THREE }, do_readdress },
+    { "expire", { "at 10", THREE, "claim a NEW", "confirm a", "now 0",
+                  "fail a" }, do_enter },
+};
+
+
+static int
+same_text(const void *a, const void *b, size_t len)
+{
+    return len == 0 || memcmp(a, b, len) == 0;
+}
+
+
+static int
+same_instance(const ms_instance_info_t *a, const ms_instance_info_t *b)
+{
+    return a->state == b->state
+           && a->drain == b->drain
+           && a->removed == b->removed
+           && a->lease == b->lease
+           && a->name_len == b->name_len
+           && a->addr_len == b->addr_len
+           && a->session_len == b->session_len
+           && a->used == b->used
+           && a->expires == b->expires
+           && same_text(a->name, b->name, a->name_len)
+           && same_text(a->addr, b->addr, a->addr_len)
+           && same_text(a->session, b->session, a->session_len);
+}
+
+
+/*
+ * What the operation did not concern is as it was.  The rest may be as before
+ * or after, or without owner, and never has a lease that nobody was given.
+ */
+static const char *
+judge(const ms_pool_t *before, const ms_pool_t *after, const ms_pool_t *crash)
+{
+    uint32_t             i;
+    const char          *broken;
+    ms_instance_info_t   a, b, c;
+
+    broken = ms_pool_check(crash);
+
+    if (broken != NULL) {
+        return broken;
+    }
+
+    for (i = 0; i < INSTANCES; i++) {
+        ms_pool_info(before, i, &a);
+        ms_pool_info(after, i, &b);
+        ms_pool_info(crash, i, &c);
+
+        if (same_instance(&a, &c) || same_instance(&b, &c)) {
+            continue;
+        }
+
+        if (same_instance(&a, &b)) {
+            return "another instance has changed";
+        }
+
+        if (c.lease != 0 && c.lease != a.lease && c.lease != b.lease) {
+            return "a lease from nowhere";
+        }
+
+        if (c.lease != 0 && c.session_len != a.session_len
+            && c.session_len != b.session_len)
+        {
+            return "an owner from nowhere";
+        }
+
+        if (c.addr_len != 0 && c.addr_len != a.addr_len
+            && c.addr_len != b.addr_len)
+        {
+            return "half an address";
+        }
+    }
+
+    return NULL;
+}
+
+
+static void *
+shared(void)
+{
+    void  *p;
+
+    p = mmap(NULL, SIZE, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
+             0);
+    ck_assert_ptr_ne(p, MAP_FAILED);
+
+    return p;
+}
+
+
+static pid_t
+start_traced(const crash_t *crash, void *memory, const ms_lease_t *lease)
+{
+    int    status;
+    pid_t  pid;
+
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+
+    if (pid == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+            _exit(77);
+        }
+
+        raise(SIGSTOP);
+        crash->operation(memory, lease);
+        _exit(0);
+    }
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        return -1;
+    }
+
+    ck_assert(WIFSTOPPED(status));
+
+    return pid;
+}
+
+
+/* Returns the number of different memories that a crash may leave. */
+static int
+step_through(const crash_t *crash, pid_t pid, const void *memory,
+    const void *before, const void *after)
+{
+    int          seen, status;
+    void        *last, *dead;
+    const char  *broken;
+
+    last = malloc(SIZE);
+    dead = malloc(SIZE);
+    ck_assert(last != NULL && dead != NULL);
+    memcpy(last, before, SIZE);
+
+    for (seen = 0; /* void */; /* void */) {
+        ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+
+        if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
+            break;
+        }
+
+        if (memcmp(memory, last, SIZE) == 0) {
+            continue;
+        }
+
+        seen++;
+        memcpy(last, memory, SIZE);
+        memcpy(dead, memory, SIZE);
+        ms_pool_enter(dead, 0);
+        broken = judge(before, after, dead);
+
+        if (broken != NULL) {
+            kill(pid, SIGKILL);
+            ck_abort_msg("%s, change %d: %s", crash->title, seen, broken);
+        }
+    }
+
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(memcmp(memory, after, SIZE), 0);
+    free(last);
+    free(dead);
+
+    return seen;
+}
+
+
+START_TEST(test_every_instruction)
+{
+    int             i;
+    void           *memory, *after;
+    pid_t           pid;
+    world_t         world;
+    ms_lease_t      lease;
+    const crash_t  *crash;
+
+    crash = &cases[_i];
+    world_create(&world, INSTANCES);
+
+    for (i = 0; i < 12 && crash->setup[i] != NULL; i++) {
+        world_step(&world, crash->setup[i]);
+    }
+
+    lease = world_slot(&world, "a")->lease;
+
+    after = malloc(SIZE);
+    ck_assert_ptr_nonnull(after);
+    memcpy(after, world.pool, SIZE);
+    crash->operation(after, &lease);
+    ck_assert_ptr_null(ms_pool_check(after));
+
+    memory = shared();
+    memcpy(memory, world.pool, SIZE);
+    pid = start_traced(crash, memory, &lease);
+
+    if (pid > 0) {
+        ck_assert_int_gt(step_through(crash, pid, memory, world.pool, after),
+                         0);
+    } else {
+        fprintf(stderr, "test_pool_crash: no ptrace here, skipped\n");
+    }
+
+    munmap(memory, SIZE);
+    free(after);
+    world_free(&world);
+}
+END_TEST
+
+
+/* Never returns. */
+static void
+be_busy(ms_pool_t *pool, unsigned seed)
+{
+    char             session[8];
+    uint64_t         now;
+    ms_lease_t       lease;
+    ms_pool_key_t    key;
+    ms_pool_seek_t   seek;
+
+    for (now = seed; /* void */; now++) {
+        ms_pool_enter(pool, now);
+        seed = seed * 1103515245 + 12345;
+        snprintf(session, sizeof(session), "s%u", seed >> 16 & 7);
+        memset(&seek, 0, sizeof(seek));
+        ms_pool_key(pool, session, strlen(session), &key);
+
+        if (ms_pool_claim(pool, &key, &world_terms, &seek, now, &lease)
+            >= MS_CLAIM_BUSY)
+        {
+            continue;
+        }
+
+        switch (seed >> 20 & 7) {
+
+        case 0:
+            ms_pool_give_back(pool, &lease, now);
+            break;
+
+        case 1:
+            ms_pool_release(pool, &lease, now);
+            break;
+
+        case 2:
+            ms_pool_fail(pool, &lease, now);
+            break;
+
+        case 3:
+            ms_pool_conflict(pool, &lease, "s1", 2, &world_terms, now);
+            break;
+
+        case 4:
+            ms_pool_drain(pool, lease.instance, now);
+            ms_pool_undrain(pool, lease.instance, now);
+            break;
+
+        default:
+            ms_pool_confirm(pool, &lease, now);
+        }
+    }
+}
+
+
+START_TEST(test_random_kills)
+{
+    int              i, status, rebuilt;
+    pid_t            pid;
+    world_t          world;
+    ms_pool_t       *pool;
+    struct timespec  pause;
+
+    world_create(&world, INSTANCES);
+    world_step(&world, "add x");
+    world_step(&world, "add y");
+    world_step(&world, "add z");
+    pool = shared();
+    memcpy(pool, world.pool, SIZE);
+
+    for (i = rebuilt = 0; i < KILLS; i++) {
+        pid = fork();
+        ck_assert_int_ge(pid, 0);
+
+        if (pid == 0) {
+            be_busy(pool, (unsigned) i * 10000);
+        }
+
+        pause = (struct timespec) { 0, 200000 + i * 7919 % 500000 };
+        nanosleep(&pause, NULL);
+        kill(pid, SIGKILL);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status));
+
+        rebuilt += ms_pool_enter(pool, 0);
+        ck_assert_ptr_null(ms_pool_check(pool));
+        ck_assert_uint_eq(ms_pool_count(pool, MS_INSTANCE_UNUSED),
+                          INSTANCES - 3);
+        ck_assert_uint_eq(ms_pool_alerts(pool), 0);
+    }
+
+    ck_assert_int_gt(rebuilt, 0);
+    munmap(pool, SIZE);
+    world_free(&world);
+}
+END_TEST
+
+
+int
+main(void)
+{
+    int       failed;
+    Suite    *suite;
+    TCase    *tcase;
+    SRunner  *runner;
+
+    suite = suite_create("pool crash");
+
+    tcase = tcase_create("crash");
+    tcase_set_timeout(tcase, 120);
+    tcase_add_loop_test(tcase, test_every_instruction, 0,
+                        (int) (sizeof(cases) / sizeof(cases[0])));
+    tcase_add_test(tcase, test_random_kills);
+    suite_add_tcase(suite, tcase);
+
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
