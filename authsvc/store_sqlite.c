@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <sqlite3.h>
 
@@ -16,6 +18,7 @@
 
 
 #define SQLITE_BUSY_MS         5000
+#define SQLITE_RETRY_MS        10
 #define SQLITE_APPLICATION     0x6d736175       /* "msau" */
 #define SQLITE_SCHEMA_VERSION  1
 
@@ -373,7 +376,7 @@ sqlite_prepare_schema(store_sqlite_t *s)
 
 
 static store_status_t
-sqlite_connect(store_sqlite_t *s, const char *path)
+sqlite_connect_once(store_sqlite_t *s, const char *path)
 {
     store_status_t  status;
 
@@ -402,6 +405,49 @@ sqlite_connect(store_sqlite_t *s, const char *path)
     }
 
     return STORE_OK;
+}
+
+
+static int64_t
+sqlite_now(void)
+{
+    struct timespec  now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+
+/*
+ * The change to WAL wants the file alone and does not wait for it: programs
+ * that start at the same time meet here.
+ */
+static store_status_t
+sqlite_connect(store_sqlite_t *s, const char *path)
+{
+    int64_t          end;
+    store_status_t   status;
+    struct timespec  pause;
+
+    end = sqlite_now() + SQLITE_BUSY_MS;
+    pause.tv_sec = 0;
+    pause.tv_nsec = SQLITE_RETRY_MS * 1000000;
+
+    for ( ;; ) {
+        status = sqlite_connect_once(s, path);
+
+        if (status == STORE_OK || s->db == NULL
+            || (sqlite3_errcode(s->db) & 0xff) != SQLITE_BUSY
+            || sqlite_now() > end)
+        {
+            return status;
+        }
+
+        sqlite3_close(s->db);
+        s->db = NULL;
+        (void) nanosleep(&pause, NULL);
+    }
 }
 
 
