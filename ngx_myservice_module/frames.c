@@ -66,47 +66,38 @@ ms_frames_scan(const uint8_t *pos, const uint8_t *last, uint32_t id)
 }
 
 
-int
+size_t
 ms_frames_drop_old(uint8_t *pos, uint8_t **last, uint32_t id)
 {
+    int       old;
     size_t    len;
     uint32_t  stream;
 
-    for ( ;; ) {
-
-        if (*last - pos < MS_FRAME_HEADER) {
-            return 0;
-        }
+    while (*last - pos >= MS_FRAME_HEADER) {
 
         len = MS_FRAME_HEADER + ms_frames_length(pos);
         stream = ms_frames_u31(pos + 5);
 
         if (stream == id) {
-            return 1;
+            return 0;
         }
 
-        if (stream != 0 && stream < id
-            && (pos[3] == MS_FRAME_RST_STREAM
-                || pos[3] == MS_FRAME_WINDOW_UPDATE))
-        {
-            if ((size_t) (*last - pos) < len) {
-                return 0;
-            }
-
-            memmove(pos, pos + len, (size_t) (*last - pos) - len);
-            *last -= len;
-
-            continue;
-        }
+        old = stream != 0 && stream < id && len == MS_FRAMES_TAIL
+              && (pos[3] == MS_FRAME_RST_STREAM
+                  || pos[3] == MS_FRAME_WINDOW_UPDATE);
 
         if ((size_t) (*last - pos) < len) {
+            return old ? (size_t) (*last - pos) : 0;
+        }
 
-            /* a long frame of the connection: there are no more old ones
-             * behind it that matter */
-
-            return 1;
+        if (old) {
+            memmove(pos, pos + len, (size_t) (*last - pos) - len);
+            *last -= len;
+            continue;
         }
 
         pos += len;
     }
+
+    return (size_t) (*last - pos);
 }

@@ -12,6 +12,7 @@
 
 
 #define MS_FRAME_HEADER   9
+#define MS_FRAMES_TAIL    13         /* a whole RST_STREAM frame */
 
 #define MS_FRAMES_REFUSED  0x01     /* stream "id" was not processed: GOAWAY
                                        with a lower last id (section 6.8), or
@@ -25,10 +26,11 @@ unsigned ms_frames_scan(const uint8_t *pos, const uint8_t *last, uint32_t id);
 /*
  * Drops RST_STREAM and WINDOW_UPDATE frames of streams before "id" that came
  * late on a kept-alive connection: the grpc module takes them for errors of
- * the new stream.  Moves "*last" back by what was dropped.  Returns 1 when
- * the frames that follow are not old, 0 when more bytes are needed to tell.
+ * the new stream.  "pos" is at the start of a frame; moves "*last" back by
+ * what was dropped.  Returns the length of an unfinished frame at the end
+ * that is old or may turn out to be, less than MS_FRAMES_TAIL, else 0.
  */
-int ms_frames_drop_old(uint8_t *pos, uint8_t **last, uint32_t id);
+size_t ms_frames_drop_old(uint8_t *pos, uint8_t **last, uint32_t id);
 
 
 #endif /* MS_FRAMES_H */

@@ -50,8 +50,10 @@ static ngx_int_t ngx_http_myservice_call_reinit_request(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_myservice_call_process_header(
     ngx_http_request_t *r);
+static ngx_int_t ngx_http_myservice_call_cached_header(
+    ngx_http_myservice_call_t *call, ngx_http_upstream_t *u, uint32_t id);
 static ngx_uint_t ngx_http_myservice_call_conflict(
-    ngx_http_myservice_call_t *call, ngx_http_upstream_t *u);
+    ngx_http_myservice_call_t *call, ngx_list_t *headers);
 static ngx_int_t ngx_http_myservice_call_input_filter_init(void *data);
 static ngx_int_t ngx_http_myservice_call_input_filter(void *data,
     ssize_t bytes);
@@ -333,7 +335,7 @@ granted:
     call->conflict = 0;
     call->refused = 0;
     call->reset = 0;
-    call->aligned = 0;
+    call->forwarded = 0;
     call->dropped = 0;
 
     pc->sockaddr = &grant->sockaddr.sockaddr;
@@ -398,8 +400,8 @@ ngx_http_myservice_call_free_peer(ngx_peer_connection_t *pc, void *data,
     r = call->request;
     u = r->upstream;
 
-    if (!(state & NGX_PEER_FAILED) || call->grant.lease.lease == 0
-        || r->connection->error)
+    if (!(state & NGX_PEER_FAILED) || r->connection->error
+        || (call->grant.lease.lease == 0 && !call->conflict))
     {
         /* finalize_request() has settled the lease, or will */
         return;
@@ -578,11 +580,9 @@ ngx_http_myservice_call_reinit_request(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_myservice_call_process_header(ngx_http_request_t *r)
 {
-    u_char                         *last;
     uint32_t                        id;
     unsigned                        frames;
     ngx_int_t                       rc;
-    ngx_uint_t                      aligned;
     ngx_http_upstream_t            *u;
     ngx_http_myservice_call_t      *call;
     ngx_http_myservice_grpc_ctx_t  *grpc;
@@ -592,31 +592,18 @@ ngx_http_myservice_call_process_header(ngx_http_request_t *r)
     grpc = call->input_filter_ctx;
 
     id = (uint32_t) (2 * u->peer.connection->requests - 1);
-
-    if (u->peer.cached && !call->aligned) {
-        last = u->buffer.last;
-        aligned = ms_frames_drop_old(u->buffer.pos, &u->buffer.last, id);
-        call->dropped += last - u->buffer.last;
-
-        if (u->buffer.pos == u->buffer.last) {
-            u->buffer.pos = u->buffer.start;
-            u->buffer.last = u->buffer.start;
-        }
-
-        if (!aligned) {
-            return NGX_AGAIN;
-        }
-
-        call->aligned = 1;
-    }
-
     frames = 0;
 
     if (grpc->state == 0) {
         frames = ms_frames_scan(u->buffer.pos, u->buffer.last, id);
     }
 
-    rc = call->process_header(r);
+    if (u->peer.cached && grpc->state == 0) {
+        rc = ngx_http_myservice_call_cached_header(call, u, id);
+
+    } else {
+        rc = call->process_header(r);
+    }
 
     if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
         call->refused = (frames & MS_FRAMES_REFUSED) ? 1 : 0;
@@ -624,10 +611,53 @@ ngx_http_myservice_call_process_header(ngx_http_request_t *r)
         return rc;
     }
 
-    if (rc == NGX_OK && ngx_http_myservice_call_conflict(call, u)) {
-        call->conflict = 1;
+    if (rc == NGX_OK
+        && ngx_http_myservice_call_conflict(call, &u->headers_in.headers))
+    {
         return NGX_HTTP_UPSTREAM_INVALID_HEADER;
     }
+
+    return rc;
+}
+
+
+/* what came late for earlier calls of the connection is not for this one */
+
+static ngx_int_t
+ngx_http_myservice_call_cached_header(ngx_http_myservice_call_t *call,
+    ngx_http_upstream_t *u, uint32_t id)
+{
+    size_t      tail;
+    u_char     *last, unfinished[MS_FRAMES_TAIL];
+    ngx_int_t   rc;
+
+    last = u->buffer.last;
+
+    tail = ms_frames_drop_old(u->buffer.pos, &u->buffer.last, id);
+
+    call->dropped += last - u->buffer.last;
+
+    u->buffer.last -= tail;
+
+    if (u->buffer.last == u->buffer.pos) {
+
+        if (tail == 0) {
+            u->buffer.pos = u->buffer.start;
+            u->buffer.last = u->buffer.start;
+        }
+
+        u->buffer.last += tail;
+
+        return NGX_AGAIN;
+    }
+
+    /* process_header() may rewind the buffer */
+
+    ngx_memcpy(unfinished, u->buffer.last, tail);
+
+    rc = call->process_header(call->request);
+
+    u->buffer.last = ngx_cpymem(u->buffer.last, unfinished, tail);
 
     return rc;
 }
@@ -641,7 +671,7 @@ ngx_http_myservice_call_process_header(ngx_http_request_t *r)
 
 static ngx_uint_t
 ngx_http_myservice_call_conflict(ngx_http_myservice_call_t *call,
-    ngx_http_upstream_t *u)
+    ngx_list_t *headers)
 {
     size_t            len;
     u_char           *p;
@@ -650,7 +680,7 @@ ngx_http_myservice_call_conflict(ngx_http_myservice_call_t *call,
 
     static ngx_str_t  was = ngx_string("Session conflict: was=");
 
-    h = ngx_http_myservice_find_header(&u->headers_in.headers, "grpc-status",
+    h = ngx_http_myservice_find_header(headers, "grpc-status",
                                        sizeof("grpc-status") - 1);
 
     if (h == NULL || h->value.len != 2
@@ -659,7 +689,7 @@ ngx_http_myservice_call_conflict(ngx_http_myservice_call_t *call,
         return 0;
     }
 
-    h = ngx_http_myservice_find_header(&u->headers_in.headers, "grpc-message",
+    h = ngx_http_myservice_find_header(headers, "grpc-message",
                                        sizeof("grpc-message") - 1);
 
     if (h == NULL || h->value.len < was.len
@@ -684,6 +714,7 @@ ngx_http_myservice_call_conflict(ngx_http_myservice_call_t *call,
                                      call->request->connection->log);
 
     call->grant.lease.lease = 0;
+    call->conflict = 1;
 
     ngx_log_error(NGX_LOG_WARN, call->request->connection->log, 0,
                   "instance \"%V\" serves another session",
@@ -707,7 +738,8 @@ ngx_http_myservice_call_input_filter(void *data, ssize_t bytes)
 {
     ngx_http_myservice_call_t  *call = data;
 
-    ngx_int_t  rc;
+    ngx_int_t             rc;
+    ngx_http_upstream_t  *u;
 
     rc = call->input_filter(call->input_filter_ctx, bytes);
 
@@ -716,9 +748,27 @@ ngx_http_myservice_call_input_filter(void *data, ssize_t bytes)
         return rc;
     }
 
+    u = call->request->upstream;
+
+    if (u->out_bufs) {
+        call->forwarded = 1;
+
+    } else if (!call->forwarded && u->headers_in.trailers.part.nelts
+               && ngx_http_myservice_call_conflict(call,
+                                                   &u->headers_in.trailers))
+    {
+        /* the client has the header: the answer starts again behind it */
+
+        u->error = 1;
+        u->length = 1;
+        u->keepalive = 0;
+
+        return NGX_OK;
+    }
+
     /* the first message of a stream proves that the session is accepted */
 
-    if (call->grant.lease.tentative && call->request->upstream->out_bufs) {
+    if (call->grant.lease.tentative && call->forwarded) {
         ngx_http_myservice_zone_settle(call->conf->zone, &call->grant.lease,
                                        ms_pool_confirm,
                                        call->request->connection->log);

@@ -52,7 +52,7 @@ typedef struct {
     unsigned                         conflict:1;
     unsigned                         refused:1;     /* not processed */
     unsigned                         reset:1;       /* by RST_STREAM */
-    unsigned                         aligned:1;     /* old frames are gone */
+    unsigned                         forwarded:1;   /* bytes of its answer */
 } ngx_http_myservice_call_t;
 
 

@@ -41,6 +41,10 @@ static ngx_http_myservice_http_status_t  ngx_http_myservice_http_statuses[] = {
 };
 
 
+static ngx_int_t ngx_http_myservice_method(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *method);
+
+
 ngx_uint_t
 ngx_http_myservice_is_grpc(ngx_http_request_t *r)
 {
@@ -264,7 +268,6 @@ ngx_http_myservice_methods_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     char  *p = conf;
 
-    u_char       *s;
     ngx_str_t    *value, *method;
     ngx_uint_t    i;
     ngx_array_t **methods;
@@ -294,32 +297,67 @@ ngx_http_myservice_methods_slot(ngx_conf_t *cf, ngx_command_t *cmd,
             return NGX_CONF_ERROR;
         }
 
-        *method = value[i];
-
-        s = ngx_strlchr(method->data, method->data + method->len, '/');
-
-        if (method->len == 0 || method->data[method->len - 1] == '/') {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid method \"%V\", expected "
-                               "\"/package.Service/Method\" or \"Method\"",
-                               method);
+        if (ngx_http_myservice_method(cf, &value[i], method) != NGX_OK) {
             return NGX_CONF_ERROR;
-        }
-
-        if (s && s != method->data) {
-            s = ngx_pnalloc(cf->pool, method->len + 1);
-            if (s == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            s[0] = '/';
-            ngx_memcpy(&s[1], method->data, method->len);
-            method->data = s;
-            method->len++;
         }
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_method(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *method)
+{
+    u_char      ch, *p;
+    ngx_uint_t  i, slash;
+
+    slash = 0;
+
+    for (i = 0; i < value->len; i++) {
+        ch = value->data[i];
+
+        if (ch == '/' && i + 1 < value->len) {
+            slash++;
+            continue;
+        }
+
+        if (ch != '_' && ch != '.' && (ch < '0' || ch > '9')
+            && ((ch | 0x20) < 'a' || (ch | 0x20) > 'z'))
+        {
+            break;
+        }
+    }
+
+    if (value->len == 0 || i < value->len
+        || slash > (ngx_uint_t) (value->data[0] == '/' ? 2 : 1)
+        || (value->data[0] == '/' && slash != 2))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid method \"%V\", expected "
+                           "\"/package.Service/Method\" or \"Method\"",
+                           value);
+        return NGX_ERROR;
+    }
+
+    *method = *value;
+
+    if (slash == 0 || value->data[0] == '/') {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(cf->pool, value->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p[0] = '/';
+    ngx_memcpy(&p[1], value->data, value->len);
+
+    method->data = p;
+    method->len++;
+
+    return NGX_OK;
 }
 
 

@@ -451,6 +451,12 @@ ngx_http_myservice_jwt_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
+    if (conf->session_claim.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"myservice_jwt_session_claim\" is empty");
+        return NGX_CONF_ERROR;
+    }
+
     conf->policy = ngx_http_myservice_jwt_policy(cf, conf);
     if (conf->policy == NULL) {
         return NGX_CONF_ERROR;

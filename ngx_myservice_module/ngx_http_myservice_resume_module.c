@@ -14,8 +14,9 @@
 #include "messages.h"
 
 
-#define NGX_HTTP_MYSERVICE_RESUME_TRIES   8
-#define NGX_HTTP_MYSERVICE_RESUME_BUFFER  1048576
+#define NGX_HTTP_MYSERVICE_RESUME_TRIES      8
+#define NGX_HTTP_MYSERVICE_RESUME_CONFLICTS  64
+#define NGX_HTTP_MYSERVICE_RESUME_BUFFER     1048576
 
 
 typedef struct {
@@ -50,8 +51,7 @@ static ngx_int_t ngx_http_myservice_resume_hold(ngx_http_request_t *r,
     ngx_http_myservice_resume_ctx_t *ctx, u_char *p, size_t len);
 static ngx_buf_t *ngx_http_myservice_resume_buf(ngx_http_request_t *r,
     ngx_http_myservice_resume_ctx_t *ctx, size_t size);
-static ngx_int_t ngx_http_myservice_resume_restart(ngx_http_request_t *r,
-    ngx_http_myservice_resume_ctx_t *ctx);
+static ngx_int_t ngx_http_myservice_resume_restart(ngx_http_request_t *r);
 static void ngx_http_myservice_resume_handler(ngx_http_request_t *r);
 
 static void *ngx_http_myservice_resume_create_loc_conf(ngx_conf_t *cf);
@@ -217,19 +217,19 @@ ngx_http_myservice_resume_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     ngx_chain_t                      *out;
     ngx_http_myservice_resume_ctx_t  *ctx;
 
-    ctx = ngx_http_myservice_resume_get_ctx(r);
-
-    if (ctx == NULL || !ctx->listed || r != r->main) {
-        return ngx_http_next_body_filter(r, in);
-    }
-
     if (ngx_http_myservice_broken_stream(r, in)) {
-        rc = ngx_http_myservice_resume_restart(r, ctx);
+        rc = ngx_http_myservice_resume_restart(r);
 
         if (rc != NGX_DECLINED) {
             return rc;
         }
 
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    ctx = ngx_http_myservice_resume_get_ctx(r);
+
+    if (ctx == NULL || !ctx->listed || r != r->main) {
         return ngx_http_next_body_filter(r, in);
     }
 
@@ -458,17 +458,36 @@ ngx_http_myservice_resume_buf(ngx_http_request_t *r,
 }
 
 
+/*
+ * A conflict that is told behind the header is no broken stream: the call was
+ * not processed, whatever its method.
+ */
+
 static ngx_int_t
-ngx_http_myservice_resume_restart(ngx_http_request_t *r,
-    ngx_http_myservice_resume_ctx_t *ctx)
+ngx_http_myservice_resume_restart(ngx_http_request_t *r)
 {
-    ngx_http_myservice_call_t  *call;
+    ngx_http_myservice_call_t        *call;
+    ngx_http_myservice_resume_ctx_t  *ctx;
 
     call = ngx_http_myservice_call_get(r);
+    ctx = ngx_http_myservice_resume_get_ctx(r);
 
-    if (call == NULL || !call->broken
-        || ctx->restarts++ >= NGX_HTTP_MYSERVICE_RESUME_TRIES
-        || r->connection->error
+    if (call == NULL || !call->broken || r->connection->error
+        || (!call->conflict && (ctx == NULL || !ctx->listed)))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_myservice_make_ctx(r, &ngx_http_myservice_resume_module,
+                                      ngx_http_myservice_resume_mark,
+                                      sizeof(ngx_http_myservice_resume_ctx_t));
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->restarts++ >= (call->conflict
+                            ? NGX_HTTP_MYSERVICE_RESUME_CONFLICTS
+                            : NGX_HTTP_MYSERVICE_RESUME_TRIES)
         || ngx_http_myservice_call_replay(call) != NGX_OK)
     {
         return NGX_DECLINED;
@@ -480,9 +499,11 @@ ngx_http_myservice_resume_restart(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
-                  "stream of instance \"%V\" broke, it is resumed",
-                  &call->grant.name);
+    if (!call->conflict) {
+        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                      "stream of instance \"%V\" broke, it is resumed",
+                      &call->grant.name);
+    }
 
     ctx->resumed = 1;
     ctx->hold = NULL;

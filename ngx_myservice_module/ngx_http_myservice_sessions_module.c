@@ -586,6 +586,32 @@ ngx_http_myservice_sessions_zone(ngx_conf_t *cf,
 static ngx_int_t
 ngx_http_myservice_sessions_init(ngx_conf_t *cf)
 {
+    ngx_uint_t                               i;
+    ngx_http_upstream_srv_conf_t           **us;
+    ngx_http_upstream_main_conf_t           *umcf;
+    ngx_http_myservice_sessions_srv_conf_t  *conf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    us = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (us[i]->srv_conf == NULL) {
+            continue;
+        }
+
+        conf = ngx_http_conf_upstream_srv_conf(us[i],
+                                         ngx_http_myservice_sessions_module);
+
+        if (conf->zone == NULL && conf->release != NGX_CONF_UNSET_PTR) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"myservice_release\" in upstream \"%V\" has no "
+                          "effect without \"myservice_sessions\"",
+                          &us[i]->host);
+            return NGX_ERROR;
+        }
+    }
+
     ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
     ngx_http_top_request_body_filter = ngx_http_myservice_sessions_body_filter;
 
