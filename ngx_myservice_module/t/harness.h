@@ -9,8 +9,8 @@
  *
  * The secret of the tokens is in %%DIR%%/secret. Check runs every test in a
  * process group of its own and kills what is left of it. A test fails when the
- * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX_BINARY in the
- * environment names another nginx binary that has the module compiled in.
+ * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX_BINARY
+ * in the environment names another nginx that has the module compiled in.
  */
 
 #ifndef MODULE_T_HARNESS_H
