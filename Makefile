@@ -169,6 +169,17 @@ itest_%: all                            ## one scenario
 check-docs: programs                    ## every directive and option is documented
 	@scripts/check-docs
 
+
+# benchmarks
+
+$(B)/bench/pool: $(OBJ)/bench/pool.o $(LIB)/libmodule.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+.PHONY: bench-pool
+bench-pool: $(B)/bench/pool             ## ns per operation of the lease table
+	@$<
+
 .PHONY: clean
 clean:                                  ## remove build/
 	rm -rf $(B)
