@@ -743,17 +743,12 @@ ngx_http_myservice_call_input_filter(void *data, ssize_t bytes)
 
     rc = call->input_filter(call->input_filter_ctx, bytes);
 
-    if (rc == NGX_ERROR) {
-        call->reset = 1;
-        return rc;
-    }
-
     u = call->request->upstream;
 
     if (u->out_bufs) {
         call->forwarded = 1;
 
-    } else if (!call->forwarded && u->headers_in.trailers.part.nelts
+    } else if (rc == NGX_OK && !call->forwarded && u->headers_in.trailers.part.nelts
                && ngx_http_myservice_call_conflict(call,
                                                    &u->headers_in.trailers))
     {
@@ -774,6 +769,10 @@ ngx_http_myservice_call_input_filter(void *data, ssize_t bytes)
                                        call->request->connection->log);
         call->grant.lease.tentative = 0;
         call->touched = ngx_current_msec;
+    }
+
+    if (rc == NGX_ERROR) {
+        call->reset = 1;
     }
 
     return rc;

@@ -1,0 +1,420 @@
+/*
+ * Streams whose instance fails in the middle: trailers instead of a reset,
+ * and for listed methods the session's next instance instead of an error.
+ */
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "harness.h"
+
+
+#define CONF(servers, directives)                                             \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes 2;\n"                                                   \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    log_format stream 'decision=$myservice_decision '\n"                 \
+    "        'grpc=$myservice_grpc_status uri=$uri';\n"                       \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    servers                                                                   \
+    "        keepalive 16;\n"                                                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        access_log %%DIR%%/access.log stream;\n"                         \
+    "        location / {\n"                                                  \
+    directives                                                                \
+    "            grpc_pass grpc://u;\n"                                       \
+    "        }\n"                                                             \
+    "    }\n"                                                                 \
+    "}\n"
+
+#define ONE          "server 127.0.0.1:8081;\n"
+#define TWO          ONE "server 127.0.0.1:8082;\n"
+#define RESUME       "myservice_resume MyServiceSubscribe;\n"
+
+#define UNAVAILABLE  "backend service unavailable"
+
+
+/* what happens to requests, over all fakes, after two messages */
+typedef enum {
+    WELL = 0,
+    CLOSE,
+    RESET,
+    GO_AWAY,
+    HALF_MESSAGE
+} fault_t;
+
+static fault_t      faults[32];
+static unsigned     messages = 2;       /* before the fault */
+static atomic_uint  served;
+
+
+static void
+play(fake_call_t *call)
+{
+    unsigned  i, n;
+
+    n = atomic_fetch_add(&served, 1);
+    fake_headers(call);
+
+    for (i = 0; i < messages; i++) {
+        fake_message(call, (int) i);
+    }
+
+    switch (n < 32 ? faults[n] : WELL) {
+
+    case WELL:
+        fake_trailers(call, 0, "");
+        break;
+
+    case CLOSE:
+        fake_close(call);
+        break;
+
+    case RESET:
+        fake_reset(call, 2);
+        break;
+
+    case GO_AWAY:
+        fake_goaway(call);
+        fake_close(call);
+        break;
+
+    case HALF_MESSAGE:
+        fake_half_message(call);
+        fake_close(call);
+        break;
+    }
+}
+
+
+static client_call_t *
+subscribe(const char *path)
+{
+    client_call_t  *call;
+
+    call = client_grpc(client_open(harness_port(8080)), path,
+                       token_make("s1", 60), "s1", "", 0);
+    client_wait(call);
+
+    return call;
+}
+
+
+/* length of the complete messages: what is more is a part of one */
+static size_t
+whole(const client_call_t *call)
+{
+    size_t  at, n;
+
+    for (at = 0; call->len - at >= 5; at += n) {
+        n = 5 + ((size_t) call->body[at + 1] << 24
+                 | (size_t) call->body[at + 2] << 16
+                 | (size_t) call->body[at + 3] << 8 | call->body[at + 4]);
+
+        if (n > call->len - at) {
+            break;
+        }
+    }
+
+    return at;
+}
+
+
+static void
+ends_with_trailers(fault_t fault)
+{
+    client_call_t  *call;
+
+    faults[0] = fault;
+    (void) fake_start(8081, "one", play);
+    gateway_start(CONF(ONE, ""));
+
+    call = subscribe(SUBSCRIBE);
+    client_assert(call, 14, UNAVAILABLE);
+    ck_assert_uint_eq(client_messages(call), 2);
+    ck_assert_uint_eq(call->headers, 2);
+    ck_assert_uint_eq(atomic_load(&served), 1);
+}
+
+
+START_TEST(stream_closed)
+{
+    ends_with_trailers(CLOSE);
+}
+END_TEST
+
+
+START_TEST(stream_reset)
+{
+    ends_with_trailers(RESET);
+}
+END_TEST
+
+
+START_TEST(stream_goaway)
+{
+    ends_with_trailers(GO_AWAY);
+}
+END_TEST
+
+
+START_TEST(stream_half_message)
+{
+    ends_with_trailers(HALF_MESSAGE);
+}
+END_TEST
+
+
+/* an answer that broke behind its header, whatever the method */
+START_TEST(stream_not_listed)
+{
+    client_call_t  *call;
+
+    faults[0] = CLOSE;
+    (void) fake_start(8081, "one", play);
+    (void) fake_start(8082, "two", play);
+    gateway_start(CONF(TWO, RESUME));
+
+    call = subscribe(ECHO);
+    client_assert(call, 14, UNAVAILABLE);
+    ck_assert_uint_eq(atomic_load(&served), 1);
+
+    /* the instance died: the session's next call is on the other one */
+    client_assert(subscribe(ECHO), 0, "");
+    gateway_await_access("decision=MOVED grpc=0");
+}
+END_TEST
+
+
+static void
+resumed(fault_t fault)
+{
+    client_call_t  *call;
+
+    faults[0] = fault;
+    (void) fake_start(8081, "one", play);
+    (void) fake_start(8082, "two", play);
+    gateway_start(CONF(TWO, RESUME));
+
+    call = subscribe(SUBSCRIBE);
+    client_assert(call, 0, "");
+    ck_assert_uint_eq(client_messages(call), 4);
+    ck_assert_uint_eq(whole(call), call->len);
+    ck_assert_uint_eq(call->headers, 2);
+    ck_assert_uint_eq(atomic_load(&served), 2);
+    gateway_await_access(fault == RESET ? "decision=HIT grpc=0"
+                                        : "decision=MOVED grpc=0");
+
+    if (fault != RESET) {
+        ck_assert_str_eq(client_pod(call, 0), client_pod(call, 1));
+    }
+}
+
+
+START_TEST(resume_closed)
+{
+    resumed(CLOSE);
+}
+END_TEST
+
+
+/* alive: it is asked again */
+START_TEST(resume_reset)
+{
+    resumed(RESET);
+}
+END_TEST
+
+
+/* the client never sees a part of a message */
+START_TEST(resume_half_message)
+{
+    resumed(HALF_MESSAGE);
+}
+END_TEST
+
+
+/* several times; a message in between starts the count again */
+START_TEST(resume_chain)
+{
+    int             i;
+    client_call_t  *call;
+
+    for (i = 0; i < 20; i++) {
+        faults[i] = i % 2 ? HALF_MESSAGE : RESET;
+    }
+
+    (void) fake_start(8081, "one", play);
+    (void) fake_start(8082, "two", play);
+    gateway_start(CONF(TWO, RESUME));
+
+    call = subscribe(SUBSCRIBE);
+    client_assert(call, 0, "");
+    ck_assert_uint_eq(client_messages(call), 2 * 21);
+    ck_assert_uint_eq(whole(call), call->len);
+    ck_assert_uint_eq(call->headers, 2);
+}
+END_TEST
+
+
+/* without any progress it ends */
+START_TEST(resume_bounded)
+{
+    int             i;
+    client_call_t  *call;
+
+    messages = 0;
+
+    for (i = 0; i < 32; i++) {
+        faults[i] = RESET;
+    }
+
+    (void) fake_start(8081, "one", play);
+    gateway_start(CONF(ONE, RESUME));
+
+    call = subscribe(SUBSCRIBE);
+    client_assert(call, 14, UNAVAILABLE);
+    ck_assert_uint_eq(call->headers, 2);
+    ck_assert_uint_eq(atomic_load(&served), 9);
+}
+END_TEST
+
+
+/* nobody is left: one header, whole messages, the error in trailers */
+START_TEST(resume_nobody_left)
+{
+    client_call_t  *call;
+
+    faults[0] = HALF_MESSAGE;
+    (void) fake_start(8081, "one", play);
+    gateway_start(CONF(TWO, RESUME "grpc_connect_timeout 1s;\n"));
+
+    /* the first attempt may have gone to the one that is not there */
+    call = subscribe(SUBSCRIBE);
+
+    if (atomic_load(&served) == 1) {
+        client_assert(call, 14, UNAVAILABLE);
+        ck_assert_uint_eq(client_messages(call), 2);
+
+    } else {
+        client_assert(call, 0, "");
+    }
+
+    ck_assert_uint_eq(whole(call), call->len);
+    ck_assert_uint_eq(call->headers, 2);
+}
+END_TEST
+
+
+/* EchoRequest with a long value */
+static client_call_t *
+subscribe_large(size_t size)
+{
+    size_t          n, rest;
+    uint8_t        *message;
+    client_call_t  *call;
+
+    message = malloc(size + 16);
+    ck_assert_ptr_nonnull(message);
+    n = 0;
+    message[n++] = 0x0a;
+
+    for (rest = size; rest > 0x7f; rest >>= 7) {
+        message[n++] = (uint8_t) (rest | 0x80);
+    }
+
+    message[n++] = (uint8_t) rest;
+    memset(message + n, 'x', size);
+    call = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
+                       token_make("s1", 60), "s1", message, n + size);
+    free(message);
+
+    return call;
+}
+
+
+/* messages longer than any buffer, real instances, kill -9 */
+START_TEST(resume_large)
+{
+    int             i;
+    char            pod[64];
+    pid_t           pids[2];
+    client_call_t  *call;
+
+    pids[0] = instance_start(8081, "one", "--subscribe-interval 20ms");
+    pids[1] = instance_start(8082, "two", "--subscribe-interval 20ms");
+    gateway_start(CONF(TWO, RESUME "myservice_replay_buffer 1m;\n"));
+
+    call = subscribe_large(300000);
+    client_wait_messages(call, 3);
+    snprintf(pod, sizeof(pod), "%s", client_pod(call, 0));
+    i = strcmp(pod, "one") == 0 ? 0 : 1;
+    instance_signal(pids[i], SIGKILL);
+
+    /* what is whole now is from the first; more comes from the other */
+    client_wait_messages(call, client_messages(call) + 3);
+    ck_assert(!call->done);
+    ck_assert_str_ne(client_pod(call, client_messages(call) - 1), pod);
+    ck_assert_uint_eq(call->headers, 1);
+    client_cancel(call);
+    client_close(call->client);
+}
+END_TEST
+
+
+/* a message over the limit is passed on, and the stream only ends then */
+START_TEST(resume_over_limit)
+{
+    int             i;
+    pid_t           pids[2];
+    client_call_t  *call;
+
+    pids[0] = instance_start(8081, "one", "--subscribe-interval 20ms");
+    pids[1] = instance_start(8082, "two", "--subscribe-interval 20ms");
+    gateway_start(CONF(TWO, RESUME "myservice_replay_buffer 1m;\n"
+                       "myservice_resume_buffer 64k;\n"));
+
+    call = subscribe_large(300000);
+    client_wait_messages(call, 3);
+    i = strcmp(client_pod(call, 0), "one") == 0 ? 0 : 1;
+    instance_signal(pids[i], SIGKILL);
+    client_wait(call);
+    client_assert(call, 14, UNAVAILABLE);
+    ck_assert(gateway_logged("myservice_resume_buffer"));
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("stream");
+    harness_add(suite, stream_closed);
+    harness_add(suite, stream_reset);
+    harness_add(suite, stream_goaway);
+    harness_add(suite, stream_half_message);
+    harness_add(suite, stream_not_listed);
+    harness_add(suite, resume_closed);
+    harness_add(suite, resume_reset);
+    harness_add(suite, resume_half_message);
+    harness_add(suite, resume_chain);
+    harness_add(suite, resume_bounded);
+    harness_add(suite, resume_nobody_left);
+    harness_add(suite, resume_large);
+    harness_add(suite, resume_over_limit);
+
+    return harness_run(suite, "test_stream");
+}
