@@ -39,7 +39,7 @@ CHECK_LIBS = -lcheck -lsubunit -lrt
 DIRS := rpc jwt myservice authsvc itests
 MODULE := ngx_myservice_module
 MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c messages.c percent.c)
-PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests
+PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests $(B)/healthcheck
 
 GENERATED := $(addprefix $(GEN)/,my_service.pb-c.c health.pb-c.c \
              google/protobuf/timestamp.pb-c.c)
@@ -111,6 +111,7 @@ $(LIB)/%.a:
 $(B)/myservice: $(OBJ)/myservice/main.o $(LIBS)
 $(B)/authsvc: $(OBJ)/authsvc/main.o $(LIBS)
 $(B)/integrationtests: $(OBJ)/itests/main.o $(LIBS)
+$(B)/healthcheck: $(OBJ)/docker/healthcheck.o $(LIBS)
 
 $(PROGRAMS):
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
@@ -143,6 +144,13 @@ up: deps                                ## the same stack, detached
 down:                                   ## stop what "up" started
 	@scripts/stack stop
 
+.PHONY: docker-up docker-down
+docker-up:                              ## the stack in containers
+	@scripts/docker-stack start
+
+docker-down:                            ## remove what "docker-up" started
+	@scripts/docker-stack stop
+
 
 # testing
 
@@ -164,6 +172,13 @@ itest: all                              ## every scenario, each on a fresh stack
 
 itest_%: all                            ## one scenario
 	@scripts/run-itests $*
+
+.PHONY: docker-itest
+docker-itest:                           ## every scenario in containers
+	@docker/run-itests
+
+docker-itest_%:                         ## one scenario in containers
+	@docker/run-itests $*
 
 .PHONY: check-docs
 check-docs: programs                    ## every directive and option is documented
