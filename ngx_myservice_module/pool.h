@@ -120,7 +120,12 @@ typedef struct {
 } ms_instance_info_t;
 
 
-/* Memory for "instances" members, and how many fit into "size" bytes. */
+/*
+ * Memory for "instances" members, and how many fit into "size" bytes: 256
+ * bytes each.  That has room for one text in 16 instances (8 at least) that is
+ * longer than usual: a session id over 64 bytes, a name over 48, an address
+ * over 28.  Who expects more of them makes a larger pool.
+ */
 size_t ms_pool_size(uint32_t instances);
 uint32_t ms_pool_capacity(size_t size);
 
@@ -147,7 +152,8 @@ void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
  * from its position.  If its own is down, the session moves to a free one;
  * without one, its own is tried again once per request.  Members that are
  * down and without owner are tried, each at most once per request ("seek"),
- * only when no member is up.  Fills "lease" when granted.  Every grant of a
+ * only when no member is up.  A hit sets the idle time, and may move the hard
+ * end later, never earlier.  Fills "lease" when granted.  Every grant of a
  * tentative lease is owed one ms_pool_confirm(), ms_pool_give_back() or
  * ms_pool_fail(); one that never comes costs the idle time.
  */

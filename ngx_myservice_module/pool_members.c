@@ -7,6 +7,7 @@
 #include "pool_internal.h"
 
 
+static uint32_t ms_pool_record(ms_pool_t *pool);
 static int ms_pool_has_blocks(const ms_pool_t *pool, int n);
 static int ms_pool_readdress(ms_pool_t *pool, uint32_t id, const void *addr,
     size_t len);
@@ -54,6 +55,32 @@ ms_pool_add(ms_pool_t *pool, const char *name, size_t name_len,
 
     ms_pool_begin(pool);
 
+    id = ms_pool_record(pool);
+    r = ms_record(pool, id);
+
+    r->position = position;
+    r->retry = (uint32_t) retry;
+    ms_text_set(pool, r->name, MS_NAME_INLINE, name, name_len);
+    ms_text_set(pool, r->addr, MS_ADDR_INLINE, addr, addr_len);
+    r->name_len = (uint8_t) name_len;
+    r->addr_len = (uint8_t) addr_len;
+
+    (void) ms_pool_change(pool, id, MS_INSTANCE_FREE, NULL);
+    ms_name_link(pool, id);
+
+    ms_pool_commit(pool);
+
+    return id;
+}
+
+
+/* There is one.  It may still be in the heap, which does no harm. */
+static uint32_t
+ms_pool_record(ms_pool_t *pool)
+{
+    uint32_t      id;
+    ms_record_t  *r;
+
     id = pool->unused;
 
     if (id != MS_POOL_NONE) {
@@ -65,24 +92,12 @@ ms_pool_add(ms_pool_t *pool, const char *name, size_t name_len,
 
     r = ms_record(pool, id);
 
-    r->position = position;
-    r->retry = (uint32_t) retry;
     r->retry_at = MS_POOL_NEVER;
     r->lease = 0;
     r->failures = 0;
     r->drain = 0;
     r->removed = 0;
     ms_record_clear(r);
-
-    ms_text_set(pool, r->name, MS_NAME_INLINE, name, name_len);
-    ms_text_set(pool, r->addr, MS_ADDR_INLINE, addr, addr_len);
-    r->name_len = (uint8_t) name_len;
-    r->addr_len = (uint8_t) addr_len;
-
-    (void) ms_pool_change(pool, id, MS_INSTANCE_FREE, NULL);
-    ms_name_link(pool, id);
-
-    ms_pool_commit(pool);
 
     return id;
 }

@@ -255,9 +255,9 @@ ms_rebuild_links(ms_pool_t *pool)
 static void
 ms_rebuild_session(ms_pool_t *pool, uint32_t id)
 {
-    uint32_t       other;
-    ms_record_t   *r;
-    ms_pool_key_t  key;
+    uint32_t        other;
+    ms_record_t    *r;
+    ms_pool_key_t   key;
 
     r = ms_record(pool, id);
 
@@ -278,9 +278,9 @@ ms_rebuild_session(ms_pool_t *pool, uint32_t id)
 
     if (ms_record(pool, other)->lease < r->lease) {
         ms_index_unlink(pool, other);
-        ms_record(pool, other)->foreign = 1;
-
-    } else {
-        r->foreign = 1;
+        r = ms_record(pool, other);
     }
+
+    r->foreign = 1;
+    r->learned = 0;
 }
