@@ -165,7 +165,8 @@ ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone)
                   "zone \"%V\" of %uzk has room for %uD instances, upstream "
                   "\"%V\" has %ui: it needs at least %uzk",
                   &shm_zone->shm.name, shm_zone->shm.size / 1024,
-                  zone->sh->capacity, &zone->upstream->host, n, need / 1024 + 1);
+                  zone->sh->capacity, &zone->upstream->host, n,
+                  need / 1024 + 1);
 
     return NGX_ERROR;
 }
