@@ -218,6 +218,7 @@ ngx_http_myservice_zone_add_servers(ngx_http_myservice_zone_t *zone,
     ngx_int_t                    rc;
     ngx_addr_t                  *addr;
     ngx_uint_t                   i, j;
+    ms_instance_info_t           info;
     ngx_http_upstream_server_t  *server;
 
     rc = NGX_OK;
@@ -239,10 +240,12 @@ ngx_http_myservice_zone_add_servers(ngx_http_myservice_zone_t *zone,
                 continue;
             }
 
-            if (server[i].down) {
+            ms_pool_info(pool, instance, &info);
+
+            if (server[i].down && !info.drain) {
                 ms_pool_drain(pool, instance, now);
 
-            } else {
+            } else if (!server[i].down && info.drain) {
                 ms_pool_undrain(pool, instance, now);
             }
         }
@@ -346,6 +349,14 @@ ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
 
         ngx_memcpy(&grant->sockaddr, info.addr, info.addr_len);
         grant->socklen = (socklen_t) info.addr_len;
+
+        if (info.addr_len == 0) {
+
+            /* a process died while it changed the address */
+
+            ms_pool_fail(pool, &grant->lease, ngx_current_msec);
+            claim = MS_CLAIM_UNAVAILABLE;
+        }
     }
 
     ngx_http_myservice_zone_unlock(zone, rebuilt, log);
