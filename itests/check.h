@@ -23,6 +23,7 @@ typedef struct {
     const char  *stack;             /* the script of our stack, or NULL */
     int64_t      timeout;           /* of a scenario, ms */
     int64_t      token_ttl;         /* ms; 0: not told */
+    int          no_resume;         /* of the gateway: without resume */
 } settings_t;
 
 typedef struct {

@@ -561,6 +561,13 @@ echo_outcome(client_t *client)
 
 
 outcome_t
+subscribe_outcome(client_t *client)
+{
+    return call_subscribe_refused(client, NULL);
+}
+
+
+outcome_t
 shutdown_outcome(client_t *client)
 {
     return call_shutdown(client, NULL);

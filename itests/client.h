@@ -126,6 +126,7 @@ bool clients_differ(const client_t *clients, size_t i);
 
 outcome_t login_outcome(client_t *client);
 outcome_t echo_outcome(client_t *client);
+outcome_t subscribe_outcome(client_t *client);
 outcome_t shutdown_outcome(client_t *client);
 
 

@@ -51,6 +51,8 @@ main(int argc, char **argv)
           "life of the tokens of this stack, to wait for their end" },
         { "instances", "TEST_INSTANCES", OPTION_STRING, &settings.instances,
           NULL, 0, 0, "addresses of the instances, a,b,c, to call directly" },
+        { "no-resume", "TEST_NO_RESUME", OPTION_FLAG, &settings.no_resume,
+          "off", 0, 0, "the gateway has no myservice_resume" },
         { "stack", "TEST_STACK", OPTION_STRING, &stack, "none", 0, 0,
           "whose stack it is: local, docker (started by us), or none" },
         { "junit", "TEST_JUNIT", OPTION_STRING, &junit, NULL, 0, 0,
@@ -111,7 +113,7 @@ main_list(void)
     const scenario_t  *scenario;
 
     for (scenario = scenarios; scenario->name != NULL; scenario++) {
-        printf("%-32s %s\n", scenario->name, scenario->summary);
+        printf("%-44s  %s\n", scenario->name, scenario->summary);
     }
 
     return EXIT_SUCCESS;

@@ -25,8 +25,20 @@ const scenario_t  scenarios[] = {
       "Shutdown without a session and by another session" },
     { "myservice_direct_calls", myservice_direct_calls,
       "calls that bypass the gateway (needs the instances' addresses)" },
+    { "gateway_error_unavailable", gateway_error_unavailable,
+      "all instances stopped, and back (needs --stack)" },
+    { "session_race", session_race,
+      "thirty sessions at once for three instances" },
+    { "session_first_calls", session_first_calls,
+      "forty first calls of one session at once" },
     { "stream_subscription", stream_subscription,
       "a stream beside other calls, and its end by a cancel" },
+    { "stream_subscription_myservice_stop",
+      stream_subscription_myservice_stop,
+      "streams outlive instances that are killed (needs --stack)" },
+    { "stream_subscription_myservice_stop_no_resume",
+      stream_subscription_myservice_stop_no_resume,
+      "they end with a status (needs --stack, gateway without resume)" },
     { NULL, NULL, NULL }
 };
 

@@ -34,7 +34,12 @@ void gateway_error_unauthenticated(test_t *test);
 void myservice_authentication_errors(test_t *test);
 void myservice_shutdown_errors(test_t *test);
 void myservice_direct_calls(test_t *test);
+void gateway_error_unavailable(test_t *test);
+void session_race(test_t *test);
+void session_first_calls(test_t *test);
 void stream_subscription(test_t *test);
+void stream_subscription_myservice_stop(test_t *test);
+void stream_subscription_myservice_stop_no_resume(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */

@@ -11,9 +11,17 @@
 #define HEALTH_TIMEOUT  2000
 
 
-static size_t stack_addresses(const test_t *test,
-    char addresses[][ADDRESS_MAX]);
-static size_t stack_ask(const char *script, char addresses[][ADDRESS_MAX]);
+typedef struct {
+    int   number;                       /* of the stack's commands */
+    char  address[ADDRESS_MAX];
+} instance_t;
+
+
+static rpc_client_t *stack_search(const test_t *test, const char *session,
+    int *number, const char **why);
+static size_t stack_instances(const test_t *test, instance_t *instances);
+static size_t stack_ask(const char *script, instance_t *instances);
+static bool stack_command(test_t *test, const char *command, int instance);
 static int stack_health(rpc_client_t *instance, rpc_result_t *result);
 
 
@@ -24,37 +32,78 @@ stack_known(const test_t *test)
 }
 
 
-rpc_client_t *
-stack_owner(const test_t *test, const char *session, const char **why)
+int
+stack_size(const test_t *test, const char **why)
 {
-    char          (*addresses)[ADDRESS_MAX];
-    size_t          i, n;
-    rpc_client_t   *instance;
+    int          n;
+    instance_t  *instances;
 
-    addresses = calloc(INSTANCES_MAX, ADDRESS_MAX);
-    if (addresses == NULL) {
+    *why = "the stack is not ours to stop (--stack)";
+
+    if (test->settings->stack == NULL) {
+        return 0;
+    }
+
+    instances = calloc(INSTANCES_MAX, sizeof(instance_t));
+    if (instances == NULL) {
         abort();
     }
 
-    instance = NULL;
-    n = stack_addresses(test, addresses);
+    n = (int) stack_ask(test->settings->stack, instances);
+    *why = "the stack names no instances";
 
-    *why = n == 0 ? "the addresses of the instances are not known "
-                    "(--instances or --stack)"
-                  : "no instance says that it has the session";
+    free(instances);
 
-    for (i = 0; i < n && instance == NULL; i++) {
-        instance = rpc_client_create(addresses[i], NULL);
+    return n;
+}
 
-        if (instance != NULL && stack_calls(instance, session) == -1) {
-            rpc_client_free(instance);
-            instance = NULL;
-        }
+
+int
+stack_find(const test_t *test, const char *session)
+{
+    int            number;
+    const char    *why;
+    rpc_client_t  *instance;
+
+    instance = stack_search(test, session, &number, &why);
+
+    if (instance == NULL) {
+        return 0;
     }
 
-    free(addresses);
+    rpc_client_free(instance);
 
-    return instance;
+    return number;
+}
+
+
+rpc_client_t *
+stack_owner(const test_t *test, const char *session, const char **why)
+{
+    int  number;
+
+    return stack_search(test, session, &number, why);
+}
+
+
+bool
+stack_kill(test_t *test, int instance)
+{
+    return stack_command(test, "kill", instance);
+}
+
+
+bool
+stack_halt(test_t *test, int instance)
+{
+    return stack_command(test, "halt", instance);
+}
+
+
+bool
+stack_restart(test_t *test, int instance)
+{
+    return stack_command(test, "restart", instance);
 }
 
 
@@ -85,15 +134,51 @@ stack_calls(rpc_client_t *instance, const char *session)
 }
 
 
+static rpc_client_t *
+stack_search(const test_t *test, const char *session, int *number,
+    const char **why)
+{
+    size_t         i, n;
+    instance_t    *instances;
+    rpc_client_t  *instance;
+
+    instances = calloc(INSTANCES_MAX, sizeof(instance_t));
+    if (instances == NULL) {
+        abort();
+    }
+
+    instance = NULL;
+    n = stack_instances(test, instances);
+
+    *why = n == 0 ? "the addresses of the instances are not known "
+                    "(--instances or --stack)"
+                  : "no instance says that it has the session";
+
+    for (i = 0; i < n && instance == NULL; i++) {
+        instance = rpc_client_create(instances[i].address, NULL);
+        *number = instances[i].number;
+
+        if (instance != NULL && stack_calls(instance, session) == -1) {
+            rpc_client_free(instance);
+            instance = NULL;
+        }
+    }
+
+    free(instances);
+
+    return instance;
+}
+
+
 static size_t
-stack_addresses(const test_t *test, char addresses[][ADDRESS_MAX])
+stack_instances(const test_t *test, instance_t *instances)
 {
     size_t       n, len;
     const char  *p;
 
     if (test->settings->instances == NULL) {
         return test->settings->stack != NULL
-               ? stack_ask(test->settings->stack, addresses) : 0;
+               ? stack_ask(test->settings->stack, instances) : 0;
     }
 
     n = 0;
@@ -104,8 +189,10 @@ stack_addresses(const test_t *test, char addresses[][ADDRESS_MAX])
         len = strcspn(p, ",");
 
         if (len > 0 && len < ADDRESS_MAX) {
-            memcpy(addresses[n], p, len);
-            addresses[n++][len] = '\0';
+            memcpy(instances[n].address, p, len);
+            instances[n].address[len] = '\0';
+            instances[n].number = (int) n + 1;
+            n++;
         }
     }
 
@@ -113,12 +200,13 @@ stack_addresses(const test_t *test, char addresses[][ADDRESS_MAX])
 }
 
 
-/* "<script> addresses" prints "<name> <address> ..." for every part. */
+/* "<script> addresses" prints "<name> <address> ..." for every part; the
+ * instances are "myservice-<number>". */
 
 static size_t
-stack_ask(const char *script, char addresses[][ADDRESS_MAX])
+stack_ask(const char *script, instance_t *instances)
 {
-    char     line[512], name[ADDRESS_MAX], command[512];
+    char     line[512], command[512];
     FILE    *out;
     size_t   n;
 
@@ -132,14 +220,38 @@ stack_ask(const char *script, char addresses[][ADDRESS_MAX])
     n = 0;
 
     while (n < INSTANCES_MAX && fgets(line, sizeof(line), out) != NULL) {
-        if (sscanf(line, "%255s %255s", name, addresses[n]) == 2
-            && strncmp(name, "myservice-", 10) == 0)
+        if (sscanf(line, "myservice-%d %255s", &instances[n].number,
+                   instances[n].address) == 2)
         {
             n++;
         }
     }
 
     return pclose(out) == 0 ? n : 0;
+}
+
+
+/* What the script says is for the reader: standard output is TAP. */
+
+static bool
+stack_command(test_t *test, const char *command, int instance)
+{
+    int   status;
+    char  line[512];
+
+    snprintf(line, sizeof(line), "'%s' %s %d >&2", test->settings->stack,
+             command, instance);
+
+    status = system(line);
+
+    if (status != 0) {
+        return check(test, false, "the stack does \"%s %d\": got status %d, "
+                     "want 0", command, instance, status);
+    }
+
+    check_note(test, "the stack has done \"%s %d\"", command, instance);
+
+    return true;
 }
 
 
