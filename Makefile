@@ -184,6 +184,34 @@ docker-itest_%:                         ## one scenario in containers
 check-docs: programs                    ## every directive and option is documented
 	@scripts/check-docs
 
+# the same tests with what finds errors that tests do not; .ci/run has them all
+
+CLANG := $(B)/clang
+SANITIZED := $(B)/san
+NGINX_SANITIZED = $(abspath $(SANITIZED))/nginx-static/nginx
+
+.PHONY: check-clang
+check-clang: deps                       ## everything compiles with clang, warnings are errors
+	@$(MAKE) --no-print-directory -j2 BUILD=$(CLANG) CC=clang WERROR=1 \
+	    all tests
+
+.PHONY: check-san
+check-san: deps                         ## tests and scenarios under ASan and UBSan
+	@$(MAKE) --no-print-directory -j2 BUILD=$(SANITIZED) \
+	    SAN=address,undefined programs tests static
+	@BUILD=$(SANITIZED) NGINX_BINARY=$(NGINX_SANITIZED) \
+	    scripts/run-unit $(UNIT_TESTS:$(B)/%=$(SANITIZED)/%)
+	@BUILD=$(SANITIZED) NGINX_BINARY=$(NGINX_SANITIZED) scripts/run-itests
+
+.PHONY: check-valgrind
+check-valgrind: deps                    ## scenarios with the services under valgrind
+	@$(MAKE) --no-print-directory -j2 all
+	@VALGRIND=1 scripts/run-itests
+
+.PHONY: ci
+ci:                                     ## what .ci/run runs
+	@.ci/run
+
 
 # benchmarks
 
@@ -203,4 +231,5 @@ clean:                                  ## remove build/
 help:                                   ## this list
 	@awk -F ':.*## ' '/^[a-z%_-]+:.*## / { sub(/ +$$/, "", $$1); \
 	    printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  variables: GATEWAY_PORT ADMIN_PORT INSTANCES CC SAN=address,undefined WERROR=1 BUILD"
+	@echo "  variables: GATEWAY_PORT ADMIN_PORT INSTANCES" \
+	    "CC SAN=address,undefined WERROR=1 BUILD"
