@@ -27,6 +27,7 @@ typedef struct {
 
 
 static int run_listen(rpc_server_t *server, const rpc_run_options_t *options);
+static bool run_address_valid(const char *address);
 static void run_log_address(const char *listen, int port);
 static void run_wait(rpc_run_t *run);
 static void run_drain(rpc_server_t *server, const rpc_run_options_t *options);
@@ -143,6 +144,13 @@ run_listen(rpc_server_t *server, const rpc_run_options_t *options)
 {
     int  port;
 
+    if (!run_address_valid(options->listen)) {
+        log_error("cannot listen on %s: expected host:port with a port from "
+                  "0 to 65535, or unix:/path", options->listen);
+        grpc_server_credentials_release(options->credentials);
+        return 0;
+    }
+
     port = rpc_server_listen(server, options->listen, options->credentials);
 
     if (port == 0) {
@@ -151,6 +159,32 @@ run_listen(rpc_server_t *server, const rpc_run_options_t *options)
     }
 
     return port;
+}
+
+
+/* The core takes the lower 16 bits of any number for a port. */
+
+static bool
+run_address_valid(const char *address)
+{
+    char           *end;
+    const char     *colon;
+    unsigned long   port;
+
+    if (strncmp(address, "unix:", 5) == 0) {
+        return address[5] != '\0';
+    }
+
+    colon = strrchr(address, ':');
+
+    if (colon == NULL || colon == address || colon[1] < '0' || colon[1] > '9')
+    {
+        return false;
+    }
+
+    port = strtoul(colon + 1, &end, 10);
+
+    return *end == '\0' && port <= 65535;
 }
 
 

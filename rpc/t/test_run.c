@@ -197,13 +197,21 @@ END_TEST
 
 START_TEST(cannot_listen)
 {
+    size_t             i;
     rpc_run_options_t  options;
 
-    start();
+    static const char  *bad[] = {
+        "999.0.0.1:0", "127.0.0.1:99999", "127.0.0.1", "127.0.0.1:",
+        "127.0.0.1:-1", "127.0.0.1:5x", ":5101", "unix:"
+    };
 
+    start();
     memset(&options, 0, sizeof(options));
-    options.listen = "999.0.0.1:0";
-    ck_assert_int_eq(rpc_run(run, server, &options), -1);
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        options.listen = bad[i];
+        ck_assert_int_eq(rpc_run(run, server, &options), -1);
+    }
 
     stop();
 }
