@@ -30,6 +30,13 @@ typedef struct {
 } ngx_http_myservice_sessions_loc_conf_t;
 
 
+/* all zones, ngx_http_myservice_zone_t *; valid after configuration */
+ngx_array_t *ngx_http_myservice_sessions_zones(ngx_http_request_t *r);
+
+/* "HIT" and so on, by ms_claim_t */
+ngx_str_t *ngx_http_myservice_sessions_decision(ngx_uint_t claim);
+
+
 extern ngx_module_t  ngx_http_myservice_sessions_module;
 
 

@@ -154,6 +154,25 @@ extern ngx_module_t  ngx_http_grpc_module;
 static ngx_http_request_body_filter_pt  ngx_http_next_request_body_filter;
 
 
+ngx_array_t *
+ngx_http_myservice_sessions_zones(ngx_http_request_t *r)
+{
+    ngx_http_myservice_sessions_main_conf_t  *smcf;
+
+    smcf = ngx_http_get_module_main_conf(r,
+                                         ngx_http_myservice_sessions_module);
+
+    return &smcf->zones;
+}
+
+
+ngx_str_t *
+ngx_http_myservice_sessions_decision(ngx_uint_t claim)
+{
+    return &ngx_http_myservice_sessions_decisions[claim];
+}
+
+
 static ngx_int_t
 ngx_http_myservice_sessions_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us)
@@ -260,7 +279,7 @@ ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
     call = ngx_http_myservice_call_get(r);
 
     if (call && call->key.len) {
-        decision = &ngx_http_myservice_sessions_decisions[call->decision];
+        decision = ngx_http_myservice_sessions_decision(call->decision);
 
     } else if (ngx_http_myservice_refused(r)) {
         decision = &ngx_http_myservice_sessions_denied;

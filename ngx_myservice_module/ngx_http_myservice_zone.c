@@ -6,7 +6,7 @@
 
 /* another layout of the memory below needs another number */
 
-#define NGX_HTTP_MYSERVICE_LAYOUT         1
+#define NGX_HTTP_MYSERVICE_LAYOUT         2
 
 #define NGX_HTTP_MYSERVICE_FULL_INTERVAL  60000
 
@@ -17,6 +17,7 @@ struct ngx_http_myservice_shared_s {
     uint32_t                    capacity;       /* instances */
     uint64_t                    alerts;         /* as logged */
     ngx_msec_t                  full;           /* when logged */
+    uint64_t                    decisions[MS_CLAIM_FULL + 1];
     unsigned                    was_full:1;
 };
 
@@ -35,6 +36,8 @@ static void ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
     ngx_uint_t rebuilt, ngx_log_t *log);
 static void ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone,
     ngx_log_t *log);
+static void ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
+    ms_instance_info_t *info, uint64_t now);
 
 
 ngx_http_myservice_zone_t *
@@ -359,6 +362,8 @@ ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
         }
     }
 
+    zone->sh->decisions[claim]++;
+
     ngx_http_myservice_zone_unlock(zone, rebuilt, log);
 
     if (claim == MS_CLAIM_FULL) {
@@ -443,4 +448,82 @@ ngx_http_myservice_zone_conflict(ngx_http_myservice_zone_t *zone,
                      ngx_current_msec);
 
     ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
+ngx_http_myservice_zone_stats(ngx_http_myservice_zone_t *zone,
+    ngx_http_myservice_zone_stats_t *stats, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   i, rebuilt;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    stats->capacity = zone->sh->capacity;
+    stats->limit = ms_pool_limit(pool);
+
+    for (i = 0; i < MS_INSTANCE_STATES; i++) {
+        stats->states[i] = ms_pool_count(pool, i);
+    }
+
+    ngx_memcpy(stats->decisions, zone->sh->decisions,
+               sizeof(stats->decisions));
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+}
+
+
+ngx_uint_t
+ngx_http_myservice_zone_snapshot(ngx_http_myservice_zone_t *zone,
+    uint32_t *from, ngx_http_myservice_member_t *members, ngx_uint_t n,
+    ngx_log_t *log)
+{
+    uint32_t             limit;
+    ms_pool_t           *pool;
+    ngx_uint_t           copied, rebuilt;
+    ms_instance_info_t   info;
+
+    copied = 0;
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+    limit = ms_pool_limit(pool);
+
+    while (n-- && *from < limit) {
+        ms_pool_info(pool, (*from)++, &info);
+
+        if (info.state != MS_INSTANCE_UNUSED) {
+            ngx_http_myservice_zone_copy(&members[copied++], &info,
+                                         ngx_current_msec);
+        }
+    }
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
+
+    return copied;
+}
+
+
+static void
+ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
+    ms_instance_info_t *info, uint64_t now)
+{
+    member->state = info->state;
+    member->drain = info->drain;
+    member->removed = info->removed;
+    member->foreign = info->foreign;
+    member->leased = info->lease != 0;
+    member->failures = info->failures;
+
+    member->age = now - info->started;
+    member->idle = now - info->used;
+    member->remaining = info->expires > now ? info->expires - now : 0;
+    member->retry = info->retry > now ? info->retry - now : 0;
+
+    member->name.data = member->name_buf;
+    member->name.len = info->name_len;
+    ngx_memcpy(member->name_buf, info->name, info->name_len);
+
+    member->session.data = member->session_buf;
+    member->session.len = info->session_len;
+    ngx_memcpy(member->session_buf, info->session, info->session_len);
 }

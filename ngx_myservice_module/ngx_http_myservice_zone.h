@@ -36,6 +36,33 @@ typedef struct {
 } ngx_http_myservice_grant_t;
 
 
+/* one member as it was at the time of a snapshot */
+
+typedef struct {
+    ms_instance_state_t             state;
+    unsigned                        drain:1;
+    unsigned                        removed:1;
+    unsigned                        foreign:1;
+    unsigned                        leased:1;
+    uint32_t                        failures;
+    uint64_t                        age;          /* milliseconds: of the */
+    uint64_t                        idle;         /* lease; since its use; */
+    uint64_t                        remaining;    /* until its end; */
+    uint64_t                        retry;        /* until it is tried again */
+    ngx_str_t                       name;
+    ngx_str_t                       session;
+    u_char                          name_buf[MS_POOL_NAME_MAX];
+    u_char                          session_buf[MS_POOL_SESSION_MAX];
+} ngx_http_myservice_member_t;
+
+typedef struct {
+    uint32_t                        capacity;
+    uint32_t                        limit;        /* records to snapshot */
+    uint32_t                        states[MS_INSTANCE_STATES];
+    uint64_t                        decisions[MS_CLAIM_FULL + 1];
+} ngx_http_myservice_zone_stats_t;
+
+
 /* at configuration; NULL after an error was logged */
 ngx_http_myservice_zone_t *ngx_http_myservice_zone_add(ngx_conf_t *cf,
     ngx_str_t *name, ssize_t size, void *tag);
@@ -68,6 +95,18 @@ void ngx_http_myservice_zone_settle(ngx_http_myservice_zone_t *zone,
     ms_lease_t *lease, ngx_http_myservice_lease_pt settle, ngx_log_t *log);
 void ngx_http_myservice_zone_conflict(ngx_http_myservice_zone_t *zone,
     ms_lease_t *lease, ngx_str_t *owner, ms_pool_terms_t *terms,
+    ngx_log_t *log);
+
+void ngx_http_myservice_zone_stats(ngx_http_myservice_zone_t *zone,
+    ngx_http_myservice_zone_stats_t *stats, ngx_log_t *log);
+
+/*
+ * Copies the members of up to "n" records from "*from" on, and moves "*from"
+ * behind them.  Returns how many there are.  The lock is held for one call:
+ * a large pool takes several.
+ */
+ngx_uint_t ngx_http_myservice_zone_snapshot(ngx_http_myservice_zone_t *zone,
+    uint32_t *from, ngx_http_myservice_member_t *members, ngx_uint_t n,
     ngx_log_t *log);
 
 
