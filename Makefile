@@ -173,6 +173,10 @@ itest: all                              ## every scenario, each on a fresh stack
 itest_%: all                            ## one scenario
 	@scripts/run-itests $*
 
+.PHONY: compat
+compat: all                             ## other gRPC clients: Python, Node, Go
+	@scripts/run-compat
+
 .PHONY: docker-itest
 docker-itest:                           ## every scenario in containers
 	@docker/run-itests
