@@ -525,5 +525,8 @@ ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
 
     member->session.data = member->session_buf;
     member->session.len = info->session_len;
-    ngx_memcpy(member->session_buf, info->session, info->session_len);
+
+    if (info->session_len) {
+        ngx_memcpy(member->session_buf, info->session, info->session_len);
+    }
 }
