@@ -45,6 +45,8 @@ typedef struct {
 } client_metadata_t;
 
 
+static rpc_client_t *client_create(const char *target,
+    grpc_channel_credentials *credentials, const char *server_name);
 static grpc_arg client_arg(const char *key, int value);
 static gpr_timespec client_deadline(int64_t timeout);
 static grpc_call *client_call(rpc_client_t *client,
@@ -73,6 +75,32 @@ static void stream_start(rpc_stream_t *stream,
 rpc_client_t *
 rpc_client_create(const char *target, grpc_channel_credentials *credentials)
 {
+    rpc_core_init();
+
+    if (credentials == NULL) {
+        credentials = grpc_insecure_credentials_create();
+    }
+
+    return client_create(target, credentials, NULL);
+}
+
+
+rpc_client_t *
+rpc_client_create_tls(const char *target, const rpc_tls_t *tls,
+    const char *server_name)
+{
+    rpc_core_init();
+
+    return client_create(target, rpc_tls_client(tls), server_name);
+}
+
+
+/* Takes "credentials", and over from rpc_core_init(). */
+
+static rpc_client_t *
+client_create(const char *target, grpc_channel_credentials *credentials,
+    const char *server_name)
+{
     rpc_client_t       *client;
     grpc_arg            args[] = {
         client_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
@@ -80,27 +108,30 @@ rpc_client_create(const char *target, grpc_channel_credentials *credentials)
         client_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
         client_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF),
         client_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CLIENT_CONNECT_TIMEOUT),
-        client_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF_MAX)
+        client_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF_MAX),
+        { GRPC_ARG_STRING, (char *) GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
+          { (char *) server_name } }
     };
     grpc_channel_args   list;
 
     list.num_args = sizeof(args) / sizeof(args[0]);
     list.args = args;
 
+    if (server_name == NULL) {
+        list.num_args--;
+    }
+
     client = malloc(sizeof(rpc_client_t));
-    if (client == NULL) {
-        grpc_channel_credentials_release(credentials);
-        return NULL;
+
+    if (client != NULL) {
+        client->channel = grpc_channel_create(target, credentials, &list);
     }
 
-    rpc_core_init();
-
-    if (credentials == NULL) {
-        credentials = grpc_insecure_credentials_create();
-    }
-
-    client->channel = grpc_channel_create(target, credentials, &list);
     grpc_channel_credentials_release(credentials);
+
+    if (client == NULL) {
+        grpc_shutdown();
+    }
 
     return client;
 }

@@ -15,6 +15,8 @@
 #include <grpc/status.h>
 #include <protobuf-c/protobuf-c.h>
 
+#include "rpc/tls.h"
+
 
 typedef struct rpc_client_s  rpc_client_t;
 typedef struct rpc_stream_s  rpc_stream_t;
@@ -37,6 +39,12 @@ typedef struct {
  * NULL means plaintext h2c.  Every client has a connection of its own. */
 rpc_client_t *rpc_client_create(const char *target,
     grpc_channel_credentials *credentials);
+
+/* The same over TLS.  "server_name" is what the server's certificate must be
+ * for; NULL: the host of "target". */
+rpc_client_t *rpc_client_create_tls(const char *target, const rpc_tls_t *tls,
+    const char *server_name);
+
 void rpc_client_free(rpc_client_t *client);
 
 /*
