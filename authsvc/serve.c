@@ -16,6 +16,7 @@
 #include "rpc/log.h"
 #include "rpc/options.h"
 #include "rpc/run.h"
+#include "rpc/tls.h"
 
 
 #define SERVE_THREADS      64
@@ -24,16 +25,17 @@
 
 
 typedef struct {
-    const char  *listen;
-    const char  *store;
-    const char  *key_file;
-    const char  *issuer;
-    int64_t      token_ttl;             /* ms */
-    int64_t      threads;
-    int64_t      queue;
-    int64_t      drain_timeout;         /* ms */
-    int          create_key;
-    int          log_level;
+    const char       *listen;
+    const char       *store;
+    const char       *key_file;
+    const char       *issuer;
+    rpc_tls_files_t   tls;
+    int64_t           token_ttl;        /* ms */
+    int64_t           threads;
+    int64_t           queue;
+    int64_t           drain_timeout;    /* ms */
+    int               create_key;
+    int               log_level;
 } serve_options_t;
 
 typedef struct {
@@ -42,6 +44,7 @@ typedef struct {
     service_t      service;
     size_t         n;                   /* open stores, one per thread */
     void          *stores[SERVE_THREADS];
+    rpc_tls_t     *tls;                 /* NULL: plaintext */
     rpc_server_t  *server;
     rpc_health_t  *health;
 } serve_t;
@@ -86,6 +89,7 @@ serve_options(serve_options_t *o, const option_t **table)
         { "drain-timeout", "AUTHSVC_DRAIN_TIMEOUT", OPTION_TIME,
           &o->drain_timeout, "10s", 0, 3600 * 1000,
           "time for running calls when stopping" },
+        RPC_TLS_SERVER_OPTIONS("AUTHSVC", &o->tls),
         { "log-level", "AUTHSVC_LOG_LEVEL", OPTION_LOG_LEVEL, &o->log_level,
           "info", 0, 0, "what to log" },
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
@@ -142,7 +146,10 @@ serve_parse(serve_options_t *o, int argc, char **argv)
         snprintf(error, sizeof(error),
                  "--key-file (AUTHSVC_KEY_FILE) is required");
 
-    } else if (n >= 0) {
+    } else if (n >= 0
+               && rpc_tls_usage(&o->tls, RPC_TLS_SERVER, error, sizeof(error))
+                  == 0)
+    {
         return 0;
     }
 
@@ -169,6 +176,25 @@ serve_key(serve_t *s, const serve_options_t *o)
     s->issuer.secret_len = s->secret.len;
     s->issuer.issuer = o->issuer;
     s->issuer.ttl = o->token_ttl / 1000;
+
+    return 0;
+}
+
+
+static int
+serve_tls(serve_t *s, const serve_options_t *o)
+{
+    char  error[SERVE_ERROR];
+
+    if (o->tls.cert == NULL) {
+        return 0;
+    }
+
+    s->tls = rpc_tls_create(&o->tls, RPC_TLS_SERVER, error, sizeof(error));
+    if (s->tls == NULL) {
+        log_error("%s", error);
+        return -1;
+    }
 
     return 0;
 }
@@ -239,14 +265,15 @@ serve_run(rpc_run_t *run, serve_t *s, const serve_options_t *o)
 {
     rpc_run_options_t  options;
 
-    if (serve_key(s, o) != 0 || serve_stores(s, o) != 0
-        || serve_server(s, o) != 0)
+    if (serve_key(s, o) != 0 || serve_tls(s, o) != 0
+        || serve_stores(s, o) != 0 || serve_server(s, o) != 0)
     {
         return -1;
     }
 
     memset(&options, 0, sizeof(options));
     options.listen = o->listen;
+    options.credentials = s->tls != NULL ? rpc_tls_server(s->tls) : NULL;
     options.health = s->health;
     options.grace = o->drain_timeout;
 
@@ -271,6 +298,8 @@ serve_free(serve_t *s)
     if (s->server != NULL) {
         rpc_server_free(s->server);
     }
+
+    rpc_tls_free(s->tls);
 
     while (s->n > 0) {
         store_close(s->stores[--s->n]);

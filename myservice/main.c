@@ -13,6 +13,7 @@
 #include "rpc/log.h"
 #include "rpc/options.h"
 #include "rpc/run.h"
+#include "rpc/tls.h"
 
 
 #define EXIT_USAGE  2
@@ -25,14 +26,15 @@
 
 
 typedef struct {
-    const char  *listen;
-    const char  *name;
-    int64_t      interval;
-    int64_t      session_ttl;
-    const char  *jwt_key;
-    int64_t      jwt_leeway;
-    int64_t      grace;
-    int          log_level;
+    const char       *listen;
+    const char       *name;
+    int64_t           interval;
+    int64_t           session_ttl;
+    const char       *jwt_key;
+    int64_t           jwt_leeway;
+    rpc_tls_files_t   tls;
+    int64_t           grace;
+    int               log_level;
 } config_t;
 
 
@@ -41,7 +43,7 @@ static void config_help(const option_t *table);
 static int config_name(config_t *config);
 static int main_serve(const config_t *config);
 static int main_run(rpc_run_t *run, rpc_server_t *server,
-    const config_t *config, const auth_t *auth);
+    const config_t *config, const auth_t *auth, rpc_tls_t *tls);
 static void main_quit(void *data);
 
 
@@ -86,6 +88,7 @@ config_parse(config_t *config, int argc, char **argv)
         { "jwt-leeway", "MYSERVICE_JWT_LEEWAY", OPTION_TIME,
           &config->jwt_leeway, "5s", 0, DAY,
           "difference of the clocks that is allowed" },
+        RPC_TLS_SERVER_OPTIONS("MYSERVICE", &config->tls),
         { "drain-timeout", "MYSERVICE_DRAIN_TIMEOUT", OPTION_TIME,
           &config->grace, "10s", 0, DAY,
           "for calls that still run at the end" },
@@ -97,6 +100,13 @@ config_parse(config_t *config, int argc, char **argv)
     memset(config, 0, sizeof(config_t));
 
     first = options_parse(table, argc, argv, error, sizeof(error));
+
+    if (first >= 0
+        && rpc_tls_usage(&config->tls, RPC_TLS_SERVER, error, sizeof(error))
+           != 0)
+    {
+        first = -1;
+    }
 
     if (first == -2) {
         config_help(table);
@@ -176,10 +186,11 @@ main_serve(const config_t *config)
     char           error[512];
     auth_t        *auth;
     rpc_run_t     *run;
+    rpc_tls_t     *tls;
     rpc_server_t  *server;
 
     auth = NULL;
-    server = NULL;
+    tls = NULL;
     code = EXIT_FAILURE;
 
     run = rpc_run_create();
@@ -197,16 +208,26 @@ main_serve(const config_t *config)
         }
     }
 
+    if (config->tls.cert != NULL) {
+        tls = rpc_tls_create(&config->tls, RPC_TLS_SERVER, error,
+                             sizeof(error));
+        if (tls == NULL) {
+            log_error("%s", error);
+            goto done;
+        }
+    }
+
     server = rpc_server_create(NULL);
     if (server == NULL) {
         log_error("cannot create the server");
         goto done;
     }
 
-    code = main_run(run, server, config, auth);
+    code = main_run(run, server, config, auth, tls);
 
 done:
 
+    rpc_tls_free(tls);
     auth_free(auth);
     rpc_run_free(run);
 
@@ -218,7 +239,7 @@ done:
 
 static int
 main_run(rpc_run_t *run, rpc_server_t *server, const config_t *config,
-    const auth_t *auth)
+    const auth_t *auth, rpc_tls_t *tls)
 {
     int                code;
     service_t         *service;
@@ -242,6 +263,7 @@ main_run(rpc_run_t *run, rpc_server_t *server, const config_t *config,
     }
 
     running.listen = config->listen;
+    running.credentials = tls != NULL ? rpc_tls_server(tls) : NULL;
     running.health = service_health(service);
     running.grace = config->grace;
     running.drain = service_drain;

@@ -459,7 +459,10 @@ START_TEST(test_usage)
           "authsvc: --log-level: bad value \"loud\": must be error, warn, "
           "info or debug" },
         { { "serve", "--issuer", "", NULL },
-          "authsvc: --issuer: bad value \"\": must be 1 to 255 bytes" }
+          "authsvc: --issuer: bad value \"\": must be 1 to 255 bytes" },
+        { { "serve", "--store", "s", "--key-file", "k", "--tls-key", "t",
+            NULL },
+          "authsvc: --tls-key needs --tls-cert" }
     };
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -490,6 +490,11 @@ START_TEST(test_bad_start)
         { { "--listen", "127.0.0.1:0", "--jwt-key", "/dev/null" }, 1,
           "/dev/null" },
         { { "--listen", "nonsense" }, 1, "nonsense" },
+        { { "--tls-cert", "/dev/null" }, 2, "--tls-cert needs --tls-key" },
+        { { "--tls-client-ca", "/dev/null" }, 2,
+          "--tls-client-ca needs --tls-cert" },
+        { { "--tls-cert", "/nonexistent/cert", "--tls-key", "/dev/null" }, 1,
+          "--tls-cert: cannot read \"/nonexistent/cert\"" },
     };
 
     for (i = 0; i < (int) (sizeof(cases) / sizeof(cases[0])); i++) {
