@@ -15,6 +15,9 @@
 
 #define TIMEOUT     2000                /* ms */
 
+#define SERVING                                                               \
+    GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+
 typedef Grpc__Health__V1__HealthCheckRequest   request_t;
 typedef Grpc__Health__V1__HealthCheckResponse  response_t;
 
@@ -72,9 +75,7 @@ healthcheck_ask(rpc_client_t *client, const char *service)
         response = (response_t *) message;
         printf("%s\n", healthcheck_name(response));
 
-        code = response->status
-               == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-               ? EXIT_SUCCESS : EXIT_FAILURE;
+        code = response->status == SERVING ? EXIT_SUCCESS : EXIT_FAILURE;
 
         protobuf_c_message_free_unpacked(message, NULL);
     }
