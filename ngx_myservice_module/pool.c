@@ -474,10 +474,28 @@ ms_pool_revive(ms_pool_t *pool, uint32_t id)
 }
 
 
+/* The processes' clocks differ a little. */
+void
+ms_record_use(ms_record_t *r, uint64_t now)
+{
+    if (now > r->used) {
+        r->used = now;
+    }
+}
+
+
+uint64_t
+ms_record_retry(const ms_record_t *r, uint64_t now)
+{
+    return r->retry == UINT32_MAX ? MS_POOL_NEVER
+                                  : ms_time_add(now, r->retry);
+}
+
+
 void
 ms_record_failed(ms_record_t *r, uint64_t now)
 {
-    r->retry_at = ms_time_add(now, r->retry);
+    r->retry_at = ms_record_retry(r, now);
 
     if (r->failures < UINT8_MAX) {
         r->failures++;

@@ -20,6 +20,7 @@
 
 
 #define MS_POOL_NONE         UINT32_MAX
+#define MS_POOL_NEVER        UINT64_MAX
 #define MS_POOL_SESSION_MAX  256        /* bytes of a session id */
 #define MS_POOL_NAME_MAX     128        /* bytes of an instance's name */
 #define MS_POOL_ADDR_MAX     128        /* bytes of its socket address */
@@ -198,7 +199,8 @@ void ms_pool_end(ms_pool_t *pool, uint32_t instance, uint64_t now);
  * Membership.  An instance is its name; adding one that is a member already
  * takes back its removal and updates its address, nothing else.  Returns the
  * instance or MS_POOL_NONE when the pool is full or a length is over its
- * limit.  "retry" is how long it is left alone after it left or failed.
+ * limit.  "retry" is how long it is left alone after it left or failed;
+ * MS_POOL_NEVER: until health says that it is back.
  */
 uint32_t ms_pool_add(ms_pool_t *pool, const char *name, size_t name_len,
     const void *addr, size_t addr_len, uint64_t retry, uint64_t now);
@@ -211,9 +213,21 @@ void ms_pool_remove(ms_pool_t *pool, uint32_t instance, int force,
 void ms_pool_drain(ms_pool_t *pool, uint32_t instance, uint64_t now);
 void ms_pool_undrain(ms_pool_t *pool, uint32_t instance, uint64_t now);
 
+/* A new member that is not used before health says that it serves: LEFT. */
+void ms_pool_await(ms_pool_t *pool, uint32_t instance, uint64_t now);
+
 /* What a health check found: serving, or not. */
 void ms_pool_up(ms_pool_t *pool, uint32_t instance, uint64_t now);
 void ms_pool_down(ms_pool_t *pool, uint32_t instance, uint64_t now);
+
+/*
+ * ms_pool_up() for an instance that also told its owner (len 0: it has none)
+ * when it was asked at "sent".  Its word counts: it is leased to that session
+ * ("foreign" if the owner is bound elsewhere) or free from now on.  Nothing
+ * changes if it is tentative, or if it was used or released since then.
+ */
+void ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *owner,
+    size_t len, const ms_pool_terms_t *terms, uint64_t sent, uint64_t now);
 
 
 /* For status: records are 0..ms_pool_limit()-1, UNUSED ones among them. */

@@ -14,9 +14,6 @@ static ms_claim_t ms_claim_refusal(const ms_pool_t *pool);
 static uint32_t ms_claim_up(const ms_pool_t *pool);
 static uint32_t ms_claim_down(const ms_pool_t *pool,
     const ms_pool_key_t *key, ms_pool_seek_t *seek);
-static uint32_t ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key,
-    uint64_t now);
-static void ms_lease_use(ms_record_t *r, uint64_t now);
 static void ms_lease_terms(ms_pool_t *pool, uint32_t id,
     const ms_pool_terms_t *terms);
 static ms_record_t *ms_lease_record(const ms_pool_t *pool,
@@ -65,7 +62,7 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     }
 
     r->learned = 0;
-    ms_lease_use(r, now);
+    ms_record_use(r, now);
     ms_lease_terms(pool, own, terms);
     ms_claim_grant(pool, own, lease);
 
@@ -199,7 +196,7 @@ ms_claim_down(const ms_pool_t *pool, const ms_pool_key_t *key,
 }
 
 
-static uint32_t
+uint32_t
 ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
 {
     uint32_t  id;
@@ -217,16 +214,6 @@ ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
     }
 
     return id;
-}
-
-
-/* The processes' clocks differ a little. */
-static void
-ms_lease_use(ms_record_t *r, uint64_t now)
-{
-    if (now > r->used) {
-        r->used = now;
-    }
 }
 
 
@@ -283,7 +270,7 @@ ms_pool_confirm(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
         return;
     }
 
-    ms_lease_use(r, now);
+    ms_record_use(r, now);
 
     if (r->state != MS_INSTANCE_TENTATIVE) {
         return;
@@ -337,7 +324,7 @@ ms_pool_touch(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
         return -1;
     }
 
-    ms_lease_use(r, now);
+    ms_record_use(r, now);
 
     return 0;
 }
@@ -355,8 +342,9 @@ ms_pool_release(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
     }
 
     ms_pool_begin(pool);
+    ms_record_use(r, now);
     ms_pool_rest(pool, lease->instance, MS_INSTANCE_LEFT,
-                 ms_time_add(now, r->retry));
+                 ms_record_retry(r, now));
     ms_pool_commit(pool);
 }
 

@@ -19,8 +19,6 @@
 #include "pool.h"
 
 
-#define MS_POOL_NEVER       UINT64_MAX
-
 #define MS_SESSION_INLINE   64
 #define MS_NAME_INLINE      48          /* "[IPv6]:port" is 47 at most */
 #define MS_ADDR_INLINE      28          /* struct sockaddr_in6 */
@@ -36,7 +34,7 @@ typedef struct {
     uint64_t  position;                 /* on the ring, the hash of the name */
     uint64_t  lease;                    /* 0: no owner */
     uint64_t  started;
-    uint64_t  used;
+    uint64_t  used;                     /* without owner: by the last one */
     uint64_t  ends;                     /* MS_POOL_NEVER: no hard end */
     uint64_t  retry_at;                 /* of LEFT and DOWN */
     uint64_t  due;                      /* key in the heap, <= the real one */
@@ -53,7 +51,7 @@ typedef struct {
     } link;
 
     uint32_t  ttl;
-    uint32_t  retry;
+    uint32_t  retry;                    /* UINT32_MAX: never */
     uint32_t  name_next;
     uint32_t  name_head;                /* of the name chain of this number */
     uint32_t  heap_pos;                 /* MS_POOL_NONE: not in the heap */
@@ -183,11 +181,20 @@ void ms_pool_revive(ms_pool_t *pool, uint32_t id);
 void ms_pool_schedule(ms_pool_t *pool, uint32_t id);
 
 void ms_record_clear(ms_record_t *r);
+void ms_record_use(ms_record_t *r, uint64_t now);
 void ms_record_failed(ms_record_t *r, uint64_t now);
+uint64_t ms_record_retry(const ms_record_t *r, uint64_t now);
 uint64_t ms_record_lease_end(const ms_record_t *r);
 uint64_t ms_record_due(const ms_record_t *r);
 uint64_t ms_terms_end(const ms_pool_terms_t *terms, uint64_t started);
 uint64_t ms_time_add(uint64_t time, uint64_t add);
+
+
+/* pool_claim.c */
+
+/* The instance of the session, MS_POOL_NONE if it has no lease at "now". */
+uint32_t ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key,
+    uint64_t now);
 
 
 /* pool_index.c */

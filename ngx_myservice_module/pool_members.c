@@ -9,6 +9,8 @@
 
 static uint32_t ms_pool_record(ms_pool_t *pool);
 static int ms_pool_has_blocks(const ms_pool_t *pool, int n);
+static void ms_pool_reretry(ms_pool_t *pool, uint32_t id, uint64_t retry,
+    uint64_t now);
 static int ms_pool_readdress(ms_pool_t *pool, uint32_t id, const void *addr,
     size_t len);
 static ms_record_t *ms_pool_member(const ms_pool_t *pool, uint32_t id);
@@ -21,8 +23,6 @@ ms_pool_add(ms_pool_t *pool, const char *name, size_t name_len,
     uint32_t      id;
     uint64_t      position;
     ms_record_t  *r;
-
-    (void) now;
 
     if (name_len == 0 || name_len > MS_POOL_NAME_MAX
         || addr_len > MS_POOL_ADDR_MAX)
@@ -39,9 +39,8 @@ ms_pool_add(ms_pool_t *pool, const char *name, size_t name_len,
             return MS_POOL_NONE;
         }
 
-        r = ms_record(pool, id);
-        r->retry = (uint32_t) retry;
-        r->removed = 0;
+        ms_pool_reretry(pool, id, retry, now);
+        ms_record(pool, id)->removed = 0;
 
         return id;
     }
@@ -93,6 +92,7 @@ ms_pool_record(ms_pool_t *pool)
     r = ms_record(pool, id);
 
     r->retry_at = MS_POOL_NEVER;
+    r->used = 0;
     r->lease = 0;
     r->failures = 0;
     r->drain = 0;
@@ -100,6 +100,29 @@ ms_pool_record(ms_pool_t *pool)
     ms_record_clear(r);
 
     return id;
+}
+
+
+/* What waits for health would wait for ever once nobody asks for it. */
+static void
+ms_pool_reretry(ms_pool_t *pool, uint32_t id, uint64_t retry, uint64_t now)
+{
+    unsigned      awaited;
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+    awaited = r->retry == UINT32_MAX && retry != UINT32_MAX && !r->drain
+              && (r->state == MS_INSTANCE_LEFT
+                  || r->state == MS_INSTANCE_DOWN);
+
+    r->retry = (uint32_t) retry;
+
+    if (awaited) {
+        ms_pool_begin(pool);
+        r->retry_at = ms_record_retry(r, now);
+        ms_pool_schedule(pool, id);
+        ms_pool_commit(pool);
+    }
 }
 
 
@@ -256,6 +279,25 @@ ms_pool_undrain(ms_pool_t *pool, uint32_t instance, uint64_t now)
 
 
 void
+ms_pool_await(ms_pool_t *pool, uint32_t instance, uint64_t now)
+{
+    ms_record_t  *r;
+
+    (void) now;
+
+    r = ms_pool_member(pool, instance);
+
+    if (r == NULL || r->state != MS_INSTANCE_FREE) {
+        return;
+    }
+
+    ms_pool_begin(pool);
+    ms_pool_rest(pool, instance, MS_INSTANCE_LEFT, MS_POOL_NEVER);
+    ms_pool_commit(pool);
+}
+
+
+void
 ms_pool_up(ms_pool_t *pool, uint32_t instance, uint64_t now)
 {
     ms_record_t  *r;
@@ -291,7 +333,7 @@ ms_pool_down(ms_pool_t *pool, uint32_t instance, uint64_t now)
 
     if (r == NULL
         || r->state == MS_INSTANCE_TENTATIVE
-        || (r->state == MS_INSTANCE_LEFT && r->drain))
+        || (r->state == MS_INSTANCE_LEFT && r->retry_at == MS_POOL_NEVER))
     {
         return;
     }

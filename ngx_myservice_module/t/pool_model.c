@@ -40,6 +40,13 @@ hard_end(const ms_pool_terms_t *terms, uint64_t started)
 }
 
 
+static uint64_t
+retry_at(const model_t *model, uint64_t now)
+{
+    return model->retry == MODEL_NEVER ? MODEL_NEVER : now + model->retry;
+}
+
+
 static void
 vacate(model_instance_t *i, ms_instance_state_t to)
 {
@@ -397,7 +404,8 @@ model_release(model_t *model, model_lease_t lease, uint64_t now)
     i = holder(model, lease);
 
     if (i != NULL) {
-        i->retry_at = now + model->retry;
+        i->used = now;
+        i->retry_at = retry_at(model, now);
         vacate(i, MS_INSTANCE_LEFT);
     }
 }
@@ -415,7 +423,7 @@ model_fail(model_t *model, model_lease_t lease, uint64_t now)
     }
 
     i->failures++;
-    i->retry_at = now + model->retry;
+    i->retry_at = retry_at(model, now);
 
     if (i->state == MS_INSTANCE_TENTATIVE) {
         vacate(i, MS_INSTANCE_DOWN);
@@ -585,15 +593,78 @@ model_down(model_t *model, int instance, uint64_t now)
     i = &model->instances[instance];
 
     if (!i->member || i->state == MS_INSTANCE_TENTATIVE
-        || (i->state == MS_INSTANCE_LEFT && i->drain))
+        || (i->state == MS_INSTANCE_LEFT && i->retry_at == MODEL_NEVER))
     {
         return;
     }
 
     i->failures++;
-    i->retry_at = now + model->retry;
+    i->retry_at = retry_at(model, now);
 
     if (i->state != MS_INSTANCE_LEFT) {
         i->state = MS_INSTANCE_DOWN;
+    }
+}
+
+
+void
+model_await(model_t *model, int instance)
+{
+    model_instance_t  *i;
+
+    i = &model->instances[instance];
+
+    if (i->member && i->state == MS_INSTANCE_FREE) {
+        i->retry_at = MODEL_NEVER;
+        i->state = MS_INSTANCE_LEFT;
+    }
+}
+
+
+void
+model_learn(model_t *model, int instance, int owner,
+    const ms_pool_terms_t *terms, uint64_t sent, uint64_t now)
+{
+    int                elsewhere;
+    bool               foreign;
+    model_instance_t  *i;
+
+    i = &model->instances[instance];
+
+    if (!i->member || i->state == MS_INSTANCE_TENTATIVE
+        || (i->state == MS_INSTANCE_LEFT && i->drain) || i->used >= sent)
+    {
+        return;
+    }
+
+    i->failures = 0;
+
+    if (owner >= 0
+        && !(i->owner >= 0 && model->session_long[i->owner])
+        && !fits(model, owner))
+    {
+        owner = MODEL_UNKNOWN;
+    }
+
+    elsewhere = owner >= 0 ? own_instance(model, owner) : MODEL_NOBODY;
+    foreign = elsewhere != MODEL_NOBODY && elsewhere != instance;
+
+    if (owner == MODEL_NOBODY) {
+        back_again(i);
+
+        if (leased(i)) {
+            vacate(i, MS_INSTANCE_FREE);
+        }
+
+    } else if (leased(i)
+               && (owner == MODEL_UNKNOWN
+                   || (owner == i->owner && foreign == i->foreign)))
+    {
+        back_again(i);
+
+    } else {
+        bind(model, instance, confirmed(i), owner, terms, now);
+        i->foreign = foreign;
+        i->learned = owner >= 0 && !foreign;
     }
 }

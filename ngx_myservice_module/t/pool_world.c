@@ -133,6 +133,7 @@ world_member_step(world_t *world, const char *verb, const char *name)
     } verbs[] = {
         { "drain", ms_pool_drain },
         { "undrain", ms_pool_undrain },
+        { "await", ms_pool_await },
         { "up", ms_pool_up },
         { "down", ms_pool_down },
         { "end", ms_pool_end }
@@ -151,6 +152,11 @@ world_member_step(world_t *world, const char *verb, const char *name)
         id = ms_pool_add(world->pool, name, strlen(name), name, strlen(name),
                          100, world->now);
         ck_assert_int_eq(id == MS_POOL_NONE, strcmp(verb, "full") == 0);
+
+    } else if (strcmp(verb, "health") == 0) {
+        id = ms_pool_add(world->pool, name, strlen(name), name, strlen(name),
+                         MS_POOL_NEVER, world->now);
+        ck_assert_uint_ne(id, MS_POOL_NONE);
 
     } else if (strcmp(verb, "remove") == 0) {
         ms_pool_remove(world->pool, id, 0, world->now);
@@ -216,6 +222,16 @@ world_lease_step(world_t *world, const char *verb, const char *session,
 }
 
 
+static void
+world_learn(world_t *world, const char *name, const char *owner,
+    const char *sent)
+{
+    ms_pool_learn(world->pool, world_instance(world, name), owner,
+                  owner[0] == '-' ? 0 : strlen(owner), &world_terms,
+                  strtoul(sent, NULL, 10), world->now);
+}
+
+
 void
 world_step(world_t *world, const char *step)
 {
@@ -236,6 +252,9 @@ world_step(world_t *world, const char *step)
 
     } else if (strcmp(word[0], "claim") == 0) {
         world_claim(world, word[1], word[2]);
+
+    } else if (strcmp(word[0], "learn") == 0 && n == 4) {
+        world_learn(world, word[1], word[2], word[3]);
 
     } else if (strcmp(word[0], "is") == 0) {
         world_is(world, word[1], word[2], n > 3 ? word[3] : NULL);

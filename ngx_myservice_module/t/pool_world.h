@@ -4,7 +4,9 @@
  *
  *     at TIME                       time passes; then ms_pool_enter()
  *     now TIME                      time passes, nobody enters
- *     add|remove|force|drain|undrain|up|down|end INSTANCE
+ *     add|remove|force|drain|undrain|up|down|end|await INSTANCE
+ *     health INSTANCE               an add without retry time
+ *     learn INSTANCE OWNER SENT     "-": it has none
  *     full INSTANCE                 an add that is refused
  *     claim SESSION DECISION        a claim in the session's request
  *     request SESSION               a new request of the session

@@ -187,6 +187,93 @@ static const case_t  cases[] = {
       { "add x", "claim a NEW", "confirm a", "fail a", "conflict a b",
         "is x leased b" } },
 
+    /* health */
+
+    { "without retry time only health brings it back",
+      { "health x", "claim a NEW", "confirm a", "release a", "at 99999",
+        "is x left", "claim a EMPTY", "up x", "is x free", "down x",
+        "at 200000", "is x down", "up x", "claim a NEW", "confirm a",
+        "fail a", "at 200900", "is x down a", "at 201000", "is x down -",
+        "at 300000", "is x down -" } },
+
+    { "nobody asks for health any more",
+      { "health x", "health y", "claim a NEW", "release a", "down x",
+        "down y", "at 500", "add x", "add y", "at 599", "count free 0",
+        "at 600", "count free 2" } },
+
+    { "a new member waits",
+      { "add x", "await x", "is x left", "claim a EMPTY", "at 9999",
+        "is x left", "claim a EMPTY", "learn x - 9999", "is x free",
+        "claim a NEW", "await x", "is x tentative a" } },
+
+    { "an instance tells its owner",
+      { "add x", "add y", "at 10", "learn x a 9", "is x leased a",
+        "claim a REBUILT", "claim b NEW", "is y tentative b",
+        "claim a HIT", "at 1000", "is x leased a", "at 1010", "is x free" } },
+
+    { "it is free",
+      { "add x", "claim a NEW", "confirm a", "at 10", "learn x - 5",
+        "is x free", "lost a", "claim b NEW" } },
+
+    { "what it told before the last use counts for nothing",
+      { "at 5", "add x", "claim a NEW", "confirm a", "at 10",
+        "learn x - 5", "learn x b 5", "learn x b 4", "is x leased a",
+        "touch a", "at 20", "learn x - 10", "is x leased a",
+        "learn x - 11", "is x free" } },
+
+    { "nor before the release",
+      { "at 5", "add x", "claim a NEW", "confirm a", "at 8", "release a",
+        "learn x a 8", "is x left", "learn x - 7", "is x left",
+        "learn x - 9", "is x free" } },
+
+    { "nor for a tentative one",
+      { "add x", "claim a NEW", "at 10", "learn x - 9", "learn x b 9",
+        "is x tentative a" } },
+
+    { "it serves another one",
+      { "add x", "claim a NEW", "confirm a", "at 10", "learn x b 9",
+        "is x leased b", "lost a", "claim a BUSY", "claim b REBUILT" } },
+
+    { "it tells what is known: its idle time goes on",
+      { "add x", "claim a NEW", "confirm a", "at 900", "learn x a 899",
+        "claim a HIT", "confirm a", "at 1800", "learn x a 1799", "at 1900",
+        "is x free" } },
+
+    { "its owner has moved",
+      { "add x", "add y", "claim a NEW", "confirm a", "keep a old",
+        "fail a", "request a", "claim a MOVED", "confirm a", "at 10",
+        "learn @old a 9", "is @old foreign a", "claim b BUSY",
+        "claim a HIT", "at 20", "learn @old - 19", "is @old free",
+        "claim b NEW", "claim a HIT" } },
+
+    { "a foreign one is its own once the other lease is over",
+      { "add x", "add y", "claim a NEW", "confirm a", "keep a old",
+        "fail a", "request a", "claim a MOVED", "release a", "at 10",
+        "learn @old a 9", "is @old leased a", "claim a REBUILT" } },
+
+    { "one that was down is up, with its owner",
+      { "add x", "claim a NEW", "confirm a", "down x", "is x down a",
+        "at 10", "learn x a 9", "is x leased a", "claim a HIT" } },
+
+    { "one that was down is up, and has forgotten him",
+      { "add x", "claim a NEW", "confirm a", "down x", "at 10",
+        "learn x - 9", "is x free" } },
+
+    { "one that was down or left is up, with somebody",
+      { "add x", "add y", "down x", "claim a NEW", "release a", "at 10",
+        "learn x a 9", "learn y b 9", "is x leased a", "is y leased b",
+        "claim b REBUILT" } },
+
+    { "drained: health does not bring it back",
+      { "add x", "claim a NEW", "confirm a", "drain x", "at 10",
+        "learn x b 9", "is x draining b", "learn x - 11", "is x left",
+        "at 20", "learn x c 19", "is x left" } },
+
+    { "removed: it goes when it is free",
+      { "add x", "claim a NEW", "confirm a", "remove x", "at 10",
+        "learn x b 9", "is x leased b", "at 20", "learn x - 19",
+        "is x unused" } },
+
     /* drain */
 
     { "drained: the owner stays, nobody else comes",

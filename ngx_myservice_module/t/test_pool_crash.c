@@ -160,6 +160,35 @@ do_down(ms_pool_t *pool, const ms_lease_t *lease)
 
 
 static void
+do_learn_short(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_learn(pool, lease->instance, "c", 1, &world_terms, 20, 20);
+}
+
+
+static void
+do_learn_long(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_learn(pool, lease->instance, text, sizeof(text), &world_terms, 20,
+                  20);
+}
+
+
+static void
+do_learn_nobody(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_learn(pool, lease->instance, NULL, 0, &world_terms, 20, 20);
+}
+
+
+static void
+do_await(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_await(pool, lease->instance, 10);
+}
+
+
+static void
 do_remove_it(ms_pool_t *pool, const ms_lease_t *lease)
 {
     ms_pool_remove(pool, lease->instance, 0, 10);
@@ -236,6 +265,15 @@ static const crash_t  cases[] = {
     { "up, without owner", { THREE, "claim a NEW", "fail a" }, do_up },
     { "down", { THREE, "claim a NEW", "confirm a" }, do_down },
     { "down, free", { THREE, "claim a NEW", "back a" }, do_down },
+    { "learn", { THREE, "claim a NEW", "back a" }, do_learn_short },
+    { "learn, long", { THREE, "claim a NEW", "confirm a" }, do_learn_long },
+    { "learn, left", { THREE, "claim a NEW", "release a" }, do_learn_short },
+    { "learn, down", { THREE, "claim a NEW", "fail a" }, do_learn_long },
+    { "learn, own", { THREE, "claim c NEW", "confirm c", "keep c a",
+                      "fail c" }, do_learn_short },
+    { "learn, nobody", { THREE, "claim a NEW", "confirm a", "fail a" },
+      do_learn_nobody },
+    { "await", { THREE, "claim a NEW", "back a" }, do_await },
     { "remove", { THREE, "claim a NEW", "confirm a" }, do_remove_it },
     { "remove, free", { THREE, "claim a NEW", "back a" }, do_remove_it },
     { "remove by force", { THREE, "claim a NEW", "confirm a" }, do_force_it },

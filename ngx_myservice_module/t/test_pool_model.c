@@ -76,7 +76,8 @@ pair_create(pair_t *pair, uint64_t seed)
     pair->random = seed;
     pair->model.capacity = 1 + (int) pick(pair, MODEL_INSTANCES - 1);
     pair->model.blocks = 8;
-    pair->model.retry = 20 + pick(pair, 60);
+    pair->model.retry = pick(pair, 4) == 0 ? MODEL_NEVER
+                                           : 20 + pick(pair, 60);
     pair->trouble = 4 * pick(pair, 4);
     pair->sessions = 1 + (int) pick(pair, MODEL_SESSIONS);
     mostly_long = pick(pair, 3) == 0;
@@ -320,6 +321,24 @@ step_add(pair_t *pair, int i)
 
 
 static void
+step_learn(pair_t *pair, int i, uint32_t id)
+{
+    int              s;
+    uint64_t         sent;
+    ms_pool_terms_t  terms;
+
+    terms = some_terms(pair);
+    sent = pair->now + 1 - pick(pair, pair->now < 60 ? 1 : 60);
+    s = (int) pick(pair, (unsigned) pair->sessions * 2) - pair->sessions;
+    s = s < 0 ? MODEL_NOBODY : s;
+
+    ms_pool_learn(pair->pool, id, s >= 0 ? pair->texts[s] : NULL,
+                  s >= 0 ? pair->lengths[s] : 0, &terms, sent, pair->now);
+    model_learn(&pair->model, i, s, &terms, sent, pair->now);
+}
+
+
+static void
 step_member(pair_t *pair)
 {
     int       i;
@@ -328,7 +347,7 @@ step_member(pair_t *pair)
     i = (int) pick(pair, MODEL_INSTANCES);
     id = ms_pool_find(pair->pool, pair->names[i], strlen(pair->names[i]));
 
-    switch (pick(pair, 14 + pair->trouble)) {
+    switch (pick(pair, 18 + pair->trouble)) {
 
     case 0:
         ms_pool_drain(pair->pool, id, pair->now);
@@ -358,9 +377,9 @@ step_member(pair_t *pair)
 
     case 6:
     case 7:
-    case 14:
-    case 15:
-    case 16:
+    case 18:
+    case 19:
+    case 20:
         ms_pool_down(pair->pool, id, pair->now);
         model_down(&pair->model, i, pair->now);
         break;
@@ -368,6 +387,17 @@ step_member(pair_t *pair)
     case 8:
         ms_pool_up(pair->pool, id, pair->now);
         model_up(&pair->model, i);
+        break;
+
+    case 9:
+        ms_pool_await(pair->pool, id, pair->now);
+        model_await(&pair->model, i);
+        break;
+
+    case 10:
+    case 11:
+    case 12:
+        step_learn(pair, i, id);
         break;
 
     default:
