@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rpc/tls.h"
+
 
 typedef struct {
     const char  *gateway;
@@ -24,6 +26,8 @@ typedef struct {
     int64_t      timeout;           /* of a scenario, ms */
     int64_t      token_ttl;         /* ms; 0: not told */
     int          no_resume;         /* of the gateway: without resume */
+    rpc_tls_t   *tls;               /* NULL: plaintext */
+    const char  *tls_server_name;   /* of the gateway, or NULL: its host */
 } settings_t;
 
 typedef struct {

@@ -64,7 +64,7 @@ client_open(client_t *client, test_t *test, const char *name,
     snprintf(client->name, sizeof(client->name), "%s", name);
     client_new_session(client->session, sizeof(client->session), label);
 
-    client->rpc = rpc_client_create(test->settings->gateway, NULL);
+    client->rpc = client_connect(test, test->settings->gateway, true);
 
     if (client->rpc == NULL) {
         (void) check(test, false, "%s: cannot make a channel to %s", name,
@@ -72,10 +72,28 @@ client_open(client_t *client, test_t *test, const char *name,
         return -1;
     }
 
-    check_note(test, "%s: connection to %s, session-id %s", name,
-               test->settings->gateway, client->session);
+    check_note(test, "%s: connection to %s%s, session-id %s", name,
+               test->settings->gateway,
+               test->settings->tls != NULL ? " over TLS" : "",
+               client->session);
 
     return 0;
+}
+
+
+rpc_client_t *
+client_connect(const test_t *test, const char *address, bool gateway)
+{
+    const settings_t  *settings;
+
+    settings = test->settings;
+
+    if (settings->tls == NULL) {
+        return rpc_client_create(address, NULL);
+    }
+
+    return rpc_client_create_tls(address, settings->tls,
+                                 gateway ? settings->tls_server_name : NULL);
 }
 
 

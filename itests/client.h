@@ -61,6 +61,11 @@ int client_open(client_t *client, test_t *test, const char *name,
     const char *label) __attribute__((warn_unused_result));
 void client_close(client_t *client);
 
+/* A connection as the settings say, to the gateway ("gateway" true) or to an
+ * instance. */
+rpc_client_t *client_connect(const test_t *test, const char *address,
+    bool gateway);
+
 /* Makes a session id never used before. */
 void client_new_session(char *out, size_t size, const char *label);
 

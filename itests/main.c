@@ -20,6 +20,8 @@
 static int main_list(void);
 static void main_help(const option_t *table);
 static int main_stack(settings_t *settings, const char *name);
+static int main_tls(settings_t *settings, int on,
+    const rpc_tls_files_t *files);
 static const scenario_t **main_select(int argc, char **argv, size_t *n);
 static int main_run(const scenario_t **selected, size_t n,
     const settings_t *settings, const char *junit);
@@ -28,11 +30,12 @@ static int main_run(const scenario_t **selected, size_t n,
 int
 main(int argc, char **argv)
 {
-    int                 first, code, list;
+    int                 first, code, list, tls;
     char                error[512];
     size_t              n;
     const char         *junit, *stack;
     settings_t          settings;
+    rpc_tls_files_t     files;
     const scenario_t  **selected;
 
     const option_t  options[] = {
@@ -53,6 +56,17 @@ main(int argc, char **argv)
           NULL, 0, 0, "addresses of the instances, a,b,c, to call directly" },
         { "no-resume", "TEST_NO_RESUME", OPTION_FLAG, &settings.no_resume,
           "off", 0, 0, "the gateway has no myservice_resume" },
+        { "tls", "TEST_TLS", OPTION_FLAG, &tls, "off", 0, 0,
+          "connect over TLS, to the gateway and to the instances" },
+        { "tls-ca", "TEST_TLS_CA", OPTION_STRING, &files.ca, NULL, 0, 0,
+          "file with the authorities to trust; none: those of the system" },
+        { "tls-cert", "TEST_TLS_CERT", OPTION_STRING, &files.cert, NULL, 0,
+          0, "file with a client certificate" },
+        { "tls-key", "TEST_TLS_KEY", OPTION_STRING, &files.key, NULL, 0, 0,
+          "file with its private key" },
+        { "tls-server-name", "TEST_TLS_SERVER_NAME", OPTION_STRING,
+          &settings.tls_server_name, NULL, 0, 0,
+          "name in the gateway's certificate; none: host of --gateway" },
         { "stack", "TEST_STACK", OPTION_STRING, &stack, "none", 0, 0,
           "whose stack it is: local, docker (started by us), or none" },
         { "junit", "TEST_JUNIT", OPTION_STRING, &junit, NULL, 0, 0,
@@ -61,6 +75,7 @@ main(int argc, char **argv)
     };
 
     memset(&settings, 0, sizeof(settings));
+    memset(&files, 0, sizeof(files));
     junit = NULL;
     list = 0;
 
@@ -85,12 +100,15 @@ main(int argc, char **argv)
         return main_list();
     }
 
-    if (main_stack(&settings, stack) == -1) {
+    if (main_stack(&settings, stack) == -1
+        || main_tls(&settings, tls, &files) == -1)
+    {
         return EXIT_USAGE;
     }
 
     selected = main_select(argc - first, argv + first, &n);
     if (selected == NULL) {
+        rpc_tls_free(settings.tls);
         return EXIT_USAGE;
     }
 
@@ -102,6 +120,7 @@ main(int argc, char **argv)
     code = main_run(selected, n, &settings, junit);
 
     free(selected);
+    rpc_tls_free(settings.tls);
 
     return code;
 }
@@ -160,6 +179,37 @@ main_stack(settings_t *settings, const char *name)
             "local, docker or none\n", name);
 
     return -1;
+}
+
+
+/* The files are read here, the core is started in every scenario's process. */
+
+static int
+main_tls(settings_t *settings, int on, const rpc_tls_files_t *files)
+{
+    char  error[512];
+
+    if (!on) {
+        if (files->ca != NULL || files->cert != NULL || files->key != NULL
+            || settings->tls_server_name != NULL)
+        {
+            fprintf(stderr, "integrationtests: --tls-ca, --tls-cert, "
+                    "--tls-key and --tls-server-name need --tls\n");
+            return -1;
+        }
+
+        return 0;
+    }
+
+    settings->tls = rpc_tls_create(files, RPC_TLS_CLIENT, error,
+                                   sizeof(error));
+
+    if (settings->tls == NULL) {
+        fprintf(stderr, "integrationtests: %s\n", error);
+        return -1;
+    }
+
+    return 0;
 }
 
 

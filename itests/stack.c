@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "health.pb-c.h"
+#include "itests/client.h"
 #include "itests/stack.h"
 
 
@@ -155,7 +156,7 @@ stack_search(const test_t *test, const char *session, int *number,
                   : "no instance says that it has the session";
 
     for (i = 0; i < n && instance == NULL; i++) {
-        instance = rpc_client_create(instances[i].address, NULL);
+        instance = client_connect(test, instances[i].address, false);
         *number = instances[i].number;
 
         if (instance != NULL && stack_calls(instance, session) == -1) {
