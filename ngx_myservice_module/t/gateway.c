@@ -45,6 +45,13 @@ gateway_globals(FILE *out, const char *log)
                 process_build_dir());
     }
 
+    if (geteuid() == 0) {
+
+        /* the tree may be below a directory that is root's alone */
+
+        fprintf(out, "user root;\n");
+    }
+
     fprintf(out, "daemon off;\npid %s/nginx.pid;\nerror_log %s/%s %s;",
             harness_directory(), harness_directory(), log,
             getenv("NGINX_DEBUG") != NULL ? "debug" : "info");
