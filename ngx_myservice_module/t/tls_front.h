@@ -1,0 +1,31 @@
+/*
+ * TLS in front of a fake: every connection that is accepted gets one to the
+ * fake, and ends when that one ends. So a fake need not know of TLS.
+ */
+
+#ifndef MODULE_T_TLS_FRONT_H
+#define MODULE_T_TLS_FRONT_H
+
+
+typedef struct tls_front_s  tls_front_t;
+
+typedef enum {
+    TLS_FRONT_CUT = 0x01,       /* ends a connection without close_notify */
+    TLS_FRONT_OLD = 0x02        /* TLS 1.2 instead of 1.3 */
+} tls_front_flag_t;
+
+
+/* Makes %%DIR%%/<name>, see scripts/dev-certs. */
+void tls_front_certs(const char *name);
+
+/* Listens on 127.0.0.1:harness_port(number) for the fake at "backend". The
+ * certificate is that of %%DIR%%/<certs>, clients must have one of its
+ * authority, too. */
+tls_front_t *tls_front_start(int number, int backend, const char *certs,
+    unsigned flags);
+
+/* Handshakes that were completed. */
+unsigned tls_front_handshakes(tls_front_t *front);
+
+
+#endif /* MODULE_T_TLS_FRONT_H */
