@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
 
 #include "rpc/message.h"
 
@@ -17,6 +18,9 @@
 
 /* the memory of a call, in messages of the largest size */
 #define CALL_ARENA_FACTOR  16
+
+/* how much too early the core may end a call that has a deadline, in ms */
+#define CALL_TIMER_ERROR   5
 
 
 static rpc_call_t *call_get(rpc_server_t *server);
@@ -27,7 +31,12 @@ static void call_run(rpc_callback_t *callback, rpc_call_t *call);
 
 static void call_request_event(void *data, bool ok);
 static void call_dispatch(rpc_call_t *call);
-static const ProtobufCMessage *call_unpack(rpc_call_t *call);
+static void call_read_event(void *data, bool ok);
+static void call_half_event(void *data, bool ok);
+static bool call_overdue(const rpc_call_t *call);
+static void call_read(rpc_call_t *call);
+static const ProtobufCMessage *call_unpack(rpc_call_t *call,
+    rpc_arena_t *arena);
 static void call_close_event(void *data, bool ok);
 static void call_send_event(void *data, bool ok);
 static void call_final_event(void *data, bool ok);
@@ -71,8 +80,9 @@ rpc_call_arm(rpc_server_t *server, const rpc_method_t *method)
     if (method != NULL) {
         rc = grpc_server_request_registered_call(server->core,
                  method->registered, &call->core, &call->deadline,
-                 &call->metadata, &call->payload, server->queue,
-                 server->queue, &call->request_tag);
+                 &call->metadata,
+                 method->kind == RPC_METHOD_BIDI ? NULL : &call->payload,
+                 server->queue, server->queue, &call->request_tag);
 
     } else {
         rc = grpc_server_request_call(server->core, &call->core,
@@ -140,6 +150,8 @@ call_reset(rpc_call_t *call)
 
     call->request_tag = (rpc_tag_t) { call_request_event, call };
     call->close_tag = (rpc_tag_t) { call_close_event, call };
+    call->read_tag = (rpc_tag_t) { call_read_event, call };
+    call->half_tag = (rpc_tag_t) { call_half_event, call };
     call->send_tag = (rpc_tag_t) { call_send_event, call };
     call->final_tag = (rpc_tag_t) { call_final_event, call };
     call->answer_tag = (rpc_tag_t) { call_answer_event, call };
@@ -176,6 +188,11 @@ call_put(rpc_call_t *call)
     grpc_byte_buffer_destroy(call->answer);
     rpc_call_metadata_clear(&call->initial);
     rpc_call_metadata_clear(&call->trailing);
+
+    if (call->requests != NULL) {
+        rpc_arena_reset(call->requests);
+    }
+
     rpc_arena_reset(&call->arena);
     call_reset(call);
 
@@ -317,19 +334,26 @@ call_dispatch(rpc_call_t *call)
     const ProtobufCMessage  *request;
 
     method = call->method;
-    request = call_unpack(call);
+
+    if (method->kind == RPC_METHOD_BIDI) {
+        rpc_call_arm_close(call);
+        (void) rpc_call_next(call);
+        return;
+    }
+
+    request = call_unpack(call, &call->arena);
 
     if (request == NULL) {
         return;
     }
 
-    if (method->stream) {
+    if (method->kind == RPC_METHOD_STREAM) {
         rpc_call_arm_close(call);
     }
 
     method->handler(call, request, method->data);
 
-    if (!method->stream && !call->deferred
+    if (method->kind == RPC_METHOD_UNARY && !call->deferred
         && call->state == RPC_CALL_RUNNING)
     {
         rpc_call_fail(call, GRPC_STATUS_INTERNAL, "method gave no answer");
@@ -337,10 +361,103 @@ call_dispatch(rpc_call_t *call)
 }
 
 
+static void
+call_read_event(void *data, bool ok)
+{
+    rpc_call_t  *call = data;
+
+    (void) ok;
+
+    call->reading = 0;
+
+    if (call->payload == NULL) {
+
+        /*
+         * A cancel looks like this, too.  One round through the queue lets
+         * the event that tells it come first.
+         */
+
+        call->half_closed = 1;
+        rpc_call_batch(call, NULL, 0, &call->half_tag);
+        return;
+    }
+
+    if (call->state == RPC_CALL_RUNNING) {
+        call_read(call);
+    }
+
+    call_unref(call);
+}
+
+
+static void
+call_half_event(void *data, bool ok)
+{
+    rpc_call_t  *call = data;
+
+    (void) ok;
+
+    /* what other threads of the core do does not come in order: calls that
+     * are cancelled by a stop, and at their deadline */
+
+    if (call->state == RPC_CALL_RUNNING
+        && !atomic_load(&call->server->cancelling) && !call_overdue(call))
+    {
+        call->method->handler(call, NULL, call->method->data);
+    }
+
+    call_unref(call);
+}
+
+
+static bool
+call_overdue(const rpc_call_t *call)
+{
+    gpr_timespec  deadline;
+
+    deadline = gpr_convert_clock_type(call->deadline, GPR_CLOCK_MONOTONIC);
+    deadline = gpr_time_sub(deadline, gpr_time_from_millis(CALL_TIMER_ERROR,
+                                                           GPR_TIMESPAN));
+
+    return gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), deadline) >= 0;
+}
+
+
+static void
+call_read(rpc_call_t *call)
+{
+    const rpc_method_t      *method;
+    const ProtobufCMessage  *request;
+
+    method = call->method;
+
+    /* a long stream must not need more memory than its longest message */
+
+    if (call->requests == NULL) {
+        call->requests = rpc_arena_alloc(&call->arena, sizeof(rpc_arena_t));
+
+        if (call->requests == NULL) {
+            rpc_call_fail(call, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                          "out of memory");
+            return;
+        }
+
+        rpc_arena_init(call->requests, call->arena.limit);
+    }
+
+    rpc_arena_reset(call->requests);
+    request = call_unpack(call, call->requests);
+
+    if (request != NULL) {
+        method->handler(call, request, method->data);
+    }
+}
+
+
 /* NULL: the call was failed. */
 
 static const ProtobufCMessage *
-call_unpack(rpc_call_t *call)
+call_unpack(rpc_call_t *call, rpc_arena_t *arena)
 {
     ProtobufCMessage     *request;
     ProtobufCAllocator    allocator;
@@ -351,7 +468,7 @@ call_unpack(rpc_call_t *call)
         return NULL;
     }
 
-    allocator = rpc_arena_allocator(&call->arena);
+    allocator = rpc_arena_allocator(arena);
     request = rpc_message_unpack(call->payload, call->method->request,
                                  &allocator, &error);
 
@@ -359,7 +476,7 @@ call_unpack(rpc_call_t *call)
     call->payload = NULL;
 
     if (request == NULL) {
-        if (call->arena.full) {
+        if (arena->full) {
             error = RPC_MESSAGE_MEMORY;
         }
 
@@ -478,6 +595,29 @@ void *
 rpc_call_alloc(rpc_call_t *call, size_t size)
 {
     return rpc_arena_alloc(&call->arena, size);
+}
+
+
+int
+rpc_call_next(rpc_call_t *call)
+{
+    grpc_op  op;
+
+    if (call->reading || call->half_closed || call->state != RPC_CALL_RUNNING
+        || call->method->kind != RPC_METHOD_BIDI)
+    {
+        return -1;
+    }
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_RECV_MESSAGE;
+    op.data.recv_message.recv_message = &call->payload;
+
+    call->reading = 1;
+    call->refs++;
+    rpc_call_batch(call, &op, 1, &call->read_tag);
+
+    return 0;
 }
 
 

@@ -31,6 +31,12 @@ typedef struct {
 typedef struct rpc_method_s  rpc_method_t;
 typedef struct rpc_post_s    rpc_post_t;
 
+typedef enum {
+    RPC_METHOD_UNARY = 0,
+    RPC_METHOD_STREAM,          /* one request, many responses */
+    RPC_METHOD_BIDI
+} rpc_method_kind_t;
+
 struct rpc_method_s {
     rpc_method_t                      *next;
     char                              *path;
@@ -38,7 +44,7 @@ struct rpc_method_s {
     const ProtobufCMessageDescriptor  *request;
     rpc_handler_pt                     handler;
     void                              *data;
-    bool                               stream;
+    rpc_method_kind_t                  kind;
 };
 
 typedef enum {
@@ -76,6 +82,8 @@ struct rpc_call_s {
 
     rpc_tag_t             request_tag;
     rpc_tag_t             close_tag;
+    rpc_tag_t             read_tag;
+    rpc_tag_t             half_tag;
     rpc_tag_t             send_tag;
     rpc_tag_t             final_tag;
     rpc_tag_t             answer_tag;
@@ -83,6 +91,8 @@ struct rpc_call_s {
     unsigned              close_armed:1;
     unsigned              initial_sent:1;
     unsigned              in_flight:1;
+    unsigned              reading:1;
+    unsigned              half_closed:1;    /* by the client */
     unsigned              deferred:1;
 
     atomic_bool           cancelled;        /* read by any thread */
@@ -102,6 +112,9 @@ struct rpc_call_s {
     rpc_call_metadata_t   initial;
     rpc_call_metadata_t   trailing;
 
+    /* bidi: of one request message, in the memory of the other one */
+    rpc_arena_t          *requests;
+
     rpc_arena_t           arena;
 };
 
@@ -118,6 +131,7 @@ struct rpc_server_s {
     unsigned                 stopped:1;
 
     atomic_bool              stopping;
+    atomic_bool              cancelling;    /* all calls that are left */
     atomic_uint              active;        /* calls that have a request */
 
     rpc_timers_t             timers;

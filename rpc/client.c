@@ -60,7 +60,7 @@ static void client_status_op(grpc_op *op, grpc_metadata_array *trailing,
     grpc_status_code *code, grpc_slice *details);
 static void client_batch(grpc_call *call, const grpc_op *ops, size_t n,
     void *tag);
-static void client_pluck(grpc_completion_queue *queue, void *tag);
+static bool client_pluck(grpc_completion_queue *queue, void *tag);
 static void client_queue_free(grpc_completion_queue *queue);
 static void result_init(rpc_result_t *result);
 static void result_fail(rpc_result_t *result, grpc_status_code code,
@@ -68,6 +68,10 @@ static void result_fail(rpc_result_t *result, grpc_status_code code,
 static const char *result_unpack_error(rpc_message_error_t error);
 static ProtobufCMessage *unary_unpack(grpc_byte_buffer *message,
     const ProtobufCMessageDescriptor *response, rpc_result_t *result);
+static rpc_stream_t *stream_create(rpc_client_t *client, const char *path,
+    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
+    const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *response);
 static void stream_start(rpc_stream_t *stream,
     const client_metadata_t *metadata, const ProtobufCMessage *request);
 
@@ -201,7 +205,7 @@ rpc_client_unary(rpc_client_t *client, const char *path,
     ops[5].data.recv_message.recv_message = &received;
 
     client_batch(result->call, ops, 6, result);
-    client_pluck(queue, result);
+    (void) client_pluck(queue, result);
     client_queue_free(queue);
 
     gpr_free(result->message);
@@ -252,6 +256,26 @@ rpc_client_stream(rpc_client_t *client, const char *path,
     const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *response)
 {
+    return stream_create(client, path, metadata, n, timeout, request,
+                         response);
+}
+
+
+rpc_stream_t *
+rpc_client_bidi(rpc_client_t *client, const char *path,
+    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
+    const ProtobufCMessageDescriptor *response)
+{
+    return stream_create(client, path, metadata, n, timeout, NULL, response);
+}
+
+
+static rpc_stream_t *
+stream_create(rpc_client_t *client, const char *path,
+    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
+    const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *response)
+{
     rpc_stream_t       *stream;
     client_metadata_t   list;
 
@@ -280,11 +304,13 @@ rpc_client_stream(rpc_client_t *client, const char *path,
 }
 
 
+/* Without a request only the metadata goes. */
+
 static void
 stream_start(rpc_stream_t *stream, const client_metadata_t *metadata,
     const ProtobufCMessage *request)
 {
-    grpc_op            ops[4];
+    grpc_op            ops[4], *op;
     grpc_byte_buffer  *message;
 
     /* in a batch of its own: it completes when the call ends */
@@ -292,16 +318,51 @@ stream_start(rpc_stream_t *stream, const client_metadata_t *metadata,
     client_status_op(ops, &stream->trailing, &stream->code, &stream->details);
     client_batch(stream->call, ops, 1, &stream->code);
 
-    message = rpc_message_pack(request);
+    message = request != NULL ? rpc_message_pack(request) : NULL;
 
     client_send_ops(ops, metadata, message);
-    memset(&ops[3], 0, sizeof(grpc_op));
-    ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
-    ops[3].data.recv_initial_metadata.recv_initial_metadata
-        = &stream->initial;
-    client_batch(stream->call, ops, 4, &stream->initial);
+    op = &ops[message != NULL ? 3 : 1];
+    memset(op, 0, sizeof(grpc_op));
+    op->op = GRPC_OP_RECV_INITIAL_METADATA;
+    op->data.recv_initial_metadata.recv_initial_metadata = &stream->initial;
+    client_batch(stream->call, ops, (size_t) (op - ops) + 1,
+                 &stream->initial);
 
     grpc_byte_buffer_destroy(message);
+}
+
+
+int
+rpc_stream_send(rpc_stream_t *stream, const ProtobufCMessage *request)
+{
+    bool               ok;
+    grpc_op            op;
+    grpc_byte_buffer  *message;
+
+    message = rpc_message_pack(request);
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_SEND_MESSAGE;
+    op.data.send_message.send_message = message;
+
+    client_batch(stream->call, &op, 1, &op);
+    ok = client_pluck(stream->queue, &op);
+    grpc_byte_buffer_destroy(message);
+
+    return ok ? 0 : -1;
+}
+
+
+void
+rpc_stream_close(rpc_stream_t *stream)
+{
+    grpc_op  op;
+
+    memset(&op, 0, sizeof(op));
+    op.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+
+    client_batch(stream->call, &op, 1, &op);
+    (void) client_pluck(stream->queue, &op);
 }
 
 
@@ -320,7 +381,7 @@ rpc_stream_next(rpc_stream_t *stream)
     op.data.recv_message.recv_message = &stream->message;
 
     client_batch(stream->call, &op, 1, &stream->message);
-    client_pluck(stream->queue, &stream->message);
+    (void) client_pluck(stream->queue, &stream->message);
 
     if (stream->message == NULL) {
         stream->ended = true;
@@ -356,8 +417,8 @@ rpc_stream_finish(rpc_stream_t *stream, rpc_result_t *result)
         rpc_stream_cancel(stream);
     }
 
-    client_pluck(stream->queue, &stream->initial);
-    client_pluck(stream->queue, &stream->code);
+    (void) client_pluck(stream->queue, &stream->initial);
+    (void) client_pluck(stream->queue, &stream->code);
     client_queue_free(stream->queue);
 
     result->code = stream->code;
@@ -575,12 +636,18 @@ client_batch(grpc_call *call, const grpc_op *ops, size_t n, void *tag)
 }
 
 
-static void
+/* False: the batch failed. */
+
+static bool
 client_pluck(grpc_completion_queue *queue, void *tag)
 {
-    (void) grpc_completion_queue_pluck(queue, tag,
-                                       gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                       NULL);
+    grpc_event  event;
+
+    event = grpc_completion_queue_pluck(queue, tag,
+                                        gpr_inf_future(GPR_CLOCK_MONOTONIC),
+                                        NULL);
+
+    return event.type == GRPC_OP_COMPLETE && event.success != 0;
 }
 
 
@@ -588,6 +655,6 @@ static void
 client_queue_free(grpc_completion_queue *queue)
 {
     grpc_completion_queue_shutdown(queue);
-    client_pluck(queue, NULL);
+    (void) client_pluck(queue, NULL);
     grpc_completion_queue_destroy(queue);
 }

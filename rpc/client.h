@@ -1,7 +1,7 @@
 /*
- * Blocking gRPC client on the C core: unary calls and server streams with
- * metadata, deadline, status and trailing metadata.  A client may be shared
- * by threads; a stream belongs to one thread, except rpc_stream_cancel().
+ * Blocking gRPC client on the C core: unary calls and streams with metadata,
+ * deadline, status and trailing metadata.  A client may be shared by threads;
+ * a stream belongs to one thread, except rpc_stream_cancel().
  */
 
 #ifndef RPC_CLIENT_H
@@ -65,6 +65,16 @@ rpc_stream_t *rpc_client_stream(rpc_client_t *client, const char *path,
     const rpc_metadata_t *metadata, size_t n, int64_t timeout,
     const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *response);
+
+/* The same for streams of requests: it starts with no message. */
+rpc_stream_t *rpc_client_bidi(rpc_client_t *client, const char *path,
+    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
+    const ProtobufCMessageDescriptor *response);
+
+/* Bidi: one more message, blocks until it is on its way.  -1 if the call has
+ * ended.  rpc_stream_close() says that there is no other one. */
+int rpc_stream_send(rpc_stream_t *stream, const ProtobufCMessage *request);
+void rpc_stream_close(rpc_stream_t *stream);
 
 /* The next message, or NULL at the end: then rpc_stream_finish(). */
 ProtobufCMessage *rpc_stream_next(rpc_stream_t *stream);

@@ -42,7 +42,7 @@ static int server_wake_create(rpc_server_t *server);
 static int server_sync_create(rpc_server_t *server);
 static int server_method(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *name,
-    rpc_handler_pt handler, void *data, bool stream);
+    rpc_handler_pt handler, void *data, rpc_method_kind_t kind);
 static char *server_path(const char *service, const char *method);
 static bool server_unix_served(const char *address);
 static int server_thread_create(rpc_server_t *server);
@@ -213,7 +213,8 @@ rpc_server_unary(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *method,
     rpc_handler_pt handler, void *data)
 {
-    return server_method(server, service, method, handler, data, false);
+    return server_method(server, service, method, handler, data,
+                         RPC_METHOD_UNARY);
 }
 
 
@@ -222,17 +223,29 @@ rpc_server_stream(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *method,
     rpc_handler_pt handler, void *data)
 {
-    return server_method(server, service, method, handler, data, true);
+    return server_method(server, service, method, handler, data,
+                         RPC_METHOD_STREAM);
+}
+
+
+int
+rpc_server_bidi(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *method,
+    rpc_handler_pt handler, void *data)
+{
+    return server_method(server, service, method, handler, data,
+                         RPC_METHOD_BIDI);
 }
 
 
 static int
 server_method(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *name,
-    rpc_handler_pt handler, void *data, bool stream)
+    rpc_handler_pt handler, void *data, rpc_method_kind_t kind)
 {
-    rpc_method_t                     *method;
-    const ProtobufCMethodDescriptor  *descriptor;
+    rpc_method_t                               *method;
+    const ProtobufCMethodDescriptor            *descriptor;
+    grpc_server_register_method_payload_handling  payload;
 
     descriptor = protobuf_c_service_descriptor_get_method_by_name(service,
                                                                   name);
@@ -249,13 +262,16 @@ server_method(rpc_server_t *server,
     method->request = descriptor->input;
     method->handler = handler;
     method->data = data;
-    method->stream = stream;
+    method->kind = kind;
     method->path = server_path(service->name, name);
+
+    payload = kind == RPC_METHOD_BIDI
+              ? GRPC_SRM_PAYLOAD_NONE
+              : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER;
 
     if (method->path != NULL) {
         method->registered = grpc_server_register_method(server->core,
-                                 method->path, NULL,
-                                 GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+                                 method->path, NULL, payload, 0);
     }
 
     if (method->registered == NULL) {
@@ -372,8 +388,8 @@ rpc_server_start(rpc_server_t *server)
     grpc_server_start(server->core);
 
     for (method = server->methods; method != NULL; method = method->next) {
-        n = method->stream ? SERVER_OUTSTANDING_COLD
-                           : server->options.outstanding;
+        n = method->kind == RPC_METHOD_UNARY ? server->options.outstanding
+                                             : SERVER_OUTSTANDING_COLD;
 
         for (i = 0; i < n; i++) {
             rpc_call_arm(server, method);
@@ -494,6 +510,7 @@ rpc_server_stop(rpc_server_t *server, int64_t grace)
 
         if (!server_drain(server, grace)) {
             rc = atomic_load(&server->active) > 0;
+            atomic_store(&server->cancelling, true);
             grpc_server_cancel_all_calls(server->core);
             while (!server_wait_drained(server, 1000)) { /* void */ }
         }

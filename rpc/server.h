@@ -2,7 +2,8 @@
  * gRPC server on the C core: one completion queue, one thread, handlers that
  * never block.  Methods are registered with their protobuf-c descriptors; a
  * handler gets a parsed, UTF-8-checked request and answers at once, later
- * (rpc_call_defer) or with a stream of messages.
+ * (rpc_call_defer) or with a stream of messages; that of a bidirectional
+ * stream runs for every request message.
  */
 
 #ifndef RPC_SERVER_H
@@ -48,6 +49,14 @@ int rpc_server_unary(rpc_server_t *server,
     __attribute__((warn_unused_result));
 
 int rpc_server_stream(rpc_server_t *server,
+    const ProtobufCServiceDescriptor *service, const char *method,
+    rpc_handler_pt handler, void *data)
+    __attribute__((warn_unused_result));
+
+/* Streams of the client and of both.  The handler runs with the first message,
+ * then once for every rpc_call_next(); with NULL when the client has sent its
+ * last message. */
+int rpc_server_bidi(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *method,
     rpc_handler_pt handler, void *data)
     __attribute__((warn_unused_result));
@@ -146,11 +155,16 @@ void rpc_call_fail(rpc_call_t *call, grpc_status_code code,
  * answer. */
 void rpc_call_defer(rpc_call_t *call);
 
-/* Stream: sends one message; "sent" (may be NULL) runs when it is written.
+/* Stream, bidi: sends one message; "sent" (may be NULL) runs when it is written.
  * One message in flight: returns -1 while the last one is not written, or
  * after the end. */
 int rpc_call_send(rpc_call_t *call, const ProtobufCMessage *message,
     rpc_event_pt sent, void *data);
+
+/* Bidi: reads the next message.  What the handler was given last is valid
+ * until it runs again.  Returns -1 while a message is being read, after the
+ * client's last one, or after the end. */
+int rpc_call_next(rpc_call_t *call);
 
 /* Runs once when nothing of the call is left to do: its answer is on the wire
  * or it was cancelled.  The call is invalid afterwards. */
