@@ -6,7 +6,7 @@
 
 /* another layout of the memory below needs another number */
 
-#define NGX_HTTP_MYSERVICE_LAYOUT         2
+#define NGX_HTTP_MYSERVICE_LAYOUT         3
 
 #define NGX_HTTP_MYSERVICE_FULL_INTERVAL  60000
 
@@ -18,6 +18,7 @@ struct ngx_http_myservice_shared_s {
     uint64_t                    alerts;         /* as logged */
     ngx_msec_t                  full;           /* when logged */
     uint64_t                    decisions[MS_CLAIM_FULL + 1];
+    ngx_http_myservice_watch_t  watch;
     unsigned                    was_full:1;
 };
 
@@ -28,12 +29,10 @@ static ngx_int_t ngx_http_myservice_zone_check_size(
     ngx_http_myservice_zone_t *zone);
 static ngx_int_t ngx_http_myservice_zone_add_servers(
     ngx_http_myservice_zone_t *zone, ms_pool_t *pool, uint64_t now);
+static uint32_t ngx_http_myservice_zone_join(ngx_http_myservice_zone_t *zone,
+    ms_pool_t *pool, ngx_addr_t *addr, time_t fail_timeout, uint64_t now);
 static ngx_uint_t ngx_http_myservice_zone_configured(
     ngx_http_myservice_zone_t *zone, const char *name, size_t len);
-static ms_pool_t *ngx_http_myservice_zone_lock(
-    ngx_http_myservice_zone_t *zone, ngx_uint_t *rebuilt);
-static void ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
-    ngx_uint_t rebuilt, ngx_log_t *log);
 static void ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone,
     ngx_log_t *log);
 static void ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
@@ -232,11 +231,9 @@ ngx_http_myservice_zone_add_servers(ngx_http_myservice_zone_t *zone,
         for (j = 0; j < server[i].naddrs; j++) {
             addr = &server[i].addrs[j];
 
-            instance = ms_pool_add(pool, (char *) addr->name.data,
-                                   addr->name.len, addr->sockaddr,
-                                   addr->socklen,
-                                   (uint64_t) server[i].fail_timeout * 1000,
-                                   now);
+            instance = ngx_http_myservice_zone_join(zone, pool, addr,
+                                                    server[i].fail_timeout,
+                                                    now);
 
             if (instance == MS_POOL_NONE) {
                 rc = NGX_ERROR;
@@ -255,6 +252,29 @@ ngx_http_myservice_zone_add_servers(ngx_http_myservice_zone_t *zone,
     }
 
     return rc;
+}
+
+
+static uint32_t
+ngx_http_myservice_zone_join(ngx_http_myservice_zone_t *zone,
+    ms_pool_t *pool, ngx_addr_t *addr, time_t fail_timeout, uint64_t now)
+{
+    uint32_t    instance;
+    uint64_t    retry;
+    ngx_uint_t  fresh;
+
+    fresh = ms_pool_find(pool, (char *) addr->name.data, addr->name.len)
+            == MS_POOL_NONE;
+    retry = zone->health ? MS_POOL_NEVER : (uint64_t) fail_timeout * 1000;
+
+    instance = ms_pool_add(pool, (char *) addr->name.data, addr->name.len,
+                           addr->sockaddr, addr->socklen, retry, now);
+
+    if (instance != MS_POOL_NONE && fresh && zone->mandatory) {
+        ms_pool_await(pool, instance, now);
+    }
+
+    return instance;
 }
 
 
@@ -283,7 +303,7 @@ ngx_http_myservice_zone_configured(ngx_http_myservice_zone_t *zone,
 }
 
 
-static ms_pool_t *
+ms_pool_t *
 ngx_http_myservice_zone_lock(ngx_http_myservice_zone_t *zone,
     ngx_uint_t *rebuilt)
 {
@@ -295,7 +315,7 @@ ngx_http_myservice_zone_lock(ngx_http_myservice_zone_t *zone,
 }
 
 
-static void
+void
 ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
     ngx_uint_t rebuilt, ngx_log_t *log)
 {
@@ -317,6 +337,13 @@ ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
                       "%uL illegal state changes in zone \"%V\"", alerts,
                       &zone->shm_zone->shm.name);
     }
+}
+
+
+ngx_http_myservice_watch_t *
+ngx_http_myservice_zone_watch(ngx_http_myservice_zone_t *zone)
+{
+    return &zone->sh->watch;
 }
 
 

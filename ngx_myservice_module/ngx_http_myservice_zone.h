@@ -22,7 +22,21 @@ typedef struct {
     ngx_slab_pool_t                *shpool;
     ngx_http_myservice_shared_t    *sh;
     ngx_http_upstream_srv_conf_t   *upstream;   /* NULL until it is used */
+
+    /* members come back by health checks; new ones wait for their first */
+    unsigned                        health:1;
+    unsigned                        mandatory:1;
 } ngx_http_myservice_zone_t;
+
+
+/* which worker checks the health of the members; guarded by the lock */
+
+typedef struct {
+    ngx_pid_t                       pid;        /* 0: none */
+    ngx_msec_t                      deadline;
+    ngx_uint_t                      settled;    /* each was checked once */
+    ngx_uint_t                      telling;    /* instances tell owners */
+} ngx_http_myservice_watch_t;
 
 
 /* a granted claim with what is needed to connect */
@@ -82,6 +96,18 @@ ms_claim_t ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
 
 void ngx_http_myservice_zone_key(ngx_http_myservice_zone_t *zone,
     ngx_str_t *session, ms_pool_key_t *key);
+
+/*
+ * The pool for one change: nothing is logged or allocated in between.
+ * "rebuilt" is passed on to unlock().
+ */
+ms_pool_t *ngx_http_myservice_zone_lock(ngx_http_myservice_zone_t *zone,
+    ngx_uint_t *rebuilt);
+void ngx_http_myservice_zone_unlock(ngx_http_myservice_zone_t *zone,
+    ngx_uint_t rebuilt, ngx_log_t *log);
+
+ngx_http_myservice_watch_t *ngx_http_myservice_zone_watch(
+    ngx_http_myservice_zone_t *zone);
 
 /* NGX_DECLINED if the lease has ended */
 ngx_int_t ngx_http_myservice_zone_touch(ngx_http_myservice_zone_t *zone,

@@ -282,6 +282,23 @@ fake_ok(fake_call_t *call)
 }
 
 
+void
+fake_health(fake_call_t *call, int serving)
+{
+    uint8_t  message[7] = { 0, 0, 0, 0, 2, 0x08, 0 };
+
+    if (serving < 0) {
+        fake_refuse(call, -serving, "");
+        return;
+    }
+
+    message[6] = (uint8_t) serving;
+    fake_headers(call);
+    fake_frame(call->conn, DATA, 0, call->stream, message, sizeof(message));
+    fake_trailers(call, 0, NULL);
+}
+
+
 /* Reading */
 
 static void

@@ -62,5 +62,8 @@ void fake_ok(fake_call_t *call);        /* headers, one message, status 0 */
 void fake_refuse(fake_call_t *call, int status, const char *message);
                                         /* Trailers-Only */
 
+/* Health/Check: the ServingStatus, or a negative gRPC status. */
+void fake_health(fake_call_t *call, int serving);
+
 
 #endif /* MODULE_T_FAKE_H */

@@ -1,0 +1,641 @@
+/*
+ * Active health checks: what is found without traffic, what instances tell
+ * of their sessions, and which worker asks.
+ */
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "harness.h"
+
+
+#define CONF(workers, health, servers)                                        \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes " workers ";\n"                                         \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    log_format health 'decision=$myservice_decision '\n"                 \
+    "        'session=$myservice_session';\n"                                 \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    "        myservice_release MyServiceShutdown;\n"                          \
+    "        myservice_health " health ";\n"                                  \
+    servers                                                                   \
+    "        keepalive 16;\n"                                                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        access_log %%DIR%%/access.log health;\n"                         \
+    "        location / { grpc_pass grpc://u; }\n"                            \
+    "        location = /status { myservice_status; }\n"                      \
+    "    }\n"                                                                 \
+    "}\n"
+
+#define FAST   "interval=200ms timeout=300ms"
+#define ONE    "server 127.0.0.1:8081 fail_timeout=1s;\n"
+#define TWO    ONE "server 127.0.0.1:8082 fail_timeout=1s;\n"
+#define THREE  TWO "server 127.0.0.1:8083 fail_timeout=1s;\n"
+#define BUSY   "all instances are busy"
+#define NONE   "no available instances"
+#define CHECK  "/grpc.health.v1.Health/Check"
+
+
+static client_call_t *
+echo(const char *session)
+{
+    return echo_get(client_open(harness_port(8080)), session);
+}
+
+
+static void
+pod_of(client_call_t *call, char *pod, size_t size)
+{
+    client_assert(call, 0, "");
+    snprintf(pod, size, "%s", client_pod(call, 0));
+}
+
+
+static void
+await_log(const char *text)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!gateway_logged(text)) {
+        harness_pause(since, text);
+    }
+}
+
+
+/* Waits until "n" instances are in the state. */
+static void
+await_state(const char *state, int n)
+{
+    char            text[64], *body;
+    bool            found;
+    client_t       *client;
+    long long       since;
+    client_call_t  *call;
+
+    static const client_header_t  get[] = { { ":method", "GET" },
+                                            { NULL, NULL } };
+
+    client = client_open(harness_port(8080));
+    since = harness_now();
+    snprintf(text, sizeof(text), "\"%s\":%d", state, n);
+
+    for ( ;; ) {
+        call = client_request(client, "/status", get, NULL, 0, false);
+        client_wait(call);
+        body = calloc(1, call->len + 1);
+        ck_assert_ptr_nonnull(body);
+        memcpy(body, call->body, call->len);
+        found = strstr(body, text) != NULL;
+        free(body);
+
+        if (found) {
+            return;
+        }
+
+        harness_pause(since, text);
+    }
+}
+
+
+static void
+await_requests(fake_t *fake, unsigned more)
+{
+    unsigned   n;
+    long long  since;
+
+    n = fake_requests(fake) + more;
+    since = harness_now();
+
+    while (fake_requests(fake) < n) {
+        harness_pause(since, "health checks");
+    }
+}
+
+
+/* The number of checks within a time; waits for it. */
+static unsigned
+requests_within(fake_t *fake, long long ms)
+{
+    unsigned   n;
+    long long  since;
+
+    n = fake_requests(fake);
+    since = harness_now();
+
+    while (harness_now() - since < ms) {
+        harness_pause(since, "time");
+    }
+
+    return fake_requests(fake) - n;
+}
+
+
+/* A fake that serves, whatever it is asked. */
+
+static atomic_bool  hangs;
+static atomic_int   status;
+
+
+static void
+serve(fake_call_t *call)
+{
+    if (strcmp(call->path, CHECK) != 0) {
+        fake_ok(call);
+        return;
+    }
+
+    if (atomic_load(&hangs)) {
+        return;
+    }
+
+    fake_health(call, atomic_load(&status));
+}
+
+
+static fake_t *
+fake_serving(int number, const char *name)
+{
+    atomic_store(&status, 1);
+
+    return fake_start(number, name, serve);
+}
+
+
+START_TEST(health_dead_instance)
+{
+    pid_t      pid;
+    char       pod[64];
+    long long  since;
+
+    pid = instance_start(8081, "i1", NULL);
+    (void) instance_start(8082, "i2", NULL);
+    gateway_start(CONF("2", "interval=500ms timeout=300ms", TWO));
+    await_state("free", 2);
+
+    instance_signal(pid, SIGKILL);
+    since = harness_now();
+    await_log("is down");
+    ck_assert_int_lt(harness_now() - since, 1000);
+    await_state("down", 1);
+    pod_of(echo("s1"), pod, sizeof(pod));
+    ck_assert_str_eq(pod, "i2");
+    client_assert_refused(echo("s2"), 8, BUSY);
+
+    /* fail_timeout does not bring it back, health does */
+    (void) instance_start(8081, "i1", NULL);
+    await_log("is up");
+    await_state("free", 1);
+    pod_of(echo("s2"), pod, sizeof(pod));
+    ck_assert_str_eq(pod, "i1");
+}
+END_TEST
+
+
+/* one line per change, however often it is checked */
+START_TEST(health_logs_changes_only)
+{
+    char     *log, *p;
+    unsigned  n;
+    fake_t   *fake;
+
+    fake = fake_serving(8081, "one");
+    gateway_start(CONF("1", "interval=100ms timeout=300ms fails=1", ONE));
+    await_requests(fake, 3);
+    ck_assert(!gateway_logged("health:"));
+
+    atomic_store(&status, 2);
+    await_log("is down: not serving");
+    await_requests(fake, 5);
+
+    log = harness_read("error.log");
+
+    for (n = 0, p = log; (p = strstr(p, "health:")) != NULL; p++) {
+        n++;
+    }
+
+    free(log);
+    ck_assert_uint_eq(n, 1);
+
+    atomic_store(&status, 1);
+    await_log("is up");
+}
+END_TEST
+
+
+/* an instance that was told to stop takes no new session; the one it has keeps
+ * its lease until its next call, which moves it */
+START_TEST(health_draining_instance)
+{
+    char     pod[64];
+    pid_t    pid;
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    gateway_start(CONF("2", FAST, ONE));
+    pod_of(echo("s1"), pod, sizeof(pod));
+    ck_assert_str_eq(pod, "one");
+
+    atomic_store(&status, 2);
+    await_state("down", 1);
+    ck_assert(gateway_logged("is down: not serving"));
+
+    pid = instance_start(8082, "i2", NULL);
+    gateway_reload(CONF("2", FAST, TWO));
+    pod_of(echo("s1"), pod, sizeof(pod));
+    ck_assert_str_eq(pod, "i2");
+    gateway_await_access("decision=MOVED session=s1");
+
+    instance_signal(pid, SIGTERM);
+    await_state("down", 2);
+    ck_assert_uint_gt(fake_requests(fake), 0);
+}
+END_TEST
+
+
+START_TEST(health_shutdown_and_back)
+{
+    long long  since;
+
+    (void) instance_start(8081, "i1", NULL);
+    gateway_start(CONF("2", FAST, ONE));
+    client_assert(echo("s1"), 0, "");
+    client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
+    client_assert_refused(echo("s1"), 8, NONE);
+
+    /* longer than fail_timeout */
+    since = harness_now();
+
+    while (harness_now() - since < 1500) {
+        harness_pause(since, "time");
+    }
+
+    client_assert_refused(echo("s2"), 8, NONE);
+
+    (void) instance_start(8081, "again", NULL);
+    await_state("free", 1);
+    ck_assert_str_eq(client_pod(echo("s2"), 0), "again");
+}
+END_TEST
+
+
+/* a restart forgets all; the instances do not */
+static void
+restart(const char *first)
+{
+    int          i;
+    char         session[16], pods[3][64];
+    const char  *conf;
+
+    conf = CONF("2", FAST, THREE);
+    (void) instance_start(8081, "i1", NULL);
+    (void) instance_start(8082, "i2", NULL);
+    (void) instance_start(8083, "i3", NULL);
+    gateway_start(conf);
+
+    for (i = 0; i < 3; i++) {
+        snprintf(session, sizeof(session), "s%d", i);
+        pod_of(echo(session), pods[i], sizeof(pods[i]));
+    }
+
+    gateway_stop();
+    gateway_start(conf);
+
+    if (first != NULL) {
+        client_assert_refused(echo(first), 8, BUSY);
+        ck_assert(!gateway_logged("onflict"));
+    }
+
+    for (i = 2; i >= 0; i--) {
+        snprintf(session, sizeof(session), "s%d", i);
+        ck_assert_str_eq(client_pod(echo(session), 0), pods[i]);
+        snprintf(session, sizeof(session), "session=s%d", i);
+        gateway_await_access(session);
+    }
+
+    gateway_await_access("decision=REBUILT session=s0");
+    gateway_await_access("decision=REBUILT session=s1");
+    gateway_await_access("decision=REBUILT session=s2");
+}
+
+
+START_TEST(health_restart_owners_first)
+{
+    restart(NULL);
+}
+END_TEST
+
+
+START_TEST(health_restart_stranger_first)
+{
+    restart("stranger");
+}
+END_TEST
+
+
+/* the rest of the pool is free: the session still finds its own instance */
+START_TEST(health_restart_half_leased)
+{
+    char         pod[64], other[64];
+    const char  *conf;
+
+    conf = CONF("2", FAST, THREE);
+    (void) instance_start(8081, "i1", NULL);
+    gateway_start(CONF("2", FAST, ONE));
+    pod_of(echo("s1"), pod, sizeof(pod));
+    gateway_stop();
+
+    (void) instance_start(8082, "i2", NULL);
+    (void) instance_start(8083, "i3", NULL);
+    gateway_start(conf);
+    pod_of(echo("s2"), other, sizeof(other));
+    ck_assert_str_ne(other, "i1");
+    ck_assert_str_eq(client_pod(echo("s1"), 0), "i1");
+}
+END_TEST
+
+
+/* it was killed and is back before anybody noticed */
+START_TEST(health_frees_leases)
+{
+    pid_t  pid;
+
+    pid = instance_start(8081, "i1", NULL);
+    gateway_start(CONF("2", "interval=300ms timeout=300ms fails=100", ONE));
+    client_assert(echo("s1"), 0, "");
+
+    /* it has told its session once */
+    await_state("leased", 1);
+    gateway_stop();
+    gateway_start(CONF("2", "interval=300ms timeout=300ms fails=100", ONE));
+    client_assert(echo("s1"), 0, "");
+    gateway_await_access("REBUILT");
+
+    instance_signal(pid, SIGKILL);
+    (void) instance_start(8081, "i1", NULL);
+    await_state("free", 1);
+    client_assert(echo("s2"), 0, "");
+}
+END_TEST
+
+
+/* instances that do not name sessions keep their leases */
+START_TEST(health_silent_instances)
+{
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    gateway_start(CONF("1", "interval=100ms timeout=300ms", ONE));
+    client_assert(echo("s1"), 0, "");
+    await_requests(fake, 5);
+    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert(echo("s1"), 0, "");
+}
+END_TEST
+
+
+/* no health service: nobody wants it to be checked */
+START_TEST(health_unimplemented)
+{
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    atomic_store(&status, -12);
+    gateway_start(CONF("1", "interval=100ms timeout=300ms fails=1 mandatory",
+                       ONE));
+    await_requests(fake, 3);
+    client_assert(echo("s1"), 0, "");
+    ck_assert(!gateway_logged("is down"));
+}
+END_TEST
+
+
+START_TEST(health_hanging_instance)
+{
+    (void) fake_serving(8081, "one");
+    gateway_start(CONF("1", "interval=200ms timeout=200ms fails=1", ONE));
+    await_state("free", 1);
+
+    atomic_store(&hangs, true);
+    await_log("is down: timed out");
+    await_state("down", 1);
+
+    atomic_store(&hangs, false);
+    await_log("is up");
+    client_assert(echo("s1"), 0, "");
+}
+END_TEST
+
+
+START_TEST(health_fails_and_passes)
+{
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    gateway_start(CONF("1", "interval=100ms timeout=300ms fails=4 passes=4",
+                       ONE));
+    await_requests(fake, 1);
+
+    atomic_store(&status, 2);
+    await_requests(fake, 2);
+    ck_assert(!gateway_logged("is down"));
+    await_log("is down");
+
+    atomic_store(&status, 1);
+    await_requests(fake, 2);
+    ck_assert(!gateway_logged("is up"));
+    await_log("is up");
+}
+END_TEST
+
+
+START_TEST(health_mandatory)
+{
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    atomic_store(&status, 2);
+    gateway_start(CONF("2", "interval=200ms timeout=300ms mandatory", ONE));
+    await_requests(fake, 3);
+    client_assert_refused(echo("s1"), 8, NONE);
+
+    atomic_store(&status, 1);
+    await_state("free", 1);
+    client_assert(echo("s1"), 0, "");
+}
+END_TEST
+
+
+/* four workers, one asks: about five checks in a second */
+START_TEST(health_one_worker)
+{
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    gateway_start(CONF("4", FAST, ONE));
+    await_requests(fake, 2);
+    ck_assert_uint_le(requests_within(fake, 2000), 14);
+    ck_assert_uint_ge(requests_within(fake, 1000), 3);
+}
+END_TEST
+
+
+START_TEST(health_worker_killed)
+{
+    int      i;
+    size_t   n;
+    pid_t    pids[8];
+    fake_t  *fake;
+
+    fake = fake_serving(8081, "one");
+    gateway_allow("exited on signal 9");
+    gateway_start(CONF("3", FAST, ONE));
+    await_requests(fake, 2);
+
+    for (i = 0; i < 3; i++) {
+        n = gateway_workers(pids, 8);
+        ck_assert_uint_eq(n, 3);
+
+        /* whoever it is */
+        ck_assert_int_eq(kill(pids[0], SIGKILL), 0);
+        ck_assert_int_eq(kill(pids[1], SIGKILL), 0);
+        gateway_await_workers(3);
+        await_requests(fake, 3);
+    }
+
+    ck_assert_uint_le(requests_within(fake, 2000), 14);
+}
+END_TEST
+
+
+/* an old worker that has calls to finish leaves the checks to the new ones */
+START_TEST(health_reload)
+{
+    int             i;
+    fake_t         *fake;
+    client_call_t  *stream;
+
+    fake = fake_serving(8081, "one");
+    (void) instance_start(8082, "i2", "--subscribe-interval 50ms");
+    gateway_start(CONF("2", FAST, "server 127.0.0.1:8082;\n"));
+    stream = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
+                         token_make("s1", 60), "s1", "\x0a\x01v", 3);
+    client_wait_messages(stream, 1);
+
+    for (i = 0; i < 3; i++) {
+        gateway_reload(CONF("2", FAST, TWO));
+        await_requests(fake, 3);
+    }
+
+    ck_assert_uint_le(requests_within(fake, 2000), 14);
+    client_wait_messages(stream, client_messages(stream) + 2);
+    client_cancel(stream);
+    gateway_await_workers(2);
+}
+END_TEST
+
+
+/* a hanging check does not hold an old worker back */
+START_TEST(health_reload_while_hanging)
+{
+    fake_t     *fake;
+    long long   since;
+
+    fake = fake_serving(8081, "one");
+    atomic_store(&hangs, true);
+    gateway_start(CONF("2", "interval=200ms timeout=60s", ONE));
+    since = harness_now();
+
+    while (fake_requests(fake) == 0) {
+        harness_pause(since, "the first check");
+    }
+
+    since = harness_now();
+    gateway_reload(NULL);
+    gateway_await_workers(2);
+    ck_assert_int_lt(harness_now() - since, 5000);
+
+    while (fake_requests(fake) == 1) {
+        harness_pause(since, "the check of another worker");
+    }
+}
+END_TEST
+
+
+static void
+refused(const char *conf, const char *text)
+{
+    const char  *output;
+
+    ck_assert_int_ne(gateway_test(conf, &output), 0);
+    ck_assert_msg(strstr(output, text) != NULL, "%s", output);
+}
+
+
+START_TEST(health_conf)
+{
+    const char  *output;
+
+    ck_assert_int_eq(gateway_test(CONF("1", "interval=10s timeout=1s fails=3 "
+                                       "passes=2 service=a.b mandatory", ONE),
+                                  &output), 0);
+    refused(CONF("1", "interval=1ms", ONE), "expected a time of 100ms to 1d");
+    refused(CONF("1", "timeout=x", ONE), "expected a time of 100ms to 1d");
+    refused(CONF("1", "fails=0", ONE), "expected 1-100");
+    refused(CONF("1", "passes=101", ONE), "expected 1-100");
+    refused(CONF("1", "interval", ONE), "invalid parameter \"interval\"");
+    refused(CONF("1", "fails=1; myservice_health fails=1", ONE),
+            "is duplicate");
+    refused("%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n"
+            "upstream u { myservice_health; server 127.0.0.1:8081; } }\n",
+            "must stand after \"myservice_sessions\"");
+    refused("%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n"
+            "upstream u { myservice_sessions $myservice_session zone=u:1m; "
+            "myservice_health; server 127.0.0.1:8081; }\n"
+            "server { location / { grpc_pass grpcs://u; } } }\n",
+            "checks without TLS");
+}
+END_TEST
+
+
+int
+main(int argc, char **argv)
+{
+    Suite  *suite;
+
+    (void) argc;
+    suite = suite_create("health check");
+
+    harness_add(suite, health_dead_instance);
+    harness_add(suite, health_logs_changes_only);
+    harness_add(suite, health_draining_instance);
+    harness_add(suite, health_shutdown_and_back);
+    harness_add(suite, health_restart_owners_first);
+    harness_add(suite, health_restart_stranger_first);
+    harness_add(suite, health_restart_half_leased);
+    harness_add(suite, health_frees_leases);
+    harness_add(suite, health_silent_instances);
+    harness_add(suite, health_unimplemented);
+    harness_add(suite, health_hanging_instance);
+    harness_add(suite, health_fails_and_passes);
+    harness_add(suite, health_mandatory);
+    harness_add(suite, health_one_worker);
+    harness_add(suite, health_worker_killed);
+    harness_add(suite, health_reload);
+    harness_add(suite, health_reload_while_hanging);
+    harness_add(suite, health_conf);
+
+    return harness_run(suite, argv[0]);
+}
