@@ -41,8 +41,10 @@ MODULE := ngx_myservice_module
 MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c messages.c percent.c)
 PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests $(B)/healthcheck
 
+PROTOS := my_service.proto health.proto reflection.proto reflection_v1alpha.proto
 GENERATED := $(addprefix $(GEN)/,my_service.pb-c.c health.pb-c.c \
-             google/protobuf/timestamp.pb-c.c)
+             reflection.pb-c.c google/protobuf/timestamp.pb-c.c \
+             google/protobuf/descriptor.pb-c.c protos.c)
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
 LIBS := $(LIB)/libitests.a $(LIB)/libmyservice.a $(LIB)/libauthsvc.a \
@@ -80,9 +82,20 @@ $(GEN)/%.pb-c.c: proto/%.proto
 	@mkdir -p $(GEN)
 	protoc-c -I proto -I /usr/include --c_out=$(GEN) $<
 
-$(GEN)/google/protobuf/timestamp.pb-c.c:
+$(GEN)/google/protobuf/%.pb-c.c:
 	@mkdir -p $(GEN)
-	protoc-c -I /usr/include --c_out=$(GEN) google/protobuf/timestamp.proto
+	protoc-c -I /usr/include --c_out=$(GEN) google/protobuf/$*.proto
+
+# all of it for server reflection (rpc/reflection.h)
+$(GEN)/protos.c: $(addprefix proto/,$(PROTOS))
+	@mkdir -p $(GEN)
+	protoc -I proto -I /usr/include --include_imports \
+	    --descriptor_set_out=$(GEN)/protos.set $(PROTOS)
+	@{ echo '#include "rpc/reflection.h"'; \
+	   echo 'const unsigned char  rpc_protos[] = {'; \
+	   od -An -v -tx1 $(GEN)/protos.set | sed 's/ \(..\)/0x\1,/g'; \
+	   echo '};'; \
+	   echo 'const size_t  rpc_protos_len = sizeof(rpc_protos);'; } >$@
 
 # not removed as intermediate files: all would be built again each time
 .SECONDARY: $(GENERATED)

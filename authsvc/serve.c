@@ -15,6 +15,7 @@
 #include "rpc/health.h"
 #include "rpc/log.h"
 #include "rpc/options.h"
+#include "rpc/reflection.h"
 #include "rpc/run.h"
 #include "rpc/tls.h"
 
@@ -42,11 +43,12 @@ typedef struct {
     secret_t       secret;
     issuer_t       issuer;
     service_t      service;
-    size_t         n;                   /* open stores, one per thread */
-    void          *stores[SERVE_THREADS];
-    rpc_tls_t     *tls;                 /* NULL: plaintext */
-    rpc_server_t  *server;
-    rpc_health_t  *health;
+    size_t             n;               /* open stores, one per thread */
+    void              *stores[SERVE_THREADS];
+    rpc_tls_t         *tls;             /* NULL: plaintext */
+    rpc_server_t      *server;
+    rpc_health_t      *health;
+    rpc_reflection_t  *reflection;
 } serve_t;
 
 
@@ -256,7 +258,21 @@ serve_server(serve_t *s, const serve_options_t *o)
         return -1;
     }
 
+    s->reflection = rpc_reflection_create(s->server, rpc_protos,
+                                          rpc_protos_len);
+    if (s->reflection == NULL) {
+        log_error("cannot make the reflection service");
+        return -1;
+    }
+
     return 0;
+}
+
+
+static void
+serve_drain(void *data)
+{
+    rpc_reflection_drain(data);
 }
 
 
@@ -276,6 +292,8 @@ serve_run(rpc_run_t *run, serve_t *s, const serve_options_t *o)
     options.credentials = s->tls != NULL ? rpc_tls_server(s->tls) : NULL;
     options.health = s->health;
     options.grace = o->drain_timeout;
+    options.drain = serve_drain;
+    options.data = s->reflection;
 
     return rpc_run(run, s->server, &options);
 }
@@ -290,6 +308,8 @@ serve_free(serve_t *s)
     }
 
     workers_free(s->service.workers);
+
+    rpc_reflection_free(s->reflection);
 
     if (s->health != NULL) {
         rpc_health_free(s->health);

@@ -8,6 +8,7 @@
 #include "myservice/service.h"
 #include "myservice/session.h"
 #include "rpc/log.h"
+#include "rpc/reflection.h"
 
 
 /* MyServiceSubscribe; lives in the call's memory, linked while it runs. */
@@ -27,6 +28,7 @@ struct service_s {
     service_options_t   options;
     rpc_server_t       *server;
     rpc_health_t       *health;
+    rpc_reflection_t   *reflection;
     session_t           session;
     rpc_timer_t         expiry;
     stream_t            streams;        /* head of the ring */
@@ -95,8 +97,11 @@ service_create(rpc_server_t *server, const service_options_t *options)
 
     service->health = rpc_health_create(server, SERVICE_NAME,
                                         service_annotate, service);
-    if (service->health == NULL) {
-        free(service);
+    service->reflection = rpc_reflection_create(server, rpc_protos,
+                                                rpc_protos_len);
+
+    if (service->health == NULL || service->reflection == NULL) {
+        service_free(service);
         return NULL;
     }
 
@@ -117,6 +122,7 @@ service_drain(void *data)
     stream_t   *stream, *next;
     service_t  *service = data;
 
+    rpc_reflection_drain(service->reflection);
     session_drain(&service->session);
     rpc_timer_clear(service->server, &service->expiry);
 
@@ -138,6 +144,7 @@ service_free(service_t *service)
         return;
     }
 
+    rpc_reflection_free(service->reflection);
     rpc_health_free(service->health);
     free(service);
 }

@@ -622,6 +622,20 @@ rpc_call_next(rpc_call_t *call)
 
 
 void
+rpc_call_set_data(rpc_call_t *call, void *data)
+{
+    call->data = data;
+}
+
+
+void *
+rpc_call_data(const rpc_call_t *call)
+{
+    return call->data;
+}
+
+
+void
 rpc_call_on_done(rpc_call_t *call, rpc_event_pt done, void *data)
 {
     call->done = (rpc_callback_t) { done, data };

@@ -103,6 +103,7 @@ struct rpc_call_s {
     grpc_status_code      code;
     char                 *message;          /* in the arena */
 
+    void                 *data;
     rpc_callback_t        sent;
     rpc_callback_t        done;
     rpc_callback_t        cancel;

@@ -166,6 +166,10 @@ int rpc_call_send(rpc_call_t *call, const ProtobufCMessage *message,
  * client's last one, or after the end. */
 int rpc_call_next(rpc_call_t *call);
 
+/* Bidi: what the handler wants to find again; NULL at first. */
+void rpc_call_set_data(rpc_call_t *call, void *data);
+void *rpc_call_data(const rpc_call_t *call);
+
 /* Runs once when nothing of the call is left to do: its answer is on the wire
  * or it was cancelled.  The call is invalid afterwards. */
 void rpc_call_on_done(rpc_call_t *call, rpc_event_pt done, void *data);
