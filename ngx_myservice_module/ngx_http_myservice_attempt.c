@@ -24,6 +24,8 @@ typedef enum {
 } ngx_http_myservice_failure_e;
 
 
+static ngx_uint_t ngx_http_myservice_attempt_known(
+    ngx_http_myservice_call_t *call, uint32_t instance);
 static ngx_int_t ngx_http_myservice_attempt_refuse(
     ngx_http_myservice_call_t *call);
 static ngx_http_myservice_failure_e ngx_http_myservice_attempt_failure(
@@ -64,14 +66,29 @@ ngx_http_myservice_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
         goto granted;
     }
 
-    call->decision = ngx_http_myservice_zone_claim(call->conf->zone,
-                                                   &call->key, &call->terms,
-                                                   &call->seek, grant,
-                                                   pc->log);
+    /*
+     * when no member is up the pool offers those that are down; the ones that
+     * have just failed this call need not be asked again
+     */
 
-    if (call->decision >= MS_CLAIM_BUSY) {
-        grant->lease.lease = 0;
-        return ngx_http_myservice_attempt_refuse(call);
+    for ( ;; ) {
+        call->decision = ngx_http_myservice_zone_claim(call->conf->zone,
+                                                       &call->key,
+                                                       &call->terms,
+                                                       &call->seek, grant,
+                                                       pc->log);
+
+        if (call->decision >= MS_CLAIM_BUSY) {
+            grant->lease.lease = 0;
+            return ngx_http_myservice_attempt_refuse(call);
+        }
+
+        if (!ngx_http_myservice_attempt_known(call, grant->lease.instance)) {
+            break;
+        }
+
+        ngx_http_myservice_zone_settle(call->conf->zone, &grant->lease,
+                                       ms_pool_fail, pc->log);
     }
 
 granted:
@@ -99,6 +116,23 @@ granted:
     pc->connection = NULL;
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_myservice_attempt_known(ngx_http_myservice_call_t *call,
+    uint32_t instance)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < call->nfailed; i++) {
+
+        if (call->failed[i] == instance) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -311,6 +345,10 @@ ngx_http_myservice_attempt_failed(ngx_http_myservice_call_t *call)
 
     ngx_http_myservice_zone_settle(call->conf->zone, &call->grant.lease,
                                    ms_pool_fail, log);
+
+    if (call->nfailed < NGX_HTTP_MYSERVICE_CALL_FAILED) {
+        call->failed[call->nfailed++] = call->grant.lease.instance;
+    }
 
     call->grant.lease.lease = 0;
 

@@ -15,6 +15,10 @@
 #include "ngx_http_myservice_sessions.h"
 
 
+/* how many of the instances that failed a call are not asked again */
+#define NGX_HTTP_MYSERVICE_CALL_FAILED  16
+
+
 typedef struct {
     ngx_http_request_t                      *request;
     ngx_http_myservice_sessions_srv_conf_t  *conf;
@@ -29,6 +33,9 @@ typedef struct {
     ngx_queue_t                      queue;     /* of the calls in flight */
 
     ngx_uint_t                       attempts;
+    ngx_uint_t                       nfailed;
+    uint32_t                         failed[NGX_HTTP_MYSERVICE_CALL_FAILED];
+                                                /* instances, by this call */
     off_t                            dropped;   /* bytes of old frames */
     ngx_http_myservice_replay_t      replay;
     ngx_buf_t                       *header;

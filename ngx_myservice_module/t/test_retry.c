@@ -174,6 +174,41 @@ START_TEST(retry_connect_refused)
 END_TEST
 
 
+static unsigned
+connects_failed(void)
+{
+    char        *log;
+    unsigned     n;
+    const char  *p;
+
+    n = 0;
+    log = harness_read("error.log");
+
+    for (p = log; (p = strstr(p, "connect() failed")) != NULL; p++) {
+        n++;
+    }
+
+    free(log);
+
+    return n;
+}
+
+
+/* nobody is there: a call asks each of them once, whatever was known before */
+START_TEST(retry_all_gone)
+{
+    gateway_start(CONF("server 127.0.0.1:8091; server 127.0.0.1:8092;\n"
+                       "server 127.0.0.1:8093;\n", ""));
+
+    client_assert_refused(echo("s1"), 14, UNAVAILABLE);
+    ck_assert_uint_eq(connects_failed(), 3);
+
+    client_assert_refused(echo("s1"), 14, UNAVAILABLE);
+    ck_assert_uint_eq(connects_failed(), 6);
+}
+END_TEST
+
+
 /* One fault of the provable kind, then the same instance is well. */
 static void
 unprocessed(fault_t fault)
@@ -482,6 +517,7 @@ main(int argc, char **argv)
     suite = suite_create("retry");
 
     harness_add(suite, retry_connect_refused);
+    harness_add(suite, retry_all_gone);
     harness_add(suite, retry_goaway);
     harness_add(suite, retry_goaway_and_close);
     harness_add(suite, retry_refused_stream);
