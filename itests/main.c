@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +23,9 @@ static void main_help(const option_t *table);
 static int main_stack(settings_t *settings, const char *name);
 static int main_tls(settings_t *settings, int on,
     const rpc_tls_files_t *files);
-static const scenario_t **main_select(int argc, char **argv, size_t *n);
-static int main_run(const scenario_t **selected, size_t n,
+static const scenario_t **main_select(int argc, char **argv, size_t *n,
+    bool *all);
+static int main_run(const scenario_t **selected, size_t n, bool all,
     const settings_t *settings, const char *junit);
 
 
@@ -31,6 +33,7 @@ int
 main(int argc, char **argv)
 {
     int                 first, code, list, tls;
+    bool                all;
     char                error[512];
     size_t              n;
     const char         *junit, *stack;
@@ -106,7 +109,7 @@ main(int argc, char **argv)
         return EXIT_USAGE;
     }
 
-    selected = main_select(argc - first, argv + first, &n);
+    selected = main_select(argc - first, argv + first, &n, &all);
     if (selected == NULL) {
         rpc_tls_free(settings.tls);
         return EXIT_USAGE;
@@ -117,7 +120,7 @@ main(int argc, char **argv)
     /* names as all programs of this host resolve them; c-ares also leaks */
     setenv("GRPC_DNS_RESOLVER", "native", 0);
 
-    code = main_run(selected, n, &settings, junit);
+    code = main_run(selected, n, all, &settings, junit);
 
     free(selected);
     rpc_tls_free(settings.tls);
@@ -214,7 +217,7 @@ main_tls(settings_t *settings, int on, const rpc_tls_files_t *files)
 
 
 static const scenario_t **
-main_select(int argc, char **argv, size_t *n)
+main_select(int argc, char **argv, size_t *n, bool *all)
 {
     int                 i;
     size_t              known;
@@ -237,9 +240,12 @@ main_select(int argc, char **argv, size_t *n)
     }
 
     *n = 0;
+    *all = false;
 
     for (i = 0; i < argc; i++) {
         if (strcmp(argv[i], "all") == 0) {
+            *all = true;
+
             for (scenario = scenarios; scenario->name != NULL; scenario++) {
                 selected[(*n)++] = scenario;
             }
@@ -266,12 +272,14 @@ main_select(int argc, char **argv, size_t *n)
 }
 
 
+/* A scenario that is named must run; of all of them, at least one. */
+
 static int
-main_run(const scenario_t **selected, size_t n, const settings_t *settings,
-    const char *junit)
+main_run(const scenario_t **selected, size_t n, bool all,
+    const settings_t *settings, const char *junit)
 {
     int        code;
-    size_t     i;
+    size_t     i, skipped;
     result_t  *results;
 
     results = calloc(n, sizeof(result_t));
@@ -281,6 +289,7 @@ main_run(const scenario_t **selected, size_t n, const settings_t *settings,
     }
 
     code = EXIT_SUCCESS;
+    skipped = 0;
 
     report_begin(n);
 
@@ -289,9 +298,15 @@ main_run(const scenario_t **selected, size_t n, const settings_t *settings,
         runner_run(selected[i], settings, &results[i]);
         report_end(&results[i], i + 1);
 
-        if (results[i].failed > 0 || report_skipped(&results[i])) {
+        skipped += report_skipped(&results[i]);
+
+        if (results[i].failed > 0) {
             code = EXIT_FAILURE;
         }
+    }
+
+    if (skipped > 0 && (!all || skipped == n)) {
+        code = EXIT_FAILURE;
     }
 
     if (junit != NULL && report_junit(junit, results, n) == -1) {

@@ -90,7 +90,13 @@ report_summary(const result_t *results, size_t n)
         printf("# %zu scenarios ran nothing\n", skipped);
     }
 
-    printf("%zu passed, %zu failed\n", n - failed - skipped, failed);
+    printf("%zu passed, %zu failed", n - failed - skipped, failed);
+
+    if (skipped > 0) {
+        printf(", %zu skipped", skipped);
+    }
+
+    printf("\n");
 }
 
 
