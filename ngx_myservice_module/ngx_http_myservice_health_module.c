@@ -1,26 +1,11 @@
 
 /*
- * Active health checks of an upstream with sessions.  One worker at a time
- * does them: it holds a lease in the shared zone, which another one takes
- * over when it dies, exits or stops renewing.
- *
- * Each check has a connection of its own.  It shows what a new call needs,
- * that the instance takes connections, and leaves nothing open: neither a
- * descriptor per instance, nor a connection that a reload had to wait for.
+ * Active health checks: the directive, and what calls do until the first round
+ * has ended.  The checks are in ngx_http_myservice_health.c.
  */
 
-#include "ngx_http_myservice_probe.h"
-#include "ngx_http_myservice_sessions.h"
+#include "ngx_http_myservice_health.h"
 
-
-#define NGX_HTTP_MYSERVICE_HEALTH_TICK    250
-#define NGX_HTTP_MYSERVICE_HEALTH_LEASE   3000
-
-/* checks at once; the others wait for their turn */
-#define NGX_HTTP_MYSERVICE_HEALTH_CHECKS  128
-
-/* workers take the time once per turn of their event loops */
-#define NGX_HTTP_MYSERVICE_HEALTH_SLACK   100
 
 /* how often a call looks whether the first round has ended, and for how much
  * longer than one check */
@@ -34,89 +19,8 @@ typedef struct {
 } ngx_http_myservice_health_main_conf_t;
 
 
-typedef struct {
-    ngx_http_myservice_probe_conf_t   probe;
-    ngx_msec_t                        interval;
-    ngx_uint_t                        fails;
-    ngx_uint_t                        passes;
-    ngx_flag_t                        enabled;
-
-    ngx_http_upstream_srv_conf_t     *upstream;
-    ngx_http_myservice_sessions_srv_conf_t
-                                     *sessions;
-} ngx_http_myservice_health_srv_conf_t;
-
-
-/* the checks of an upstream, of a worker */
-
-typedef struct {
-    ngx_event_t                       tick;     /* the first member */
-    ngx_event_t                       next;
-    ngx_http_myservice_health_srv_conf_t
-                                     *conf;
-
-    /* while this worker has the lease */
-    ngx_pool_t                       *pool;
-    ngx_queue_t                       targets;
-    ngx_queue_t                       waiting;
-    uint32_t                          ntargets;
-    ngx_uint_t                        running;
-    ngx_uint_t                        unknown;  /* not checked yet */
-} ngx_http_myservice_health_t;
-
-
-/* a record of the pool, whichever member it holds */
-
-typedef struct {
-    ngx_event_t                       timer;    /* the first member */
-    ngx_queue_t                       queue;    /* of all */
-    ngx_queue_t                       turn;     /* of those that wait */
-    ngx_http_myservice_health_t      *health;
-    ngx_http_myservice_probe_t       *probe;
-    uint32_t                          instance;
-    uint32_t                          hash;     /* of the member's name */
-    ngx_uint_t                        failed;   /* in a row */
-    ngx_uint_t                        passed;
-    unsigned                          known:1;  /* was checked */
-    unsigned                          up:1;     /* when the check began */
-} ngx_http_myservice_health_target_t;
-
-
 static ngx_int_t ngx_http_myservice_health_wait(ngx_http_request_t *r);
 static void ngx_http_myservice_health_wake(ngx_http_request_t *r);
-
-static void ngx_http_myservice_health_tick(ngx_event_t *ev);
-static ngx_uint_t ngx_http_myservice_health_acquire(
-    ngx_http_myservice_health_t *health, uint32_t *limit,
-    ngx_uint_t *settled);
-static ngx_int_t ngx_http_myservice_health_begin(
-    ngx_http_myservice_health_t *health);
-static void ngx_http_myservice_health_give_up(
-    ngx_http_myservice_health_t *health);
-static void ngx_http_myservice_health_add(
-    ngx_http_myservice_health_t *health, uint32_t limit, ngx_msec_t within);
-static void ngx_http_myservice_health_settle(
-    ngx_http_myservice_health_t *health);
-
-static void ngx_http_myservice_health_due(ngx_event_t *ev);
-static void ngx_http_myservice_health_next(ngx_event_t *ev);
-static void ngx_http_myservice_health_check(
-    ngx_http_myservice_health_target_t *target);
-static ngx_int_t ngx_http_myservice_health_peer(
-    ngx_http_myservice_health_target_t *target,
-    ngx_http_myservice_probe_t *probe);
-static void ngx_http_myservice_health_checked(
-    ngx_http_myservice_probe_t *probe);
-static ngx_uint_t ngx_http_myservice_health_apply(
-    ngx_http_myservice_health_target_t *target,
-    ngx_http_myservice_probe_result_t *result);
-static ngx_int_t ngx_http_myservice_health_judge(
-    ngx_http_myservice_health_target_t *target,
-    ngx_http_myservice_probe_result_t *result, ms_pool_t *pool,
-    ngx_uint_t up);
-static void ngx_http_myservice_health_rearm(
-    ngx_http_myservice_health_target_t *target, ngx_msec_t delay);
-static ngx_uint_t ngx_http_myservice_health_up(ms_instance_state_t state);
 
 static ngx_int_t ngx_http_myservice_health_init_process(ngx_cycle_t *cycle);
 static void ngx_http_myservice_health_exit_process(ngx_cycle_t *cycle);
@@ -124,6 +28,10 @@ static void *ngx_http_myservice_health_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_myservice_health_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_http_myservice_health_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
+#if (NGX_HTTP_SSL)
+static char *ngx_http_myservice_health_tls_name(ngx_conf_t *cf,
+    ngx_http_myservice_health_srv_conf_t *conf);
+#endif
 static char *ngx_http_myservice_health(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_myservice_health_parameter(ngx_conf_t *cf,
@@ -274,514 +182,6 @@ ngx_http_myservice_health_wake(ngx_http_request_t *r)
 }
 
 
-/* the lease of the worker that checks */
-
-static void
-ngx_http_myservice_health_tick(ngx_event_t *ev)
-{
-    ngx_http_myservice_health_t *health = ev->data;
-
-    uint32_t    limit;
-    ngx_msec_t  within;
-    ngx_uint_t  settled;
-
-    if (ngx_exiting) {
-        ngx_http_myservice_health_give_up(health);
-        return;
-    }
-
-    ngx_add_timer(ev, NGX_HTTP_MYSERVICE_HEALTH_TICK);
-
-    if (!ngx_http_myservice_health_acquire(health, &limit, &settled)) {
-
-        /* if it was ours, it was taken from a worker that hung */
-
-        ngx_http_myservice_health_give_up(health);
-        return;
-    }
-
-    within = 0;
-
-    if (health->pool == NULL) {
-
-        if (ngx_http_myservice_health_begin(health) != NGX_OK) {
-            ngx_http_myservice_health_give_up(health);
-            return;
-        }
-
-        /* the worker before us may have checked a moment ago */
-
-        within = settled ? health->conf->interval : 0;
-    }
-
-    ngx_http_myservice_health_add(health, limit, within);
-
-    if (!settled && health->unknown == 0) {
-        ngx_http_myservice_health_settle(health);
-    }
-}
-
-
-static ngx_uint_t
-ngx_http_myservice_health_acquire(ngx_http_myservice_health_t *health,
-    uint32_t *limit, ngx_uint_t *settled)
-{
-    ngx_pid_t                    pid, dead;
-    ms_pool_t                   *pool;
-    ngx_uint_t                   mine, rebuilt;
-    ngx_http_myservice_zone_t   *zone;
-    ngx_http_myservice_watch_t  *watch;
-
-    zone = health->conf->sessions->zone;
-    watch = ngx_http_myservice_zone_watch(zone);
-
-    pid = watch->pid;
-    dead = (pid && pid != ngx_pid && kill(pid, 0) == -1
-            && ngx_errno == NGX_ESRCH) ? pid : -1;
-
-    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-    mine = watch->pid == ngx_pid || watch->pid == 0 || watch->pid == dead
-           || (ngx_msec_int_t) (watch->deadline - ngx_current_msec) < 0;
-
-    if (mine) {
-        watch->pid = ngx_pid;
-        watch->deadline = ngx_current_msec + NGX_HTTP_MYSERVICE_HEALTH_LEASE;
-    }
-
-    *limit = ms_pool_limit(pool);
-    *settled = watch->settled;
-
-    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
-
-    return mine;
-}
-
-
-static ngx_int_t
-ngx_http_myservice_health_begin(ngx_http_myservice_health_t *health)
-{
-    health->pool = ngx_create_pool(4096, ngx_cycle->log);
-    if (health->pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_queue_init(&health->targets);
-    ngx_queue_init(&health->waiting);
-
-    health->ntargets = 0;
-    health->running = 0;
-    health->unknown = 0;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_myservice_health_give_up(ngx_http_myservice_health_t *health)
-{
-    ngx_uint_t                           rebuilt;
-    ngx_queue_t                         *q;
-    ngx_http_myservice_zone_t           *zone;
-    ngx_http_myservice_watch_t          *watch;
-    ngx_http_myservice_health_target_t  *target;
-
-    zone = health->conf->sessions->zone;
-    watch = ngx_http_myservice_zone_watch(zone);
-
-    if (watch->pid == ngx_pid) {
-        (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-        if (watch->pid == ngx_pid) {
-            watch->pid = 0;
-        }
-
-        ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
-    }
-
-    if (health->pool == NULL) {
-        return;
-    }
-
-    if (health->next.posted) {
-        ngx_delete_posted_event(&health->next);
-    }
-
-    for (q = ngx_queue_head(&health->targets);
-         q != ngx_queue_sentinel(&health->targets);
-         q = ngx_queue_next(q))
-    {
-        target = ngx_queue_data(q, ngx_http_myservice_health_target_t, queue);
-
-        if (target->timer.timer_set) {
-            ngx_del_timer(&target->timer);
-        }
-
-        if (target->probe) {
-            ngx_http_myservice_probe_cancel(target->probe);
-        }
-    }
-
-    ngx_destroy_pool(health->pool);
-    health->pool = NULL;
-}
-
-
-/* records that are new; one that is used again has its target */
-
-static void
-ngx_http_myservice_health_add(ngx_http_myservice_health_t *health,
-    uint32_t limit, ngx_msec_t within)
-{
-    ngx_event_t                         *ev;
-    ngx_http_myservice_health_target_t  *target;
-
-    while (health->ntargets < limit) {
-
-        target = ngx_pcalloc(health->pool,
-                             sizeof(ngx_http_myservice_health_target_t));
-        if (target == NULL) {
-            return;
-        }
-
-        target->health = health;
-        target->instance = health->ntargets++;
-
-        ev = &target->timer;
-        ev->handler = ngx_http_myservice_health_due;
-        ev->data = target;
-        ev->log = ngx_cycle->log;
-        ev->cancelable = 1;
-
-        ngx_queue_insert_tail(&health->targets, &target->queue);
-        health->unknown++;
-
-        ngx_add_timer(ev, within ? ngx_random() % within : 0);
-    }
-}
-
-
-static void
-ngx_http_myservice_health_settle(ngx_http_myservice_health_t *health)
-{
-    ngx_uint_t                  rebuilt;
-    ngx_http_myservice_zone_t  *zone;
-
-    zone = health->conf->sessions->zone;
-
-    (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-    ngx_http_myservice_zone_watch(zone)->settled = 1;
-
-    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
-}
-
-
-/* checks */
-
-static void
-ngx_http_myservice_health_due(ngx_event_t *ev)
-{
-    ngx_http_myservice_health_t         *health;
-    ngx_http_myservice_health_target_t  *target;
-
-    target = ev->data;
-    health = target->health;
-
-    if (ngx_exiting) {
-        ngx_http_myservice_health_give_up(health);
-        return;
-    }
-
-    ngx_queue_insert_tail(&health->waiting, &target->turn);
-
-    ngx_http_myservice_health_next(&health->next);
-}
-
-
-static void
-ngx_http_myservice_health_next(ngx_event_t *ev)
-{
-    ngx_http_myservice_health_t *health = ev->data;
-
-    ngx_queue_t  *q;
-
-    while (health->running < NGX_HTTP_MYSERVICE_HEALTH_CHECKS
-           && !ngx_queue_empty(&health->waiting))
-    {
-        q = ngx_queue_head(&health->waiting);
-        ngx_queue_remove(q);
-
-        ngx_http_myservice_health_check(
-            ngx_queue_data(q, ngx_http_myservice_health_target_t, turn));
-    }
-}
-
-
-static void
-ngx_http_myservice_health_check(ngx_http_myservice_health_target_t *target)
-{
-    ngx_http_myservice_probe_t   *probe;
-    ngx_http_myservice_health_t  *health;
-
-    health = target->health;
-    probe = ngx_http_myservice_probe_create(&health->conf->probe, target);
-
-    if (probe == NULL) {
-        ngx_http_myservice_health_rearm(target, health->conf->interval);
-        return;
-    }
-
-    if (ngx_http_myservice_health_peer(target, probe) != NGX_OK) {
-        ngx_http_myservice_probe_cancel(probe);
-        ngx_http_myservice_health_rearm(target, health->conf->interval);
-        return;
-    }
-
-    health->running++;
-    target->probe = probe;
-
-    ngx_http_myservice_probe_start(probe);
-}
-
-
-/* NGX_DECLINED if the record holds no member */
-
-static ngx_int_t
-ngx_http_myservice_health_peer(ngx_http_myservice_health_target_t *target,
-    ngx_http_myservice_probe_t *probe)
-{
-    uint32_t                    hash;
-    ms_pool_t                  *pool;
-    ngx_int_t                   rc;
-    ngx_uint_t                  rebuilt;
-    ms_instance_info_t          info;
-    ngx_http_myservice_zone_t  *zone;
-
-    zone = target->health->conf->sessions->zone;
-    rc = NGX_DECLINED;
-
-    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-    ms_pool_info(pool, target->instance, &info);
-
-    if (info.state != MS_INSTANCE_UNUSED && info.addr_len) {
-        hash = ngx_crc32_short((u_char *) info.name, info.name_len);
-
-        if (hash != target->hash) {
-            target->hash = hash;
-            target->failed = 0;
-            target->passed = 0;
-        }
-
-        target->up = ngx_http_myservice_health_up(info.state);
-        ngx_http_myservice_probe_peer(probe, &info);
-        rc = NGX_OK;
-    }
-
-    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
-
-    return rc;
-}
-
-
-static void
-ngx_http_myservice_health_checked(ngx_http_myservice_probe_t *probe)
-{
-    ngx_uint_t                             up;
-    ngx_http_myservice_health_t           *health;
-    ngx_http_myservice_probe_result_t     *result;
-    ngx_http_myservice_health_target_t    *target;
-    ngx_http_myservice_health_srv_conf_t  *conf;
-
-    target = ngx_http_myservice_probe_data(probe);
-    result = ngx_http_myservice_probe_result(probe);
-    health = target->health;
-    conf = health->conf;
-
-    target->probe = NULL;
-    health->running--;
-
-    if (result->rc == NGX_ABORT) {
-        ngx_http_myservice_health_give_up(health);
-        return;
-    }
-
-    if (!ngx_queue_empty(&health->waiting) && !health->next.posted) {
-        ngx_post_event(&health->next, &ngx_posted_events);
-    }
-
-    if (result->rc == NGX_ERROR) {
-        ngx_http_myservice_health_rearm(target, conf->interval);
-        return;
-    }
-
-    up = ngx_http_myservice_health_apply(target, result);
-
-    /* what is not certain yet is looked at again soon */
-
-    if ((up && target->failed && target->failed < conf->fails)
-        || (!up && target->passed && target->passed < conf->passes))
-    {
-        ngx_http_myservice_health_rearm(target, conf->interval / 4);
-        return;
-    }
-
-    ngx_http_myservice_health_rearm(target, conf->interval);
-}
-
-
-/* whether it is up now */
-
-static ngx_uint_t
-ngx_http_myservice_health_apply(ngx_http_myservice_health_target_t *target,
-    ngx_http_myservice_probe_result_t *result)
-{
-    ms_pool_t                             *pool;
-    ngx_uint_t                             was, up, rebuilt;
-    ms_instance_info_t                     info;
-    ngx_http_myservice_zone_t             *zone;
-    ngx_http_myservice_health_srv_conf_t  *conf;
-
-    conf = target->health->conf;
-    zone = conf->sessions->zone;
-
-    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-    ms_pool_info(pool, target->instance, &info);
-
-    was = ngx_http_myservice_health_up(info.state);
-    up = was;
-
-    if (info.state != MS_INSTANCE_UNUSED
-        && target->hash == ngx_crc32_short((u_char *) info.name,
-                                           info.name_len)
-        && ngx_http_myservice_health_judge(target, result, pool, was)
-           == NGX_OK)
-    {
-        ms_pool_info(pool, target->instance, &info);
-        up = ngx_http_myservice_health_up(info.state);
-    }
-
-    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
-
-    if (up && !was) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "health: instance %V of upstream \"%V\" is up",
-                      &result->name, &conf->upstream->host);
-
-    } else if (was && !up) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "health: instance %V of upstream \"%V\" is down: %V",
-                      &result->name, &conf->upstream->host, &result->reason);
-    }
-
-    return up;
-}
-
-
-/* under the lock; NGX_DECLINED if nothing has changed */
-
-static ngx_int_t
-ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
-    ngx_http_myservice_probe_result_t *result, ms_pool_t *pool, ngx_uint_t up)
-{
-    ms_pool_terms_t                        terms;
-    ngx_http_myservice_watch_t            *watch;
-    ngx_http_myservice_health_srv_conf_t  *conf;
-
-    conf = target->health->conf;
-
-    if (result->rc != NGX_OK) {
-        target->passed = 0;
-        target->failed++;
-
-        if (target->failed < conf->fails) {
-            return NGX_DECLINED;
-        }
-
-        ms_pool_down(pool, target->instance, ngx_current_msec);
-
-        return NGX_OK;
-    }
-
-    target->failed = 0;
-
-    if (!up && target->up) {
-
-        /* it failed or left since it was asked: the answer is too old */
-
-        target->passed = 0;
-        return NGX_DECLINED;
-    }
-
-    target->passed++;
-
-    if (!up && target->passed < conf->passes) {
-        return NGX_DECLINED;
-    }
-
-    watch = ngx_http_myservice_zone_watch(conf->sessions->zone);
-
-    if (result->tells) {
-        watch->telling = 1;
-    }
-
-    /* only where instances name their sessions no name means no session */
-
-    if (result->silent || !watch->telling) {
-        ms_pool_up(pool, target->instance, ngx_current_msec);
-        return NGX_OK;
-    }
-
-    terms.ttl = conf->sessions->ttl;
-    terms.lifetime = conf->sessions->lifetime;
-    terms.ends = 0;
-
-    ms_pool_learn(pool, target->instance, result->session.data,
-                  result->session.len, &terms,
-                  result->sent - NGX_HTTP_MYSERVICE_HEALTH_SLACK,
-                  ngx_current_msec);
-
-    return NGX_OK;
-}
-
-
-/* once more after "delay" or a little less, so that checks spread */
-
-static void
-ngx_http_myservice_health_rearm(ngx_http_myservice_health_target_t *target,
-    ngx_msec_t delay)
-{
-    ngx_http_myservice_health_t  *health;
-
-    health = target->health;
-
-    if (!target->known) {
-        target->known = 1;
-        health->unknown--;
-
-        if (health->unknown == 0) {
-            ngx_http_myservice_health_settle(health);
-        }
-    }
-
-    ngx_add_timer(&target->timer, delay - ngx_random() % (delay / 8 + 1));
-}
-
-
-static ngx_uint_t
-ngx_http_myservice_health_up(ms_instance_state_t state)
-{
-    return state == MS_INSTANCE_FREE
-           || state == MS_INSTANCE_TENTATIVE
-           || state == MS_INSTANCE_LEASED
-           || state == MS_INSTANCE_DRAINING;
-}
-
-
-/* set-up */
-
 static ngx_int_t
 ngx_http_myservice_health_init_process(ngx_cycle_t *cycle)
 {
@@ -818,20 +218,7 @@ ngx_http_myservice_health_init_process(ngx_cycle_t *cycle)
         /* there is room for all: they do not move */
 
         health = ngx_array_push(ngx_http_myservice_health_checks);
-        ngx_memzero(health, sizeof(ngx_http_myservice_health_t));
-
-        health->conf = conf[i];
-
-        health->tick.handler = ngx_http_myservice_health_tick;
-        health->tick.data = health;
-        health->tick.log = cycle->log;
-        health->tick.cancelable = 1;
-
-        health->next.handler = ngx_http_myservice_health_next;
-        health->next.data = health;
-        health->next.log = cycle->log;
-
-        ngx_add_timer(&health->tick, 1);
+        ngx_http_myservice_health_start(health, conf[i], cycle->log);
     }
 
     return NGX_OK;
@@ -908,7 +295,10 @@ ngx_http_myservice_health_create_srv_conf(ngx_conf_t *cf)
 }
 
 
-/* the grpc module was merged before this one */
+/*
+ * The grpc module was merged before this one: checks use the TLS of the first
+ * location that passes to the upstream with it.
+ */
 
 static char *
 ngx_http_myservice_health_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -931,18 +321,67 @@ ngx_http_myservice_health_merge_loc_conf(ngx_conf_t *cf, void *parent,
     conf = ngx_http_conf_upstream_srv_conf(ucf->upstream,
                                            ngx_http_myservice_health_module);
 
-    if (conf->enabled) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_health\" of upstream \"%V\" checks "
-                           "without TLS, \"grpcs://\" cannot be used with it",
-                           &ucf->upstream->host);
-        return NGX_CONF_ERROR;
+    if (conf->enabled && conf->probe.tls == NULL) {
+        conf->probe.tls = ucf;
+        return ngx_http_myservice_health_tls_name(cf, conf);
     }
 
 #endif
 
     return NGX_CONF_OK;
 }
+
+
+#if (NGX_HTTP_SSL)
+
+/* as in ngx_http_upstream_ssl_name(), but without a request */
+
+static char *
+ngx_http_myservice_health_tls_name(ngx_conf_t *cf,
+    ngx_http_myservice_health_srv_conf_t *conf)
+{
+    u_char                    *p;
+    ngx_str_t                  name;
+    ngx_http_complex_value_t  *value;
+
+    name = conf->upstream->host;
+    value = conf->probe.tls->ssl_name;
+
+    if (value) {
+
+        if (value->lengths) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"grpc_ssl_name\" with variables cannot be "
+                               "used with \"myservice_health\" of upstream "
+                               "\"%V\"", &conf->upstream->host);
+            return NGX_CONF_ERROR;
+        }
+
+        name = value->value;
+    }
+
+    if (name.len && *name.data != '[') {
+        p = ngx_strlchr(name.data, name.data + name.len, ':');
+
+        if (p) {
+            name.len = p - name.data;
+        }
+    }
+
+    p = ngx_pnalloc(cf->pool, name.len + 1);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    (void) ngx_cpystrn(p, name.data, name.len + 1);
+
+    conf->probe.tls_name.data = p;
+    conf->probe.tls_name.len = name.len;
+
+    return NGX_CONF_OK;
+}
+
+#endif
 
 
 static char *
@@ -1021,10 +460,10 @@ ngx_http_myservice_health_parameter(ngx_conf_t *cf,
         conf->probe.service.data = value->data + 8;
         conf->probe.service.len = value->len - 8;
 
-        if (conf->probe.service.len > NGX_HTTP_MYSERVICE_PROBE_SERVICE_MAX) {
+        if (conf->probe.service.len > NGX_HTTP_MYSERVICE_CHECK_SERVICE_MAX) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" is longer than %d bytes", value,
-                               NGX_HTTP_MYSERVICE_PROBE_SERVICE_MAX);
+                               NGX_HTTP_MYSERVICE_CHECK_SERVICE_MAX);
             return NGX_CONF_ERROR;
         }
 

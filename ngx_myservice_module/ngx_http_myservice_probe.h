@@ -1,9 +1,6 @@
 /*
- * One health check: grpc.health.v1.Health/Check on a connection of its own,
- * with libnghttp2 as codec.
- *
- * The connection counts as idle and its timer is cancelable: a worker that
- * exits does not wait for it.
+ * One health check on a connection of its own.  The connection counts as
+ * idle and its timer is cancelable: a worker that exits does not wait for it.
  */
 
 #ifndef NGX_HTTP_MYSERVICE_PROBE_H
@@ -12,13 +9,9 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_event.h>
-#include <ngx_event_connect.h>
+#include <ngx_http.h>
 
-#include "pool.h"
-
-
-#define NGX_HTTP_MYSERVICE_PROBE_SERVICE_MAX  255
+#include "ngx_http_myservice_check.h"
 
 
 typedef struct ngx_http_myservice_probe_s  ngx_http_myservice_probe_t;
@@ -30,26 +23,11 @@ typedef struct {
     ngx_msec_t                    timeout;    /* of the whole check */
     ngx_str_t                     service;    /* empty: the server as such */
     ngx_http_myservice_probe_pt   handler;
+
+    /* of a location that passes with TLS; NULL: without */
+    ngx_http_upstream_conf_t     *tls;
+    ngx_str_t                     tls_name;   /* ends with a zero byte */
 } ngx_http_myservice_probe_conf_t;
-
-
-/* what a finished check found; valid in the handler */
-
-typedef struct {
-    /*
-     * NGX_OK: serving; NGX_DECLINED: not; NGX_ERROR: this worker could not
-     * ask; NGX_ABORT: this worker is exiting
-     */
-    ngx_int_t                     rc;
-    ngx_str_t                     name;       /* of the instance */
-    ngx_str_t                     reason;     /* if not serving */
-
-    unsigned                      silent:1;   /* nothing of its session can
-                                                 be told from the answer */
-    unsigned                      tells:1;    /* it has metadata about it */
-    ngx_str_t                     session;    /* empty: none */
-    ngx_msec_t                    sent;
-} ngx_http_myservice_probe_result_t;
 
 
 /* NULL if out of memory; "conf" must live as long as the probe */
@@ -69,8 +47,9 @@ void ngx_http_myservice_probe_start(ngx_http_myservice_probe_t *probe);
 /* without the handler */
 void ngx_http_myservice_probe_cancel(ngx_http_myservice_probe_t *probe);
 
+/* in the handler */
 void *ngx_http_myservice_probe_data(ngx_http_myservice_probe_t *probe);
-ngx_http_myservice_probe_result_t *ngx_http_myservice_probe_result(
+ngx_http_myservice_check_result_t *ngx_http_myservice_probe_result(
     ngx_http_myservice_probe_t *probe);
 
 

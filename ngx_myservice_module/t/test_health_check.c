@@ -12,6 +12,7 @@
 #include "client.h"
 #include "fake.h"
 #include "harness.h"
+#include "tls_front.h"
 
 
 #define CONF(workers, health, servers)                                        \
@@ -574,6 +575,60 @@ START_TEST(health_reload_while_hanging)
 END_TEST
 
 
+#define TLS_CONF                                                              \
+    "%%GLOBALS%%\n"                                                           \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    "        myservice_health interval=200ms timeout=1s fails=1 mandatory;\n" \
+    TWO                                                                       \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        location / {\n"                                                  \
+    "            grpc_ssl_verify on;\n"                                       \
+    "            grpc_ssl_name myservice;\n"                                  \
+    "            grpc_ssl_trusted_certificate %%DIR%%/a/ca.crt;\n"            \
+    "            grpc_ssl_certificate %%DIR%%/a/client.crt;\n"                \
+    "            grpc_ssl_certificate_key %%DIR%%/a/client.key;\n"            \
+    "            grpc_ssl_protocols TLSv1.2 TLSv1.3;\n"                       \
+    "            grpc_pass grpcs://u;\n"                                      \
+    "        }\n"                                                             \
+    "        location = /status { myservice_status; }\n"                      \
+    "    }\n"                                                                 \
+    "}\n"
+
+
+/* the one that cannot prove who it is never gets a session, nor a request */
+START_TEST(health_tls)
+{
+    fake_t  *one, *impostor;
+
+    tls_front_certs("a");
+    tls_front_certs("b");
+    one = fake_serving(8091, "one");
+    impostor = fake_start(8092, "impostor", serve);
+    (void) tls_front_start(8081, 8091, "a", 0);
+    (void) tls_front_start(8082, 8092, "b", 0);
+    gateway_start(TLS_CONF);
+
+    await_state("free", 1);
+    await_requests(one, 2);
+    client_assert(echo("s1"), 0, "");
+    client_assert_refused(echo("s2"), 8, BUSY);
+    ck_assert_uint_eq(fake_requests(impostor), 0);
+
+    atomic_store(&status, 2);
+    await_log("is down: not serving");
+    atomic_store(&status, 1);
+    await_log("is up");
+}
+END_TEST
+
+
 static void
 refused(const char *conf, const char *text)
 {
@@ -604,8 +659,9 @@ START_TEST(health_conf)
     refused("%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n"
             "upstream u { myservice_sessions $myservice_session zone=u:1m; "
             "myservice_health; server 127.0.0.1:8081; }\n"
-            "server { location / { grpc_pass grpcs://u; } } }\n",
-            "checks without TLS");
+            "server { location / { grpc_ssl_name $host; "
+            "grpc_pass grpcs://u; } } }\n",
+            "\"grpc_ssl_name\" with variables");
 }
 END_TEST
 
@@ -635,6 +691,7 @@ main(int argc, char **argv)
     harness_add(suite, health_worker_killed);
     harness_add(suite, health_reload);
     harness_add(suite, health_reload_while_hanging);
+    harness_add(suite, health_tls);
     harness_add(suite, health_conf);
 
     return harness_run(suite, argv[0]);
