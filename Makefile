@@ -38,7 +38,7 @@ CHECK_LIBS = -lcheck -lsubunit -lrt
 # a request flows: nginx with the module, then a service on rpc/ and jwt/
 DIRS := rpc jwt myservice authsvc itests
 MODULE := ngx_myservice_module
-MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c messages.c percent.c)
+MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c health_message.c messages.c percent.c)
 PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests $(B)/healthcheck
 
 PROTOS := my_service.proto health.proto reflection.proto reflection_v1alpha.proto

@@ -557,6 +557,11 @@ ngx_http_myservice_status_variable(ngx_http_request_t *r,
         if (r->upstream) {
             h = ngx_http_myservice_upstream_status(r->upstream, "grpc-status",
                                                  sizeof("grpc-status") - 1);
+
+        } else {
+            h = ngx_http_myservice_find_header(&r->headers_out.trailers,
+                                               "grpc-status",
+                                               sizeof("grpc-status") - 1);
         }
 
         if (h == NULL) {
