@@ -175,7 +175,13 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    call->terms.ttl = call->conf->ttl;
+    /*
+     * the instance counts from the end of a call, and a touch may be left out
+     * here: a lease that ends later than the session it stands for never
+     * sends a stranger into it
+     */
+
+    call->terms.ttl = call->conf->ttl + call->conf->ttl / 8;
     call->terms.lifetime = call->conf->lifetime;
 
     /* create_request() was called already */
@@ -322,7 +328,7 @@ ngx_http_myservice_call_settle(ngx_http_myservice_call_t *call, ngx_int_t rc)
         goto settle;
     }
 
-    if (ngx_current_msec - call->touched > call->conf->ttl / 8) {
+    if (ngx_current_msec - call->touched > call->conf->ttl / 16) {
         (void) ngx_http_myservice_zone_touch(call->conf->zone, lease, log);
     }
 

@@ -27,6 +27,7 @@ typedef struct {
     ngx_array_t                    *retry;        /* ngx_str_t: methods */
     size_t                          replay_buffer;
     ngx_uint_t                      sessions;     /* passes to a balancer */
+    ngx_msec_t                      ttl;          /* of that balancer */
 } ngx_http_myservice_sessions_loc_conf_t;
 
 

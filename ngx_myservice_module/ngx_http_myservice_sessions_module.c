@@ -31,6 +31,9 @@ static ngx_int_t ngx_http_myservice_sessions_instance_variable(
 static ngx_int_t ngx_http_myservice_sessions_decision_variable(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 
+static ngx_int_t ngx_http_myservice_sessions_ttl_variable(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+
 static ngx_int_t ngx_http_myservice_sessions_add_variables(ngx_conf_t *cf);
 static void *ngx_http_myservice_sessions_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_myservice_sessions_create_srv_conf(ngx_conf_t *cf);
@@ -125,6 +128,9 @@ static ngx_http_variable_t  ngx_http_myservice_sessions_variables[] = {
     { ngx_string("myservice_decision"), NULL,
       ngx_http_myservice_sessions_decision_variable, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("myservice_session_ttl"), NULL,
+      ngx_http_myservice_sessions_ttl_variable, 0, 0, 0 },
 
       ngx_http_null_variable
 };
@@ -300,6 +306,33 @@ ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
 
 
 static ngx_int_t
+ngx_http_myservice_sessions_ttl_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
+
+    if (!slcf->sessions) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+    if (v->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_sprintf(v->data, "%M", slcf->ttl) - v->data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_myservice_sessions_add_variables(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var, *v;
@@ -418,6 +451,7 @@ ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
     }
 
     conf->sessions = 1;
+    conf->ttl = scf->ttl;
 
     /*
      * what may be repeated is decided here, not by "grpc_next_upstream": a

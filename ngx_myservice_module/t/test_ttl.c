@@ -1,0 +1,182 @@
+/*
+ * The life of a lease: idle time at the gateway and at the instance, calls in
+ * flight, absolute lifetime.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "harness.h"
+
+
+#define CONF(terms, directives)                                               \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes 2;\n"                                                   \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m " terms ";\n"    \
+    "        server 127.0.0.1:8081;\n"                                        \
+    "        keepalive 16;\n"                                                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        location / {\n"                                                  \
+    directives                                                                \
+    "            grpc_pass grpc://u;\n"                                       \
+    "        }\n"                                                             \
+    "    }\n"                                                                 \
+    "}\n"
+
+#define TELL      "grpc_set_header session-ttl $myservice_session_ttl;\n"
+#define CONFLICT  "serves another session"
+#define BUSY      "all instances are busy"
+
+
+/* Echo of a client that wants its session to be kept for an hour. */
+static client_call_t *
+echo_greedy(const char *session)
+{
+    client_call_t    *call;
+    client_header_t   headers[] = {
+        { "content-type", "application/grpc" },
+        { "te", "trailers" },
+        { "session-id", session },
+        { "session-ttl", "3600000" },
+        { NULL, NULL }
+    };
+
+    call = client_request(client_open(harness_port(8080)), ECHO, headers,
+                          "\0\0\0\0", 5, false);
+    client_wait(call);
+
+    return call;
+}
+
+
+/* Calls until the session has an instance; how long that took. */
+static long long
+await_instance(const char *session)
+{
+    long long       start;
+    client_t       *client;
+    client_call_t  *call;
+
+    start = harness_now();
+    client = client_open(harness_port(8080));
+
+    for ( ;; ) {
+        call = echo_get(client, session);
+
+        if (call->grpc == 0) {
+            return harness_now() - start;
+        }
+
+        client_assert_refused(call, 8, BUSY);
+        harness_pause(start, "the lease does not end");
+    }
+}
+
+
+/* told: the session ends on both sides, whatever the client wanted */
+START_TEST(ttl_told)
+{
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF("ttl=1s", TELL));
+
+    client_assert(echo_greedy("s1"), 0, "");
+    ck_assert_int_lt(await_instance("s2"), 5000);
+    ck_assert(!gateway_logged(CONFLICT));
+}
+END_TEST
+
+
+/* the control: an instance that keeps its session says so */
+START_TEST(ttl_not_told)
+{
+    long long  start;
+    client_t  *client;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF("ttl=1s", ""));
+
+    client_assert(echo_greedy("s1"), 0, "");
+    start = harness_now();
+    client = client_open(harness_port(8080));
+
+    do {
+        client_assert_refused(echo_get(client, "s2"), 8, BUSY);
+        harness_pause(start, "no conflict");
+    } while (!gateway_logged(CONFLICT));
+}
+END_TEST
+
+
+/* a stream renews the lease for as long as it runs */
+START_TEST(ttl_stream)
+{
+    long long       start;
+    client_t       *client, *other;
+    client_call_t  *stream;
+
+    (void) instance_start(8081, "one", "--subscribe-interval 1h");
+    gateway_start(CONF("ttl=1s", TELL));
+
+    client = client_open(harness_port(8080));
+    stream = client_grpc(client, SUBSCRIBE, NULL, "s1", "", 0);
+    client_wait_messages(stream, 1);
+
+    other = client_open(harness_port(8080));
+
+    for (start = harness_now(); harness_now() - start < 3000; ) {
+        client_assert_refused(echo_get(other, "s2"), 8, BUSY);
+        harness_pause(start, "never");
+    }
+
+    client_cancel(stream);
+    ck_assert_int_lt(await_instance("s2"), 5000);
+    ck_assert(!gateway_logged(CONFLICT));
+}
+END_TEST
+
+
+/* used or not, the lease ends */
+START_TEST(ttl_lifetime)
+{
+    long long  start;
+    client_t  *client;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF("ttl=1h lifetime=1s", ""));
+
+    start = harness_now();
+    client = client_open(harness_port(8080));
+    client_assert(echo_get(client, "s1"), 0, "");
+
+    /* the instance still serves s1, and names it: the lease is over */
+    while (!gateway_logged(CONFLICT)) {
+        (void) echo_get(client, "s2");
+        harness_pause(start, "the lease does not end");
+    }
+
+    ck_assert_int_ge(harness_now() - start, 1000);
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("ttl");
+    harness_add(suite, ttl_told);
+    harness_add(suite, ttl_not_told);
+    harness_add(suite, ttl_stream);
+    harness_add(suite, ttl_lifetime);
+
+    return harness_run(suite, "test_ttl");
+}
