@@ -5,8 +5,10 @@
 #define NGX_HTTP_MYSERVICE_HEALTH_TICK    250
 #define NGX_HTTP_MYSERVICE_HEALTH_LEASE   3000
 
-/* checks at once; the others wait for their turn */
+/* checks at once, and which part of the worker's connections they may take;
+ * the others wait for their turn */
 #define NGX_HTTP_MYSERVICE_HEALTH_CHECKS  128
+#define NGX_HTTP_MYSERVICE_HEALTH_PART    8
 
 /* workers take the time once per turn of their event loops */
 #define NGX_HTTP_MYSERVICE_HEALTH_SLACK   100
@@ -120,7 +122,9 @@ ngx_http_myservice_health_tick(ngx_event_t *ev)
 
     ngx_http_myservice_health_add(health, limit, within);
 
-    if (!settled && health->unknown == 0) {
+    /* without members there was no round: their addresses may be on the way */
+
+    if (!settled && limit && health->unknown == 0) {
         ngx_http_myservice_health_settle(health);
     }
 }
@@ -308,11 +312,15 @@ ngx_http_myservice_health_next(ngx_event_t *ev)
 {
     ngx_http_myservice_health_t *health = ev->data;
 
+    ngx_uint_t    max;
     ngx_queue_t  *q;
 
-    while (health->running < NGX_HTTP_MYSERVICE_HEALTH_CHECKS
-           && !ngx_queue_empty(&health->waiting))
-    {
+    max = ngx_cycle->connection_n / NGX_HTTP_MYSERVICE_HEALTH_PART;
+    max = ngx_min(max, NGX_HTTP_MYSERVICE_HEALTH_CHECKS);
+
+    /* one is always possible */
+
+    while (health->running <= max && !ngx_queue_empty(&health->waiting)) {
         q = ngx_queue_head(&health->waiting);
         ngx_queue_remove(q);
 
