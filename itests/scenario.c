@@ -39,6 +39,8 @@ const scenario_t  scenarios[] = {
     { "stream_subscription_myservice_stop_no_resume",
       stream_subscription_myservice_stop_no_resume,
       "they end with a status (needs --stack, gateway without resume)" },
+    { "reflection_and_health", reflection_and_health,
+      "what tools ask, and the gateway's own health" },
     { NULL, NULL, NULL }
 };
 

@@ -40,6 +40,7 @@ void session_first_calls(test_t *test);
 void stream_subscription(test_t *test);
 void stream_subscription_myservice_stop(test_t *test);
 void stream_subscription_myservice_stop_no_resume(test_t *test);
+void reflection_and_health(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */
