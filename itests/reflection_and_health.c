@@ -419,9 +419,7 @@ health_next(client_t *client, rpc_stream_t *stream, int status,
 
     check_begin(&c, client->test, "%s: Watch of \"%s\"", client->name, what);
 
-    if (check_that(&c, response != NULL, "stream", "its end",
-                   "a message"))
-    {
+    if (check_that(&c, response != NULL, "stream", "its end", "a message")) {
         (void) check_number(&c, "status", (int) response->status, status);
         protobuf_c_message_free_unpacked(&response->base, NULL);
     }
