@@ -546,7 +546,9 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
         return NGX_OK;
     }
 
-    terms.ttl = conf->sessions->ttl;
+    /* longer than the instance's, as in ngx_http_myservice_call_init() */
+
+    terms.ttl = conf->sessions->ttl + conf->sessions->ttl / 8;
     terms.lifetime = conf->sessions->lifetime;
     terms.ends = 0;
 
