@@ -56,6 +56,14 @@ void *ngx_http_myservice_find_ctx(ngx_http_request_t *r,
 void *ngx_http_myservice_make_ctx(ngx_http_request_t *r,
     ngx_module_t *module, ngx_pool_cleanup_pt mark, size_t size);
 
+/* a list that ends with ngx_http_null_variable */
+ngx_int_t ngx_http_myservice_add_variables(ngx_conf_t *cf,
+    ngx_http_variable_t *variables);
+
+/* "value" may be NULL: not found */
+ngx_int_t ngx_http_myservice_variable(ngx_http_variable_value_t *v,
+    ngx_str_t *value);
+
 /* the gRPC status of an HTTP status and back */
 ngx_uint_t ngx_http_myservice_from_http(ngx_uint_t status, ngx_str_t *message);
 ngx_uint_t ngx_http_myservice_to_http(ngx_uint_t code);

@@ -57,7 +57,7 @@ static ngx_int_t ngx_http_myservice_jwt_deny(ngx_http_request_t *r,
 static ngx_int_t ngx_http_myservice_jwt_status_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
-static ngx_int_t ngx_http_myservice_jwt_add_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_myservice_jwt_preconfiguration(ngx_conf_t *cf);
 static void *ngx_http_myservice_jwt_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_myservice_jwt_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_myservice_jwt_merge_loc_conf(ngx_conf_t *cf,
@@ -116,7 +116,7 @@ static ngx_command_t  ngx_http_myservice_jwt_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_myservice_jwt_module_ctx = {
-    ngx_http_myservice_jwt_add_variables,  /* preconfiguration */
+    ngx_http_myservice_jwt_preconfiguration, /* preconfiguration */
     ngx_http_myservice_jwt_init,           /* postconfiguration */
 
     ngx_http_myservice_jwt_create_main_conf, /* create main configuration */
@@ -146,8 +146,14 @@ ngx_module_t  ngx_http_myservice_jwt_module = {
 };
 
 
-static ngx_str_t  ngx_http_myservice_jwt_status_name =
-    ngx_string("myservice_jwt_status");
+static ngx_http_variable_t  ngx_http_myservice_jwt_variables[] = {
+
+    { ngx_string("myservice_jwt_status"), NULL,
+      ngx_http_myservice_jwt_status_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
 
 
 /*
@@ -323,11 +329,13 @@ ngx_http_myservice_jwt_deny(ngx_http_request_t *r, const char *status,
 }
 
 
+/* a call that is refused behind the token check has an upstream */
+
 static ngx_int_t
 ngx_http_myservice_jwt_status_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    const char                         *status;
+    ngx_str_t                           status;
     ngx_http_myservice_jwt_ctx_t       *ctx;
     ngx_http_myservice_jwt_loc_conf_t  *jlcf;
 
@@ -335,46 +343,27 @@ ngx_http_myservice_jwt_status_variable(ngx_http_request_t *r,
     jlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_jwt_module);
 
     if (ctx) {
-        status = ctx->status;
+        status.data = (u_char *) ctx->status;
+        status.len = ngx_strlen(ctx->status);
 
-    } else if (jlcf->enable && !ngx_http_myservice_refused(r)) {
-        status = "OK";
-
-    } else if (jlcf->enable && r->upstream) {
-
-        /* refused behind the token check */
-
-        status = "OK";
-
-    } else {
-        v->not_found = 1;
-        return NGX_OK;
+        return ngx_http_myservice_variable(v, &status);
     }
 
-    v->data = (u_char *) status;
-    v->len = ngx_strlen(status);
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    if (!jlcf->enable || (ngx_http_myservice_refused(r) && !r->upstream)) {
+        return ngx_http_myservice_variable(v, NULL);
+    }
 
-    return NGX_OK;
+    ngx_str_set(&status, "OK");
+
+    return ngx_http_myservice_variable(v, &status);
 }
 
 
 static ngx_int_t
-ngx_http_myservice_jwt_add_variables(ngx_conf_t *cf)
+ngx_http_myservice_jwt_preconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var;
-
-    var = ngx_http_add_variable(cf, &ngx_http_myservice_jwt_status_name,
-                                NGX_HTTP_VAR_NOCACHEABLE);
-    if (var == NULL) {
-        return NGX_ERROR;
-    }
-
-    var->get_handler = ngx_http_myservice_jwt_status_variable;
-
-    return NGX_OK;
+    return ngx_http_myservice_add_variables(cf,
+                                            ngx_http_myservice_jwt_variables);
 }
 
 

@@ -52,7 +52,7 @@ static ngx_int_t ngx_http_myservice_status_variable(ngx_http_request_t *r,
 static ngx_int_t ngx_http_myservice_message_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
-static ngx_int_t ngx_http_myservice_add_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_myservice_preconfiguration(ngx_conf_t *cf);
 static void *ngx_http_myservice_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_myservice_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -82,7 +82,7 @@ static ngx_command_t  ngx_http_myservice_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_myservice_module_ctx = {
-    ngx_http_myservice_add_variables,      /* preconfiguration */
+    ngx_http_myservice_preconfiguration,   /* preconfiguration */
     ngx_http_myservice_init,               /* postconfiguration */
 
     NULL,                                  /* create main configuration */
@@ -517,20 +517,12 @@ static ngx_int_t
 ngx_http_myservice_session_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    ngx_int_t  rc;
     ngx_str_t  session;
 
-    if (ngx_http_myservice_session_id(r, &session) != NGX_OK) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
+    rc = ngx_http_myservice_session_id(r, &session);
 
-    v->data = session.data;
-    v->len = session.len;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
+    return ngx_http_myservice_variable(v, rc == NGX_OK ? &session : NULL);
 }
 
 
@@ -538,46 +530,29 @@ static ngx_int_t
 ngx_http_myservice_status_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    ngx_str_t                  code;
     ngx_table_elt_t           *h;
     ngx_http_myservice_ctx_t  *ctx;
 
     ctx = ngx_http_myservice_get_ctx(r);
-    h = NULL;
 
     if (ctx && ctx->code) {
-        v->data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-        if (v->data == NULL) {
+        code.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (code.data == NULL) {
             return NGX_ERROR;
         }
 
-        v->len = ngx_sprintf(v->data, "%ui", ctx->code) - v->data;
+        code.len = ngx_sprintf(code.data, "%ui", ctx->code) - code.data;
 
-    } else {
-
-        if (r->upstream) {
-            h = ngx_http_myservice_upstream_status(r->upstream, "grpc-status",
-                                                 sizeof("grpc-status") - 1);
-
-        } else {
-            h = ngx_http_myservice_find_header(&r->headers_out.trailers,
-                                               "grpc-status",
-                                               sizeof("grpc-status") - 1);
-        }
-
-        if (h == NULL) {
-            v->not_found = 1;
-            return NGX_OK;
-        }
-
-        v->data = h->value.data;
-        v->len = h->value.len;
+        return ngx_http_myservice_variable(v, &code);
     }
 
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    h = r->upstream
+        ? ngx_http_myservice_upstream_status(r->upstream, "grpc-status",
+                                             sizeof("grpc-status") - 1)
+        : NULL;
 
-    return NGX_OK;
+    return ngx_http_myservice_variable(v, h ? &h->value : NULL);
 }
 
 
@@ -589,53 +564,24 @@ ngx_http_myservice_message_variable(ngx_http_request_t *r,
     ngx_http_myservice_ctx_t  *ctx;
 
     ctx = ngx_http_myservice_get_ctx(r);
-    h = NULL;
 
     if (ctx && ctx->code) {
-        v->data = ctx->message.data;
-        v->len = ctx->message.len;
-
-    } else {
-
-        if (r->upstream) {
-            h = ngx_http_myservice_upstream_status(r->upstream, "grpc-message",
-                                                 sizeof("grpc-message") - 1);
-        }
-
-        if (h == NULL) {
-            v->not_found = 1;
-            return NGX_OK;
-        }
-
-        v->data = h->value.data;
-        v->len = h->value.len;
+        return ngx_http_myservice_variable(v, &ctx->message);
     }
 
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    h = r->upstream
+        ? ngx_http_myservice_upstream_status(r->upstream, "grpc-message",
+                                             sizeof("grpc-message") - 1)
+        : NULL;
 
-    return NGX_OK;
+    return ngx_http_myservice_variable(v, h ? &h->value : NULL);
 }
 
 
 static ngx_int_t
-ngx_http_myservice_add_variables(ngx_conf_t *cf)
+ngx_http_myservice_preconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_myservice_variables; v->name.len; v++) {
-
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
+    return ngx_http_myservice_add_variables(cf, ngx_http_myservice_variables);
 }
 
 

@@ -34,7 +34,8 @@ static ngx_int_t ngx_http_myservice_sessions_decision_variable(
 static ngx_int_t ngx_http_myservice_sessions_ttl_variable(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 
-static ngx_int_t ngx_http_myservice_sessions_add_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_myservice_sessions_preconfiguration(
+    ngx_conf_t *cf);
 static void *ngx_http_myservice_sessions_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_myservice_sessions_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_http_myservice_sessions_create_loc_conf(ngx_conf_t *cf);
@@ -85,7 +86,8 @@ static ngx_command_t  ngx_http_myservice_sessions_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_myservice_sessions_module_ctx = {
-    ngx_http_myservice_sessions_add_variables, /* preconfiguration */
+    ngx_http_myservice_sessions_preconfiguration,
+                                           /* preconfiguration */
     ngx_http_myservice_sessions_init,      /* postconfiguration */
 
     ngx_http_myservice_sessions_create_main_conf,
@@ -260,18 +262,8 @@ ngx_http_myservice_sessions_instance_variable(ngx_http_request_t *r,
 
     call = ngx_http_myservice_call_get(r);
 
-    if (call == NULL || call->grant.name.len == 0) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    v->data = call->grant.name.data;
-    v->len = call->grant.name.len;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
+    return ngx_http_myservice_variable(v, call && call->grant.name.len
+                                          ? &call->grant.name : NULL);
 }
 
 
@@ -283,25 +275,16 @@ ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
     ngx_http_myservice_call_t  *call;
 
     call = ngx_http_myservice_call_get(r);
+    decision = NULL;
 
     if (call && call->key.len) {
         decision = ngx_http_myservice_sessions_decision(call->decision);
 
     } else if (ngx_http_myservice_refused(r)) {
         decision = &ngx_http_myservice_sessions_denied;
-
-    } else {
-        v->not_found = 1;
-        return NGX_OK;
     }
 
-    v->data = decision->data;
-    v->len = decision->len;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
+    return ngx_http_myservice_variable(v, decision);
 }
 
 
@@ -309,46 +292,31 @@ static ngx_int_t
 ngx_http_myservice_sessions_ttl_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    ngx_str_t                                ttl;
     ngx_http_myservice_sessions_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
     if (!slcf->sessions) {
-        v->not_found = 1;
-        return NGX_OK;
+        return ngx_http_myservice_variable(v, NULL);
     }
 
-    v->data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
-    if (v->data == NULL) {
+    ttl.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+    if (ttl.data == NULL) {
         return NGX_ERROR;
     }
 
-    v->len = ngx_sprintf(v->data, "%M", slcf->ttl) - v->data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    ttl.len = ngx_sprintf(ttl.data, "%M", slcf->ttl) - ttl.data;
 
-    return NGX_OK;
+    return ngx_http_myservice_variable(v, &ttl);
 }
 
 
 static ngx_int_t
-ngx_http_myservice_sessions_add_variables(ngx_conf_t *cf)
+ngx_http_myservice_sessions_preconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_myservice_sessions_variables; v->name.len; v++) {
-
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
+    return ngx_http_myservice_add_variables(cf,
+                                       ngx_http_myservice_sessions_variables);
 }
 
 
