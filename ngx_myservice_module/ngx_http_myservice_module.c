@@ -547,10 +547,14 @@ ngx_http_myservice_status_variable(ngx_http_request_t *r,
         return ngx_http_myservice_variable(v, &code);
     }
 
+    /* without an upstream: what a module of ours answered itself */
+
     h = r->upstream
         ? ngx_http_myservice_upstream_status(r->upstream, "grpc-status",
                                              sizeof("grpc-status") - 1)
-        : NULL;
+        : ngx_http_myservice_find_header(&r->headers_out.trailers,
+                                         "grpc-status",
+                                         sizeof("grpc-status") - 1);
 
     return ngx_http_myservice_variable(v, h ? &h->value : NULL);
 }
