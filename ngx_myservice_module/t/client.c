@@ -264,6 +264,19 @@ client_open(int port)
 
 
 void
+client_window(client_t *client, uint32_t size)
+{
+    nghttp2_settings_entry  entry;
+
+    entry.settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE;
+    entry.value = size;
+
+    ck_assert_int_eq(nghttp2_submit_settings(client->session,
+                                             NGHTTP2_FLAG_NONE, &entry, 1), 0);
+}
+
+
+void
 client_close(client_t *client)
 {
     size_t  i;

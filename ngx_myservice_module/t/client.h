@@ -53,6 +53,9 @@ typedef struct {
 client_t *client_open(int port);
 void client_close(client_t *client);
 
+/* How much the server may send on each call, those that run included. */
+void client_window(client_t *client, uint32_t size);
+
 /* The connection is closed by the server or was told to go away. */
 bool client_gone(client_t *client);
 

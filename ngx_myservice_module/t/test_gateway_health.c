@@ -330,6 +330,77 @@ START_TEST(watch_changes)
 END_TEST
 
 
+/* a client that does not read gets what it missed, and loses nothing */
+START_TEST(watch_slow_client)
+{
+    unsigned        i;
+    long long       since;
+    client_t       *client;
+    client_call_t  *calls[3];
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF(SERVER1(1)));
+    client = client_open(harness_port(8080));
+    client_window(client, 0);
+    since = harness_now();
+
+    for (i = 0; i < 3; i++) {
+        calls[i] = ask(client, WATCH, "");
+
+        while (calls[i]->headers == 0) {
+            harness_pause(since, "the header of a Watch");
+            client_poll(10);
+        }
+    }
+
+    client_cancel(calls[2]);
+    client_assert(call(ECHO, "a"), 0, "");
+    client_assert(call(SHUTDOWN, "a"), 0, "");
+
+    /* a part of the first message */
+
+    client_window(client, 3);
+
+    for (i = 0; i < 2; i++) {
+        while (calls[i]->len < 3) {
+            harness_pause(since, "the begin of a message");
+            client_poll(10);
+        }
+
+        ck_assert_uint_eq(client_messages(calls[i]), 0);
+    }
+
+    client_window(client, 65535);
+
+    for (i = 0; i < 2; i++) {
+        client_wait_messages(calls[i], 2);
+        has_status(calls[i], 0, SERVING);
+        has_status(calls[i], 1, NOT_SERVING);
+        ck_assert(!calls[i]->done);
+    }
+}
+END_TEST
+
+
+/* nginx gives up after send_timeout */
+START_TEST(watch_stuck_client)
+{
+    client_t       *client;
+    client_call_t  *c;
+
+    gateway_start(CONF_WITH("myservice_gateway_health u;\n"
+                            "send_timeout 1s;\n", SERVER(1)));
+    client = client_open(harness_port(8080));
+    client_window(client, 0);
+
+    c = ask(client, WATCH, "");
+    client_wait(c);
+    ck_assert(c->reset);
+    ck_assert_uint_eq(client_messages(c), 0);
+}
+END_TEST
+
+
 /* of many, some are cancelled, some lose their connection */
 START_TEST(watch_ends)
 {
@@ -440,6 +511,8 @@ main(void)
     harness_add(suite, bad_requests);
     harness_add(suite, slow_request);
     harness_add(suite, watch_changes);
+    harness_add(suite, watch_slow_client);
+    harness_add(suite, watch_stuck_client);
     harness_add(suite, watch_ends);
     harness_add(suite, watch_reload);
     harness_add(suite, conf);
