@@ -480,7 +480,8 @@ service_expire(void *data)
 }
 
 
-/* Tells the owner, and how many of its calls and streams are in flight. */
+/* Tells the owner, if there is one, and how many of its calls are in flight:
+ * an answer with the number alone says that the instance is free. */
 
 static void
 service_annotate(rpc_call_t *call, void *data)
@@ -488,16 +489,14 @@ service_annotate(rpc_call_t *call, void *data)
     char        calls[16];
     service_t  *service = data;
 
-    if (session_expire(&service->session, rpc_now())
-        || service->session.id[0] == '\0')
-    {
-        return;
-    }
+    (void) session_expire(&service->session, rpc_now());
 
     snprintf(calls, sizeof(calls), "%u", service->session.calls);
 
-    if (rpc_call_add_initial(call, "session-id", service->session.id) == -1
-        || rpc_call_add_initial(call, "session-calls", calls) == -1)
+    if (rpc_call_add_initial(call, "session-calls", calls) == -1
+        || (service->session.id[0] != '\0'
+            && rpc_call_add_initial(call, "session-id", service->session.id)
+               == -1))
     {
         log_error("cannot tell the owner in a health answer");
     }

@@ -349,18 +349,22 @@ last_set(ProtobufCMessage *response)
 static void
 answer_take(answer_t *answer, rpc_result_t *result)
 {
-    char  *owner;
+    char  *owner, *calls;
 
     last_set(answer->response);
 
     owner = rpc_metadata_find(&result->initial, "session-id");
+    calls = rpc_metadata_find(&result->initial, "session-calls");
 
     answer->code = result->code;
     snprintf(answer->message, sizeof(answer->message), "%s",
              result->message);
     snprintf(answer->owner, sizeof(answer->owner), "%s",
              owner != NULL ? owner : "");
+    snprintf(answer->calls, sizeof(answer->calls), "%s",
+             calls != NULL ? calls : "");
 
     free(owner);
+    free(calls);
     rpc_result_free(result);
 }

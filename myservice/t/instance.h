@@ -32,6 +32,7 @@ typedef struct {
     char               message[768];
     ProtobufCMessage  *response;        /* valid until the next call */
     char               owner[300];      /* initial metadata "session-id" */
+    char               calls[16];       /* and "session-calls" */
 } answer_t;
 
 

@@ -345,9 +345,12 @@ START_TEST(test_health)
     answer = call_health(&instance);
     assert_answer(answer, 0, "");
     ck_assert_str_eq(answer.owner, "");
+    ck_assert_str_eq(answer.calls, "0");
 
     assert_served(call_echo(&instance, NULL, "s1"), "s1");
-    ck_assert_str_eq(call_health(&instance).owner, "s1");
+    answer = call_health(&instance);
+    ck_assert_str_eq(answer.owner, "s1");
+    ck_assert_str_eq(answer.calls, "0");
 
     request.service = (char *) "my_service.MyServiceAPI";
     watch = rpc_client_stream(instance.client,
