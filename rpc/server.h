@@ -155,9 +155,9 @@ void rpc_call_fail(rpc_call_t *call, grpc_status_code code,
  * answer. */
 void rpc_call_defer(rpc_call_t *call);
 
-/* Stream, bidi: sends one message; "sent" (may be NULL) runs when it is written.
- * One message in flight: returns -1 while the last one is not written, or
- * after the end. */
+/* Stream, bidi: sends one message; "sent" (may be NULL) runs when it is
+ * written.  One message in flight: returns -1 while the last one is not
+ * written, or after the end. */
 int rpc_call_send(rpc_call_t *call, const ProtobufCMessage *message,
     rpc_event_pt sent, void *data);
 
