@@ -7,6 +7,7 @@
 
 #include "ngx_http_myservice_module.h"
 #include "ngx_http_myservice_sessions.h"
+#include "ngx_http_myservice_watch.h"
 
 #include "health_message.h"
 
@@ -14,26 +15,12 @@
 /* larger requests are refused while they come in */
 #define NGX_HTTP_MYSERVICE_GATEWAY_BODY  1024
 
-/* how often a Watch looks, in milliseconds */
-#define NGX_HTTP_MYSERVICE_GATEWAY_TICK  1000
-
 
 typedef struct {
     ngx_str_t                    upstream;
     ngx_array_t                 *services;      /* ngx_str_t */
     ngx_http_myservice_zone_t   *zone;
 } ngx_http_myservice_gateway_loc_conf_t;
-
-
-/* of a Watch */
-
-typedef struct {
-    ngx_event_t                  timer;
-    ngx_chain_t                 *free;
-    ngx_chain_t                 *busy;
-    ms_health_status_t           sent;
-    unsigned                     known:1;       /* the service */
-} ngx_http_myservice_gateway_ctx_t;
 
 
 typedef struct {
@@ -54,20 +41,10 @@ static ngx_uint_t ngx_http_myservice_gateway_known(ngx_http_request_t *r,
     ngx_str_t *service);
 static ms_health_status_t ngx_http_myservice_gateway_status(
     ngx_http_request_t *r);
-static ngx_int_t ngx_http_myservice_gateway_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_myservice_gateway_check(ngx_http_request_t *r);
 
-static ngx_int_t ngx_http_myservice_gateway_watch(ngx_http_request_t *r,
-    ngx_uint_t known);
-static void ngx_http_myservice_gateway_tick(ngx_event_t *ev);
-static void ngx_http_myservice_gateway_update(ngx_http_request_t *r);
-static ngx_chain_t *ngx_http_myservice_gateway_message(ngx_http_request_t *r,
-    ngx_http_myservice_gateway_ctx_t *ctx, ms_health_status_t status);
-static void ngx_http_myservice_gateway_send(ngx_http_request_t *r,
-    ngx_chain_t *out);
-static void ngx_http_myservice_gateway_writer(ngx_http_request_t *r);
-static void ngx_http_myservice_gateway_end(ngx_http_request_t *r);
-static void ngx_http_myservice_gateway_cleanup(void *data);
+static ms_health_status_t ngx_http_myservice_gateway_no_service(
+    ngx_http_request_t *r);
 
 static void *ngx_http_myservice_gateway_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_myservice_gateway_merge_loc_conf(ngx_conf_t *cf,
@@ -131,8 +108,6 @@ static ngx_str_t  ngx_http_myservice_gateway_watch_uri =
 
 static ngx_str_t  ngx_http_myservice_gateway_unknown =
     ngx_string("unknown service");
-static ngx_str_t  ngx_http_myservice_gateway_exiting =
-    ngx_string("gateway is shutting down");
 
 
 /* by ms_health_request_t */
@@ -212,7 +187,9 @@ ngx_http_myservice_gateway_body(ngx_http_request_t *r)
     if (ngx_http_myservice_gateway_is(r,
                                       &ngx_http_myservice_gateway_watch_uri))
     {
-        rc = ngx_http_myservice_gateway_watch(r, known);
+        rc = ngx_http_myservice_watch(r, known
+                                      ? ngx_http_myservice_gateway_status
+                                      : ngx_http_myservice_gateway_no_service);
 
         if (rc != NGX_DONE) {
             ngx_http_finalize_request(r, rc);
@@ -342,26 +319,10 @@ ngx_http_myservice_gateway_status(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-ngx_http_myservice_gateway_header(ngx_http_request_t *r)
+static ms_health_status_t
+ngx_http_myservice_gateway_no_service(ngx_http_request_t *r)
 {
-    ngx_int_t  rc;
-
-    r->headers_out.status = NGX_HTTP_OK;
-    ngx_str_set(&r->headers_out.content_type, "application/grpc");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
-    ngx_http_clear_content_length(r);
-
-    r->expect_trailers = 1;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc == NGX_OK ? NGX_ERROR : rc;
-    }
-
-    return NGX_OK;
+    return MS_HEALTH_SERVICE_UNKNOWN;
 }
 
 
@@ -395,224 +356,13 @@ ngx_http_myservice_gateway_check(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_myservice_gateway_header(r);
+    rc = ngx_http_myservice_send_header(r);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
     return ngx_http_output_filter(r, &out);
-}
-
-
-/* NGX_DONE: the request goes on until the client cancels it */
-
-static ngx_int_t
-ngx_http_myservice_gateway_watch(ngx_http_request_t *r, ngx_uint_t known)
-{
-    ngx_int_t                          rc;
-    ngx_pool_cleanup_t                *cln;
-    ngx_http_myservice_gateway_ctx_t  *ctx;
-
-    cln = ngx_pool_cleanup_add(r->pool,
-                               sizeof(ngx_http_myservice_gateway_ctx_t));
-    if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_http_myservice_gateway_ctx_t));
-
-    ctx->timer.handler = ngx_http_myservice_gateway_tick;
-    ctx->timer.data = r->connection;
-    ctx->timer.log = r->connection->log;
-    ctx->known = known;
-
-    cln->handler = ngx_http_myservice_gateway_cleanup;
-    ngx_http_set_ctx(r, ctx, ngx_http_myservice_gateway_module);
-
-    rc = ngx_http_myservice_gateway_header(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_myservice_gateway_writer;
-
-    ngx_add_timer(&ctx->timer, NGX_HTTP_MYSERVICE_GATEWAY_TICK);
-
-    ngx_http_myservice_gateway_update(r);
-
-    return NGX_DONE;
-}
-
-
-static void
-ngx_http_myservice_gateway_tick(ngx_event_t *ev)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    c = ev->data;
-    r = c->data;
-
-    ngx_http_set_log_request(c->log, r);
-
-    if (ngx_exiting || ngx_terminate) {
-        ngx_http_myservice_gateway_end(r);
-
-    } else {
-        ngx_add_timer(ev, NGX_HTTP_MYSERVICE_GATEWAY_TICK);
-        ngx_http_myservice_gateway_update(r);
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-/* a client that does not read gets the newest status when it does */
-
-static void
-ngx_http_myservice_gateway_update(ngx_http_request_t *r)
-{
-    ngx_chain_t                       *out;
-    ms_health_status_t                 status;
-    ngx_http_myservice_gateway_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_myservice_gateway_module);
-
-    status = ctx->known ? ngx_http_myservice_gateway_status(r)
-                        : MS_HEALTH_SERVICE_UNKNOWN;
-
-    if (status == ctx->sent || ctx->busy) {
-        return;
-    }
-
-    out = ngx_http_myservice_gateway_message(r, ctx, status);
-
-    if (out == NULL) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
-    }
-
-    ctx->sent = status;
-    ngx_http_myservice_gateway_send(r, out);
-}
-
-
-static ngx_chain_t *
-ngx_http_myservice_gateway_message(ngx_http_request_t *r,
-    ngx_http_myservice_gateway_ctx_t *ctx, ms_health_status_t status)
-{
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    cl = ngx_chain_get_free_buf(r->pool, &ctx->free);
-    if (cl == NULL) {
-        return NULL;
-    }
-
-    b = cl->buf;
-
-    if (b->start == NULL) {
-        b->start = ngx_pnalloc(r->pool, MS_HEALTH_RESPONSE_MAX);
-        if (b->start == NULL) {
-            return NULL;
-        }
-
-        b->end = b->start + MS_HEALTH_RESPONSE_MAX;
-        b->temporary = 1;
-        b->flush = 1;
-        b->tag = (ngx_buf_tag_t) &ngx_http_myservice_gateway_module;
-    }
-
-    b->pos = b->start;
-    b->last = b->start + ms_health_response_write(b->start, status);
-
-    return cl;
-}
-
-
-static void
-ngx_http_myservice_gateway_send(ngx_http_request_t *r, ngx_chain_t *out)
-{
-    ngx_event_t                       *wev;
-    ngx_http_core_loc_conf_t          *clcf;
-    ngx_http_myservice_gateway_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_myservice_gateway_module);
-    wev = r->connection->write;
-
-    if (ngx_http_output_filter(r, out) == NGX_ERROR) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
-    }
-
-    ngx_chain_update_chains(r->pool, &ctx->free, &ctx->busy, &out,
-                        (ngx_buf_tag_t) &ngx_http_myservice_gateway_module);
-
-    if (r->buffered || r->connection->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-        ngx_add_timer(wev, clcf->send_timeout);
-
-    } else if (wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-}
-
-
-static void
-ngx_http_myservice_gateway_writer(ngx_http_request_t *r)
-{
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
-    if (c->write->timedout) {
-        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
-                      "client timed out");
-        c->timedout = 1;
-
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    if (c->error) {
-        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
-        return;
-    }
-
-    ngx_http_myservice_gateway_send(r, NULL);
-}
-
-
-/* else the Watch would keep the old worker after a reload */
-
-static void
-ngx_http_myservice_gateway_end(ngx_http_request_t *r)
-{
-    ngx_int_t  rc;
-
-    rc = ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_UNAVAILABLE,
-                                       &ngx_http_myservice_gateway_exiting);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_myservice_end_stream(r);
-    }
-
-    ngx_http_finalize_request(r, rc);
-}
-
-
-static void
-ngx_http_myservice_gateway_cleanup(void *data)
-{
-    ngx_http_myservice_gateway_ctx_t  *ctx = data;
-
-    if (ctx->timer.timer_set) {
-        ngx_del_timer(&ctx->timer);
-    }
 }
 
 

@@ -125,6 +125,29 @@ ngx_http_myservice_add_header(ngx_list_t *headers, const char *key,
 
 
 ngx_int_t
+ngx_http_myservice_send_header(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+
+    r->headers_out.status = NGX_HTTP_OK;
+    ngx_str_set(&r->headers_out.content_type, "application/grpc");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+    ngx_http_clear_content_length(r);
+
+    r->expect_trailers = 1;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc == NGX_OK ? NGX_ERROR : rc;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_myservice_add_status(ngx_http_request_t *r, ngx_list_t *headers,
     ngx_uint_t code, ngx_str_t *message)
 {

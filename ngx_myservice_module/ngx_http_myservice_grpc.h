@@ -38,6 +38,9 @@ ngx_table_elt_t *ngx_http_myservice_find_header(ngx_list_t *headers,
 ngx_int_t ngx_http_myservice_add_header(ngx_list_t *headers, const char *key,
     ngx_str_t *value);
 
+/* the header of an answer of our own; NGX_OK if a body may follow */
+ngx_int_t ngx_http_myservice_send_header(ngx_http_request_t *r);
+
 /* adds grpc-status and, percent-encoded, grpc-message */
 ngx_int_t ngx_http_myservice_add_status(ngx_http_request_t *r,
     ngx_list_t *headers, ngx_uint_t code, ngx_str_t *message);
