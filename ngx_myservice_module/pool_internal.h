@@ -56,7 +56,7 @@ typedef struct {
     uint32_t  name_head;                /* of the name chain of this number */
     uint32_t  heap_pos;                 /* MS_POOL_NONE: not in the heap */
 
-    uint16_t  pending;                  /* calls that share a tentative claim */
+    uint16_t  pending;                  /* calls that share the claim */
     uint8_t   failures;
     uint8_t   state;
 
