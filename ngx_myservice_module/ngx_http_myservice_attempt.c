@@ -528,12 +528,15 @@ ngx_http_myservice_attempt_input_filter(void *data, ssize_t bytes)
     if (u->out_bufs) {
         call->forwarded = 1;
 
-    } else if (rc == NGX_OK && !call->forwarded
+    } else if (rc != NGX_ERROR && !call->forwarded
                && u->headers_in.trailers.part.nelts
                && ngx_http_myservice_attempt_conflict(call,
                                                    &u->headers_in.trailers))
     {
-        /* the client has the header: the answer starts again behind it */
+        /*
+         * The client has the header: the answer starts again behind it.
+         * NGX_AGAIN says that all is parsed and a SETTINGS ack is unsent.
+         */
 
         u->error = 1;
         u->length = 1;

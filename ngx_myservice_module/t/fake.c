@@ -353,13 +353,22 @@ fake_header_block(fake_conn_t *conn, fake_call_t *call, uint8_t *p,
 static void
 fake_request(fake_t *fake, fake_conn_t *conn, fake_call_t *call)
 {
+    int          cork;
     fake_call_t  copy;
+
+    /* late settings and the answer behind them come in one read */
+
+    cork = atomic_load(&fake->late_settings);
+    (void) setsockopt(conn->fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
 
     fake_settings(conn);
     call->number = atomic_fetch_add(&fake->requests, 1) + 1;
     call->nth = ++conn->requests;
     copy = *call;
     fake->answer(&copy);
+
+    cork = 0;
+    (void) setsockopt(conn->fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
 }
 
 

@@ -42,7 +42,8 @@ void fake_stop(fake_t *fake);
 unsigned fake_requests(fake_t *fake);
 unsigned fake_connections(fake_t *fake);
 
-/* SETTINGS are sent after the first request instead of at once. */
+/* SETTINGS are sent after the first request instead of at once, together with
+ * the answer. */
 void fake_late_settings(fake_t *fake);
 
 

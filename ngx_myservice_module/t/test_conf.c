@@ -29,6 +29,9 @@
                    "myservice_jwt_secret_file %%DIR%%/secret;\n"
 
 
+#define DEPRECATED  "[warn] the \"listen ... http2\" directive is deprecated"
+
+
 /* "text" is what the refusal must name. */
 static void
 refused(const char *conf, const char *text)
@@ -45,15 +48,20 @@ refused(const char *conf, const char *text)
 }
 
 
+/* nginx 1.22 knows only the form of "listen" that later ones warn of */
 static void
 accepted(const char *conf)
 {
     int          code;
-    const char  *output;
+    const char  *output, *p;
 
     code = gateway_test(conf, &output);
     ck_assert_msg(code == 0, "exit code %d: %s", code, output);
-    ck_assert_msg(strstr(output, "[warn]") == NULL, "warns: %s", output);
+
+    for (p = output; (p = strstr(p, "[warn]")) != NULL; p++) {
+        ck_assert_msg(strncmp(p, DEPRECATED, sizeof(DEPRECATED) - 1) == 0,
+                      "warns: %s", p);
+    }
 }
 
 

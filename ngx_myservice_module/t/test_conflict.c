@@ -51,6 +51,7 @@ echo(const char *session)
 
 static _Atomic(fake_t *)  taken;
 static bool               in_trailers;
+static bool               late_settings;
 
 
 static void
@@ -85,11 +86,17 @@ static void
 learned_and_moved(void)
 {
     char            pod[64];
-    fake_t         *one;
+    fake_t         *one, *two;
     client_call_t  *call;
 
     one = fake_start(8081, "one", one_is_taken);
-    (void) fake_start(8082, "two", one_is_taken);
+    two = fake_start(8082, "two", one_is_taken);
+
+    if (late_settings) {
+        fake_late_settings(one);
+        fake_late_settings(two);
+    }
+
     gateway_start(CONF(TWO));
 
     call = echo("s1");
@@ -118,6 +125,16 @@ END_TEST
 START_TEST(conflict_in_trailers)
 {
     in_trailers = true;
+    learned_and_moved();
+}
+END_TEST
+
+
+/* nginx has a SETTINGS ack to send when it has parsed the trailers */
+START_TEST(conflict_late_settings)
+{
+    in_trailers = true;
+    late_settings = true;
     learned_and_moved();
 }
 END_TEST
@@ -251,6 +268,7 @@ main(int argc, char **argv)
 
     harness_add(suite, conflict_trailers_only);
     harness_add(suite, conflict_in_trailers);
+    harness_add(suite, conflict_late_settings);
     harness_add(suite, conflict_everywhere);
     harness_add(suite, conflict_other_message);
     harness_add(suite, conflict_after_restart);
