@@ -1,6 +1,7 @@
 #include "authsvc/prompt.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,22 +26,30 @@ prompt_handler(int signo)
 
 /*
  * One line without its newline.  Byte by byte, so that nothing of the password
- * stays in a buffer of stdio.  -1: end of file, error (errno) or interrupted;
- * -2: too long, or with a NUL.
+ * stays in a buffer of stdio.  "mask" is NULL, or the signals that are blocked
+ * while it waits; others of those that are blocked now end it.  -1: end of
+ * file, error (errno) or interrupted; -2: too long, or with a NUL.
  */
 static int
-prompt_line(char *line, size_t size)
+prompt_line(char *line, size_t size, const sigset_t *mask)
 {
-    int      rc;
-    char     c;
-    size_t   len;
-    ssize_t  n;
+    int            rc;
+    char           c;
+    size_t         len;
+    ssize_t        n;
+    struct pollfd  pfd;
 
     len = 0;
     rc = 0;
+    pfd.fd = STDIN_FILENO;
+    pfd.events = POLLIN;
 
     for ( ;; ) {
-        n = read(STDIN_FILENO, &c, 1);
+        n = mask != NULL ? ppoll(&pfd, 1, NULL, mask) : 1;
+
+        if (n == 1) {
+            n = read(STDIN_FILENO, &c, 1);
+        }
 
         if (n < 0 || (n == 0 && len == 0)) {
             errno = n == 0 ? ENODATA : errno;
@@ -72,6 +81,7 @@ prompt_terminal(const char *label, char *line, size_t size)
 {
     int               rc, error;
     size_t            i;
+    sigset_t          set, mask;
     struct termios    old, quiet;
     struct sigaction  action, actions[PROMPT_SIGNALS];
 
@@ -80,12 +90,19 @@ prompt_terminal(const char *label, char *line, size_t size)
     }
 
     memset(&action, 0, sizeof(action));
-    action.sa_handler = prompt_handler;         /* read() ends with EINTR */
+    action.sa_handler = prompt_handler;
 
     prompt_signal = 0;
+    sigemptyset(&set);
+
     for (i = 0; i < PROMPT_SIGNALS; i++) {
         (void) sigaction(prompt_signals[i], &action, &actions[i]);
+        sigaddset(&set, prompt_signals[i]);
     }
+
+    /* let in only by ppoll(): none can come just before it waits */
+
+    (void) sigprocmask(SIG_BLOCK, &set, &mask);
 
     quiet = old;
     quiet.c_lflag &= ~(tcflag_t) ECHO;
@@ -94,7 +111,7 @@ prompt_terminal(const char *label, char *line, size_t size)
     rc = -1;
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) == 0) {
         fputs(label, stderr);
-        rc = prompt_line(line, size);
+        rc = prompt_line(line, size, &mask);
     }
 
     error = errno;
@@ -103,6 +120,8 @@ prompt_terminal(const char *label, char *line, size_t size)
     for (i = 0; i < PROMPT_SIGNALS; i++) {
         (void) sigaction(prompt_signals[i], &actions[i], NULL);
     }
+
+    (void) sigprocmask(SIG_SETMASK, &mask, NULL);
 
     if (prompt_signal != 0) {
         fputc('\n', stderr);
@@ -143,7 +162,7 @@ prompt_password(char *password, size_t size, char *error, size_t error_size)
     int  rc;
 
     rc = isatty(STDIN_FILENO) ? prompt_twice(password, size)
-                              : prompt_line(password, size);
+                              : prompt_line(password, size, NULL);
 
     switch (rc) {
     case 0:
