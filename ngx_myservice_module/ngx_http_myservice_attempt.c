@@ -214,7 +214,6 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
 
     if (!again) {
         pc->tries = 0;
-        call->stopped = 1;
 
         if (failure == NGX_HTTP_MYSERVICE_TIMED_OUT) {
             (void) ngx_http_myservice_set_status(r,

@@ -167,7 +167,6 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_memzero(&call->seek, sizeof(ms_pool_seek_t));
     call->attempts = 0;
     call->nfailed = 0;
-    call->stopped = 0;
     call->fresh_again = 0;
     call->same = 0;
 

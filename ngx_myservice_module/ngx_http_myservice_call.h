@@ -50,7 +50,6 @@ typedef struct {
     void                            *input_filter_ctx;
 
     /* of the request */
-    unsigned                         stopped:1;     /* no further attempt */
     unsigned                         fresh_again:1; /* same instance, tried */
     unsigned                         broken:1;      /* in mid-answer */
 

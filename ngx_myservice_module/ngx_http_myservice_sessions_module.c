@@ -422,14 +422,15 @@ ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
     conf->ttl = scf->ttl;
 
     /*
-     * what may be repeated is decided here, not by "grpc_next_upstream": a
-     * retry must not be refused before peer.free() has looked at it
+     * What may be repeated is decided in peer.free(), not by
+     * "grpc_next_upstream": nginx must neither refuse a retry before, nor
+     * repeat a request for a reason of its own.
      */
 
-    ucf->next_upstream |= NGX_HTTP_UPSTREAM_FT_ERROR
-                          |NGX_HTTP_UPSTREAM_FT_TIMEOUT
-                          |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
-    ucf->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
+    ucf->next_upstream = NGX_CONF_BITMASK_SET
+                         |NGX_HTTP_UPSTREAM_FT_ERROR
+                         |NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                         |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
 
     return NGX_CONF_OK;
 }
