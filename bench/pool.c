@@ -6,6 +6,10 @@
  * "new" is a claim that finds a free instance, "hit" one of a session that has
  * its own, "busy" one that is refused; each with ms_pool_enter() and the
  * hashing of the session, as a request does it.  One process, no lock.
+ *
+ * Sixteen operations are timed at once and the median of all such samples
+ * counts, so that what else the machine does has little effect; the walk,
+ * whose length varies, is the mean of processor time.
  */
 
 #include <stdio.h>
@@ -38,6 +42,11 @@ typedef struct {
 } bench_t;
 
 typedef struct {
+    size_t      n;
+    double      ns[ROUNDS];             /* per operation */
+} samples_t;
+
+typedef struct {
     double      hit;
     double      new;
     double      touch;
@@ -49,17 +58,59 @@ typedef struct {
 
 static const ms_pool_terms_t  terms = { 1800000, 0, 0 };
 
-static double  overhead;                /* of reading the clock */
+static double     overhead;             /* of reading the clock */
+static samples_t  first, second;
+
+
+static double
+read_clock(clockid_t id)
+{
+    struct timespec  ts;
+
+    clock_gettime(id, &ts);
+
+    return (double) ts.tv_sec * 1e9 + (double) ts.tv_nsec;
+}
 
 
 static double
 nanoseconds(void)
 {
-    struct timespec  ts;
+    return read_clock(CLOCK_MONOTONIC);
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
 
-    return (double) ts.tv_sec * 1e9 + (double) ts.tv_nsec;
+static void
+sample(samples_t *samples, double start, int operations)
+{
+    samples->ns[samples->n++] = (nanoseconds() - start - overhead)
+                                / operations;
+}
+
+
+static int
+sample_cmp(const void *one, const void *two)
+{
+    double  a, b;
+
+    a = *(const double *) one;
+    b = *(const double *) two;
+
+    return a < b ? -1 : a > b;
+}
+
+
+/* Empties the samples. */
+static double
+median(samples_t *samples)
+{
+    size_t  middle;
+
+    qsort(samples->ns, samples->n, sizeof(double), sample_cmp);
+    middle = samples->n / 2;
+    samples->n = 0;
+
+    return samples->ns[middle];
 }
 
 
@@ -149,18 +200,27 @@ fill(bench_t *bench, uint32_t instances, uint32_t leased)
 static double
 bench_hit(bench_t *bench)
 {
-    int         i;
+    int         i, k;
     double      start;
+    uint32_t    owners[BATCH];
     ms_lease_t  lease;
 
-    start = nanoseconds();
+    for (i = 0; i < ROUNDS / BATCH; i++) {
+        for (k = 0; k < BATCH; k++) {
+            owners[k] = pick(bench, bench->leased);
+        }
 
-    for (i = 0; i < ROUNDS; i++) {
-        must(claim(bench, pick(bench, bench->leased), &lease) == MS_CLAIM_HIT,
-             "not a hit");
+        start = nanoseconds();
+
+        for (k = 0; k < BATCH; k++) {
+            must(claim(bench, owners[k], &lease) == MS_CLAIM_HIT,
+                 "not a hit");
+        }
+
+        sample(&first, start, BATCH);
     }
 
-    return (nanoseconds() - start) / ROUNDS;
+    return median(&first);
 }
 
 
@@ -168,10 +228,8 @@ static double
 bench_touch(bench_t *bench)
 {
     int          i, k;
-    double       start, sum;
+    double       start;
     ms_lease_t   leases[BATCH];
-
-    sum = 0;
 
     for (i = 0; i < ROUNDS / BATCH; i++) {
         for (k = 0; k < BATCH; k++) {
@@ -186,10 +244,10 @@ bench_touch(bench_t *bench)
             ms_pool_touch(bench->pool, &leases[k], bench->now);
         }
 
-        sum += nanoseconds() - start - overhead;
+        sample(&first, start, BATCH);
     }
 
-    return sum / (ROUNDS / BATCH * BATCH);
+    return median(&first);
 }
 
 
@@ -197,15 +255,14 @@ bench_touch(bench_t *bench)
 static void
 bench_new(bench_t *bench, result_t *result)
 {
-    int          i, k, batch, rounds;
+    int          i, k, batch;
     double       start;
     ms_lease_t   leases[BATCH];
 
     batch = bench->instances - bench->leased < BATCH
             ? (int) (bench->instances - bench->leased) : BATCH;
-    rounds = ROUNDS / batch;
 
-    for (i = 0; i < rounds; i++) {
+    for (i = 0; i < ROUNDS / batch; i++) {
         start = nanoseconds();
 
         for (k = 0; k < batch; k++) {
@@ -213,7 +270,7 @@ bench_new(bench_t *bench, result_t *result)
                  "not new");
         }
 
-        result->new += nanoseconds() - start - overhead;
+        sample(&first, start, batch);
 
         for (k = 0; k < batch; k++) {
             ms_pool_confirm(bench->pool, &leases[k], bench->now);
@@ -226,22 +283,22 @@ bench_new(bench_t *bench, result_t *result)
             ms_pool_release(bench->pool, &leases[k], bench->now);
         }
 
-        result->release += nanoseconds() - start - overhead;
+        sample(&second, start, batch);
 
         for (k = 0; k < batch; k++) {
             ms_pool_up(bench->pool, leases[k].instance, bench->now);
         }
     }
 
-    result->new /= rounds * batch;
-    result->release /= rounds * batch;
+    result->new = median(&first);
+    result->release = median(&second);
 }
 
 
 static double
 bench_busy(bench_t *bench)
 {
-    int         i;
+    int         i, k;
     double      start;
     ms_lease_t  lease;
 
@@ -249,14 +306,18 @@ bench_busy(bench_t *bench)
         ms_pool_confirm(bench->pool, &lease, bench->now);
     }
 
-    start = nanoseconds();
+    for (i = 0; i < ROUNDS / BATCH; i++) {
+        start = nanoseconds();
 
-    for (i = 0; i < ROUNDS; i++) {
-        must(claim(bench, bench->extra++, &lease) == MS_CLAIM_BUSY,
-             "not busy");
+        for (k = 0; k < BATCH; k++) {
+            must(claim(bench, bench->extra++, &lease) == MS_CLAIM_BUSY,
+                 "not busy");
+        }
+
+        sample(&first, start, BATCH);
     }
 
-    return (nanoseconds() - start) / ROUNDS;
+    return median(&first);
 }
 
 
@@ -338,7 +399,7 @@ bench_walk(bench_t *bench)
     volatile uint32_t  found;
 
     make_ring(bench);
-    start = nanoseconds();
+    start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     spent = 0;
 
     for (rounds = 0; rounds < ROUNDS && spent < 2e9; rounds += 100) {
@@ -348,7 +409,7 @@ bench_walk(bench_t *bench)
             (void) found;
         }
 
-        spent = nanoseconds() - start;
+        spent = read_clock(CLOCK_THREAD_CPUTIME_ID) - start;
     }
 
     free(bench->ring);
@@ -385,19 +446,16 @@ run(uint32_t instances, uint32_t leased, const char *label)
 int
 main(void)
 {
-    int       i;
-    size_t    k;
-    double    start;
+    int     i;
+    size_t  k;
 
     static const uint32_t  sizes[] = { 3, 10000, 100000 };
 
-    start = nanoseconds();
-
-    for (i = 0; i < ROUNDS; i++) {
-        (void) nanoseconds();
+    for (i = 0; i < ROUNDS / BATCH; i++) {
+        sample(&first, nanoseconds(), 1);
     }
 
-    overhead = (nanoseconds() - start) / ROUNDS;
+    overhead = median(&first);
 
     printf("ns per operation; %.1f bytes per instance\n\n"
            "instances  leased      hit    new  touch  release   busy  "

@@ -139,7 +139,6 @@ ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
     key->session = session;
     key->len = len;
     key->hash = ms_pool_hash(session, len, pool->key);
-    key->position = ms_pool_hash(session, len, ms_pool_ring_key);
 }
 
 

@@ -74,7 +74,6 @@ typedef struct {
     const uint8_t  *session;            /* borrowed */
     size_t          len;
     uint64_t        hash;               /* keyed: the index by session */
-    uint64_t        position;           /* stable: the place on the ring */
 } ms_pool_key_t;
 
 typedef struct {
@@ -96,6 +95,7 @@ typedef struct {
  * of an ended lease has no effect. */
 typedef struct {
     uint64_t        lease;
+    uint64_t        ends;               /* hard end, MS_POOL_NEVER: none */
     uint32_t        instance;
     uint32_t        tentative;          /* 1: owed a confirm or a give back */
 } ms_lease_t;
@@ -103,6 +103,7 @@ typedef struct {
 
 typedef struct {
     ms_instance_state_t  state;
+    unsigned        held:1;             /* drained by an operator */
     unsigned        drain:1;            /* takes no new session */
     unsigned        removed:1;          /* goes when its lease has ended */
     unsigned        foreign:1;          /* owner learned, bound elsewhere */
@@ -154,7 +155,7 @@ void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
  * without one, its own is tried again once per request.  Members that are
  * down and without owner are tried, each at most once per request ("seek"),
  * only when no member is up.  A hit sets the idle time, and may move the hard
- * end later, never earlier.  Fills "lease" when granted.  Every grant of a
+ * end later, never earlier; the first hit of a learned lease sets it.  Fills "lease" when granted.  Every grant of a
  * tentative lease is owed one ms_pool_confirm(), ms_pool_give_back() or
  * ms_pool_fail(); one that never comes costs the idle time.
  */
@@ -170,8 +171,8 @@ void ms_pool_confirm(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now);
 void ms_pool_give_back(ms_pool_t *pool, const ms_lease_t *lease,
     uint64_t now);
 
-/* Keeps the lease alive.  -1 if it has ended. */
-int ms_pool_touch(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now);
+/* Keeps the lease alive, and tells its hard end anew.  -1 if it has ended. */
+int ms_pool_touch(ms_pool_t *pool, ms_lease_t *lease, uint64_t now);
 
 /* The session ended and its instance is going away: LEFT. */
 void ms_pool_release(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now);
@@ -189,6 +190,10 @@ void ms_pool_fail(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now);
  */
 void ms_pool_conflict(ms_pool_t *pool, const ms_lease_t *lease,
     const void *owner, size_t len, const ms_pool_terms_t *terms,
+    uint64_t now);
+
+/* The instance of the session, MS_POOL_NONE if it has no lease. */
+uint32_t ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key,
     uint64_t now);
 
 /* Ends the lease of an instance, whoever has it: FREE. */
@@ -213,6 +218,9 @@ void ms_pool_remove(ms_pool_t *pool, uint32_t instance, int force,
 void ms_pool_drain(ms_pool_t *pool, uint32_t instance, uint64_t now);
 void ms_pool_undrain(ms_pool_t *pool, uint32_t instance, uint64_t now);
 
+/* For the caller, the pool only remembers it; 0 when a member is new. */
+void ms_pool_hold(ms_pool_t *pool, uint32_t instance, int held);
+
 /* A new member that is not used before health says that it serves: LEFT. */
 void ms_pool_await(ms_pool_t *pool, uint32_t instance, uint64_t now);
 
@@ -234,6 +242,10 @@ void ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *owner,
 uint32_t ms_pool_limit(const ms_pool_t *pool);
 void ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     ms_instance_info_t *info);
+/* the same, but only name and address are set; it must be a member */
+void ms_pool_address(const ms_pool_t *pool, uint32_t instance,
+    ms_instance_info_t *info);
+
 uint32_t ms_pool_count(const ms_pool_t *pool, ms_instance_state_t state);
 const char *ms_instance_state_name(ms_instance_state_t state);
 

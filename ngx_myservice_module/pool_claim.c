@@ -12,8 +12,8 @@ static void ms_claim_grant(const ms_pool_t *pool, uint32_t id,
     ms_lease_t *lease);
 static ms_claim_t ms_claim_refusal(const ms_pool_t *pool);
 static uint32_t ms_claim_up(const ms_pool_t *pool);
-static uint32_t ms_claim_down(const ms_pool_t *pool,
-    const ms_pool_key_t *key, ms_pool_seek_t *seek);
+static uint32_t ms_claim_down(const ms_pool_t *pool, uint64_t position,
+    ms_pool_seek_t *seek);
 static void ms_lease_terms(ms_pool_t *pool, uint32_t id,
     const ms_pool_terms_t *terms);
 static ms_record_t *ms_lease_record(const ms_pool_t *pool,
@@ -29,7 +29,7 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     ms_claim_t    decision;
     ms_record_t  *r;
 
-    own = ms_claim_find(pool, key, now);
+    own = ms_pool_session(pool, key, now);
 
     if (own == MS_POOL_NONE) {
         return ms_claim_move(pool, own, key, terms, seek, now, lease);
@@ -61,7 +61,6 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
         decision = MS_CLAIM_REBUILT;
     }
 
-    r->learned = 0;
     ms_record_use(r, now);
     ms_lease_terms(pool, own, terms);
     ms_claim_grant(pool, own, lease);
@@ -77,12 +76,14 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
     ms_lease_t *lease)
 {
     uint32_t    id;
+    uint64_t    position;
     ms_owner_t  owner;
 
-    id = ms_tree_from(pool, MS_TREE_FREE, key->position);
+    position = ms_key_position(key);
+    id = ms_tree_from(pool, MS_TREE_FREE, position);
 
     if (id == MS_POOL_NONE && ms_claim_up(pool) == 0) {
-        id = ms_claim_down(pool, key, seek);
+        id = ms_claim_down(pool, position, seek);
     }
 
     if (id == MS_POOL_NONE) {
@@ -123,12 +124,24 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
 }
 
 
+uint64_t
+ms_key_position(const ms_pool_key_t *key)
+{
+    return ms_pool_hash(key->session, key->len, ms_pool_ring_key);
+}
+
+
 static void
 ms_claim_grant(const ms_pool_t *pool, uint32_t id, ms_lease_t *lease)
 {
-    lease->lease = ms_record(pool, id)->lease;
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+
+    lease->lease = r->lease;
+    lease->ends = r->ends;
     lease->instance = id;
-    lease->tentative = ms_record(pool, id)->state == MS_INSTANCE_TENTATIVE;
+    lease->tentative = r->state == MS_INSTANCE_TENTATIVE;
 }
 
 
@@ -158,13 +171,14 @@ ms_claim_up(const ms_pool_t *pool)
  * first one tried only grow, whatever the others do in between.
  */
 static uint32_t
-ms_claim_down(const ms_pool_t *pool, const ms_pool_key_t *key,
-    ms_pool_seek_t *seek)
+ms_claim_down(const ms_pool_t *pool, uint64_t position, ms_pool_seek_t *seek)
 {
     uint32_t  id;
-    uint64_t  position;
 
-    position = seek->started ? seek->last + 1 : key->position;
+    if (seek->started) {
+        position = seek->last + 1;
+    }
+
     id = ms_tree_from(pool, MS_TREE_DOWN, position);
 
     if (id == MS_POOL_NONE) {
@@ -197,7 +211,7 @@ ms_claim_down(const ms_pool_t *pool, const ms_pool_key_t *key,
 
 
 uint32_t
-ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
+ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
 {
     uint32_t  id;
 
@@ -217,7 +231,10 @@ ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
 }
 
 
-/* A newer token may let the lease live longer, an older one not shorter. */
+/*
+ * A newer token may let the lease live longer, an older one not shorter; who
+ * told of a learned lease did not know its token.
+ */
 static void
 ms_lease_terms(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms)
 {
@@ -229,16 +246,22 @@ ms_lease_terms(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms)
     ttl = terms->ttl < UINT32_MAX ? (uint32_t) terms->ttl : UINT32_MAX;
     ends = ms_terms_end(terms, r->started);
 
-    if (ends > r->ends) {
-        r->ends = ends;
+    if (ends < r->ends && !r->learned) {
+        ends = r->ends;
     }
 
-    if (ttl != r->ttl) {
-        ms_pool_begin(pool);
-        r->ttl = ttl;
-        ms_pool_schedule(pool, id);
-        ms_pool_commit(pool);
+    r->learned = 0;
+
+    if (ttl == r->ttl && ends >= r->ends) {
+        r->ends = ends;
+        return;
     }
+
+    ms_pool_begin(pool);
+    r->ttl = ttl;
+    r->ends = ends;
+    ms_pool_schedule(pool, id);
+    ms_pool_commit(pool);
 }
 
 
@@ -314,7 +337,7 @@ ms_pool_give_back(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
 
 
 int
-ms_pool_touch(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
+ms_pool_touch(ms_pool_t *pool, ms_lease_t *lease, uint64_t now)
 {
     ms_record_t  *r;
 
@@ -325,6 +348,7 @@ ms_pool_touch(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
     }
 
     ms_record_use(r, now);
+    lease->ends = r->ends;
 
     return 0;
 }
@@ -400,7 +424,7 @@ ms_pool_conflict(ms_pool_t *pool, const ms_lease_t *lease,
             || r->session_len > MS_SESSION_INLINE))
     {
         ms_pool_key(pool, session, len, &key);
-        other = ms_claim_find(pool, &key, now);
+        other = ms_pool_session(pool, &key, now);
 
         owner.session = key.session;
         owner.len = key.len;

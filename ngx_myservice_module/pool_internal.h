@@ -65,6 +65,7 @@ typedef struct {
     uint16_t  removed:1;
     uint16_t  foreign:1;
     uint16_t  learned:1;                /* no claim has hit the lease yet */
+    uint16_t  held:1;
     uint8_t   name_len;
     uint8_t   addr_len;
 
@@ -192,9 +193,9 @@ uint64_t ms_time_add(uint64_t time, uint64_t add);
 
 /* pool_claim.c */
 
-/* The instance of the session, MS_POOL_NONE if it has no lease at "now". */
-uint32_t ms_claim_find(ms_pool_t *pool, const ms_pool_key_t *key,
-    uint64_t now);
+/* Its place on the ring: the same everywhere and for ever.  Only a session
+ * without instance needs it. */
+uint64_t ms_key_position(const ms_pool_key_t *key);
 
 
 /* pool_index.c */

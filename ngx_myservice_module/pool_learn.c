@@ -54,7 +54,7 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
             || r->session_len > MS_SESSION_INLINE))
     {
         ms_pool_key(pool, session, len, &key);
-        other = ms_claim_find(pool, &key, now);
+        other = ms_pool_session(pool, &key, now);
 
         owner.session = key.session;
         owner.len = key.len;

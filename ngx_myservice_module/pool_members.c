@@ -97,6 +97,7 @@ ms_pool_record(ms_pool_t *pool)
     r->failures = 0;
     r->drain = 0;
     r->removed = 0;
+    r->held = 0;
     ms_record_clear(r);
 
     return id;
@@ -279,6 +280,19 @@ ms_pool_undrain(ms_pool_t *pool, uint32_t instance, uint64_t now)
 
 
 void
+ms_pool_hold(ms_pool_t *pool, uint32_t instance, int held)
+{
+    ms_record_t  *r;
+
+    r = ms_pool_member(pool, instance);
+
+    if (r != NULL) {
+        r->held = held != 0;
+    }
+}
+
+
+void
 ms_pool_await(ms_pool_t *pool, uint32_t instance, uint64_t now)
 {
     ms_record_t  *r;
@@ -386,6 +400,22 @@ ms_pool_limit(const ms_pool_t *pool)
 
 
 void
+ms_pool_address(const ms_pool_t *pool, uint32_t instance,
+    ms_instance_info_t *info)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, instance);
+
+    info->name = (const char *) ms_text_get(pool, r->name, MS_NAME_INLINE,
+                                            r->name_len);
+    info->name_len = r->name_len;
+    info->addr = ms_text_get(pool, r->addr, MS_ADDR_INLINE, r->addr_len);
+    info->addr_len = r->addr_len;
+}
+
+
+void
 ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     ms_instance_info_t *info)
 {
@@ -400,15 +430,12 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     }
 
     info->state = r->state;
+    info->held = r->held;
     info->drain = r->drain;
     info->removed = r->removed;
     info->failures = r->failures;
 
-    info->name = (const char *) ms_text_get(pool, r->name, MS_NAME_INLINE,
-                                            r->name_len);
-    info->name_len = r->name_len;
-    info->addr = ms_text_get(pool, r->addr, MS_ADDR_INLINE, r->addr_len);
-    info->addr_len = r->addr_len;
+    ms_pool_address(pool, instance, info);
 
     if ((r->state == MS_INSTANCE_LEFT || r->state == MS_INSTANCE_DOWN)
         && r->retry_at != MS_POOL_NEVER)

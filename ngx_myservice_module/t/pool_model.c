@@ -280,10 +280,10 @@ claim_own(model_t *model, int own, const ms_pool_terms_t *terms, uint64_t now,
         i->pending++;
     }
 
+    i->ends = i->learned || ends > i->ends ? ends : i->ends;
     i->learned = false;
     i->used = now;
     i->ttl = terms->ttl;
-    i->ends = ends > i->ends ? ends : i->ends;
     *lease = (model_lease_t) { own, i->lease };
 
     return decision;

@@ -32,7 +32,7 @@ take_for(world_t *world, uint64_t ttl, uint64_t lifetime, uint64_t ends,
 /* terms */
 
 static void
-lives_until(world_t *world, const ms_lease_t *lease, uint64_t end)
+lives_until(world_t *world, ms_lease_t *lease, uint64_t end)
 {
     ms_instance_info_t  info;
 
@@ -83,6 +83,48 @@ START_TEST(test_ends_with_the_token)
     ck_assert_uint_eq(lease.tentative, 0);
     take_for(&world, 1000, 0, 800, &lease);
     lives_until(&world, &lease, 800);
+    world_free(&world);
+}
+END_TEST
+
+
+/* who told of the lease knew nothing of a token */
+START_TEST(test_learned_ends_with_the_token)
+{
+    world_t     world;
+    ms_lease_t  lease;
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+    world_step(&world, "at 10");
+    world_step(&world, "learn x a 5");
+    take_for(&world, 1000, 0, 700, &lease);
+    ck_assert_uint_eq(lease.ends, 700);
+
+    /* an older token, then a newer one */
+    take_for(&world, 1000, 0, 600, &lease);
+    ck_assert_uint_eq(lease.ends, 700);
+    take_for(&world, 1000, 0, 800, &lease);
+    ck_assert_uint_eq(lease.ends, 800);
+    lives_until(&world, &lease, 800);
+    world_free(&world);
+}
+END_TEST
+
+
+/* a call in flight sees that the end was moved */
+START_TEST(test_touch_tells_the_end)
+{
+    world_t     world;
+    ms_lease_t  first, second;
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+    take_for(&world, 1000, 0, 700, &first);
+    take_for(&world, 1000, 0, 800, &second);
+    ck_assert_uint_eq(first.ends, 700);
+    ck_assert_int_eq(ms_pool_touch(world.pool, &first, 0), 0);
+    ck_assert_uint_eq(first.ends, 800);
     world_free(&world);
 }
 END_TEST
@@ -305,6 +347,7 @@ START_TEST(test_no_such_instance)
         ms_pool_undrain(world.pool, wrong[i], 0);
         ms_pool_up(world.pool, wrong[i], 0);
         ms_pool_down(world.pool, wrong[i], 0);
+        ms_pool_hold(world.pool, wrong[i], 1);
         ms_pool_end(world.pool, wrong[i], 0);
         ms_pool_info(world.pool, wrong[i], &info);
         ck_assert_int_eq((int) info.state, MS_INSTANCE_UNUSED);
@@ -360,6 +403,65 @@ START_TEST(test_info)
 END_TEST
 
 
+static void
+held_is(const world_t *world, unsigned held)
+{
+    ms_instance_info_t  info;
+
+    ms_pool_info(world->pool, 0, &info);
+    ck_assert_uint_eq(info.held, held);
+}
+
+
+START_TEST(test_held)
+{
+    world_t  world;
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+    held_is(&world, 0);
+
+    ms_pool_hold(world.pool, 0, 1);
+
+    world_step(&world, "add x");
+    world_step(&world, "claim a NEW");
+    world_step(&world, "confirm a");
+    world_step(&world, "drain x");
+    world_step(&world, "fail a");
+    held_is(&world, 1);
+
+    ms_pool_hold(world.pool, 0, 0);
+    held_is(&world, 0);
+    ms_pool_hold(world.pool, 0, 1);
+
+    /* another member in the same record */
+    world_step(&world, "force x");
+    world_step(&world, "add y");
+    held_is(&world, 0);
+    world_free(&world);
+}
+END_TEST
+
+
+START_TEST(test_session)
+{
+    world_t        world;
+    ms_pool_key_t  key;
+
+    world_create(&world, 2);
+    world_step(&world, "add x");
+    ms_pool_key(world.pool, "a", 1, &key);
+    ck_assert_uint_eq(ms_pool_session(world.pool, &key, 0), MS_POOL_NONE);
+
+    world_step(&world, "claim a NEW");
+    ck_assert_uint_eq(ms_pool_session(world.pool, &key, 999), 0);
+    ck_assert_uint_eq(ms_pool_session(world.pool, &key, 1000), MS_POOL_NONE);
+    world_step(&world, "is x free");
+    world_free(&world);
+}
+END_TEST
+
+
 /* the ring */
 
 START_TEST(test_positions_for_ever)
@@ -383,7 +485,7 @@ START_TEST(test_positions_for_ever)
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         ms_pool_key(world.pool, known[i].text, strlen(known[i].text),
                     &hashed);
-        ck_assert_uint_eq(hashed.position, known[i].position);
+        ck_assert_uint_eq(ms_key_position(&hashed), known[i].position);
         ck_assert_uint_ne(hashed.hash, known[i].position);
     }
 
@@ -411,7 +513,7 @@ nearest(world_t *world, const ms_pool_key_t *session)
         }
 
         ms_pool_key(world->pool, info.name, info.name_len, &hashed);
-        distance = hashed.position - session->position;
+        distance = ms_key_position(&hashed) - ms_key_position(session);
 
         if (distance <= least) {
             least = distance;
@@ -532,6 +634,8 @@ main(void)
     tcase = tcase_create("terms");
     tcase_add_test(tcase, test_lifetime);
     tcase_add_test(tcase, test_ends_with_the_token);
+    tcase_add_test(tcase, test_learned_ends_with_the_token);
+    tcase_add_test(tcase, test_touch_tells_the_end);
     tcase_add_test(tcase, test_new_idle_time);
     suite_add_tcase(suite, tcase);
 
@@ -543,6 +647,8 @@ main(void)
     tcase_add_test(tcase, test_long_names);
     tcase_add_test(tcase, test_no_such_instance);
     tcase_add_test(tcase, test_info);
+    tcase_add_test(tcase, test_held);
+    tcase_add_test(tcase, test_session);
     suite_add_tcase(suite, tcase);
 
     tcase = tcase_create("ring");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ngx_myservice_module/pool_internal.h"
 #include "ngx_myservice_module/t/pool_model.h"
 
 
@@ -100,7 +101,7 @@ pair_create(pair_t *pair, uint64_t seed)
                  pick(pair, 256), i);
         ms_pool_key(pair->pool, pair->names[i], strlen(pair->names[i]),
                     &hashed);
-        pair->model.instance_at[i] = hashed.position;
+        pair->model.instance_at[i] = ms_key_position(&hashed);
     }
 
     for (i = 0; i < MODEL_SESSIONS; i++) {
@@ -109,7 +110,7 @@ pair_create(pair_t *pair, uint64_t seed)
         memset(pair->texts[i], 's', sizeof(pair->texts[i]));
         pair->texts[i][0] = (uint8_t) ('a' + i);
         ms_pool_key(pair->pool, pair->texts[i], pair->lengths[i], &hashed);
-        pair->model.session_at[i] = hashed.position;
+        pair->model.session_at[i] = ms_key_position(&hashed);
         pair->model.session_long[i] = pair->lengths[i] > 64;
     }
 }
@@ -277,6 +278,8 @@ step_lease(pair_t *pair)
         touched = ms_pool_touch(pair->pool, &grant.lease, pair->now) == 0;
         expected = model_touch(&pair->model, grant.model, pair->now);
         same(touched, expected);
+        same(!touched || grant.lease.ends
+             == pair->model.instances[grant.model.instance].ends, true);
         break;
 
     case 4:

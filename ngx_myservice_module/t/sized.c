@@ -1,0 +1,92 @@
+#include <stdlib.h>
+#include <string.h>
+#include <check.h>
+
+#include "my_service.pb-c.h"
+
+#include "harness.h"
+#include "sized.h"
+
+
+static char *
+sized_value(size_t size)
+{
+    char    *value;
+    size_t   i;
+
+    value = malloc(size + 1);
+    ck_assert_ptr_nonnull(value);
+
+    for (i = 0; i < size; i++) {
+        value[i] = (char) ('a' + (i + i / 97 + i / 10007) % 26);
+    }
+
+    value[size] = '\0';
+
+    return value;
+}
+
+
+client_call_t *
+sized_start(client_t *client, const char *path, const char *session,
+    size_t size)
+{
+    size_t                   len;
+    uint8_t                 *message;
+    client_call_t           *call;
+    MyService__EchoRequest   request = MY_SERVICE__ECHO_REQUEST__INIT;
+
+    request.value = sized_value(size);
+    message = malloc(my_service__echo_request__get_packed_size(&request) + 1);
+    ck_assert_ptr_nonnull(message);
+    len = my_service__echo_request__pack(&request, message);
+
+    call = client_grpc(client, path, token_make(session, 3600), session,
+                       message, len);
+    free(message);
+    free(request.value);
+
+    return call;
+}
+
+
+unsigned
+sized_check(const client_call_t *call, size_t size)
+{
+    char                     *value;
+    size_t                    len, left;
+    unsigned                  n;
+    const uint8_t            *p;
+    MyService__EchoResponse  *response;
+
+    n = 0;
+    value = sized_value(size);
+
+    for (p = call->body, left = call->len; left >= 5; p += len, left -= len) {
+        len = ((size_t) p[1] << 24 | (size_t) p[2] << 16 | (size_t) p[3] << 8
+               | p[4]) + 5;
+
+        if (left < len) {
+            break;
+        }
+
+        response = my_service__echo_response__unpack(NULL, len - 5, p + 5);
+        ck_assert_ptr_nonnull(response);
+        ck_assert_msg(strcmp(response->client_value, value) == 0,
+                      "message %u of %zu bytes is not what was sent", n, size);
+        my_service__echo_response__free_unpacked(response, NULL);
+        n++;
+    }
+
+    free(value);
+
+    return n;
+}
+
+
+void
+sized_ok(const client_call_t *call, size_t size)
+{
+    client_assert(call, 0, "");
+    ck_assert_uint_eq(sized_check(call, size), 1);
+}
