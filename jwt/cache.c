@@ -4,24 +4,28 @@
 #include <string.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <sodium.h>
 
 
 #define MS_CACHE_MAX   (1U << 24)
 #define MS_CACHE_NONE  UINT32_MAX
+#define MS_CACHE_TAIL  32               /* bytes of a token that are hashed */
 
 
 /* Entries are linked by index: in one chain of a bucket or of the free list,
- * and in the list of use. */
+ * and in the list of use.  Each takes cache->stride bytes. */
 typedef struct {
-    ms_cache_key_t  key;
+    uint64_t        hash;
     int64_t         expires;
     uint32_t        next;
     uint32_t        newer;
     uint32_t        older;
+    uint32_t        token_len;
     uint16_t        session_len;
-    uint16_t        role_len;
+    uint16_t        data_len;
+    char            token[MS_CACHE_TOKEN];      /* or its digest */
     char            session[MS_CACHE_SESSION];
-    char            role[MS_CACHE_ROLE];
+    char            data[];
 } ms_cache_entry_t;
 
 struct ms_cache_s {
@@ -35,16 +39,26 @@ struct ms_cache_s {
     uint32_t           newest;
     uint32_t           oldest;
     uint32_t          *buckets;
-    ms_cache_entry_t  *entries;
+    size_t             data;            /* bytes of each entry's data */
+    size_t             stride;
+    char              *entries;
 };
 
 
-ms_cache_t *
-ms_cache_create(size_t entries)
+static ms_cache_entry_t *
+ms_cache_entry(const ms_cache_t *cache, uint32_t i)
 {
+    return (ms_cache_entry_t *) (cache->entries + i * cache->stride);
+}
+
+
+ms_cache_t *
+ms_cache_create(size_t entries, size_t data)
+{
+    size_t       align;
     ms_cache_t  *cache;
 
-    if (entries == 0 || entries > MS_CACHE_MAX) {
+    if (entries == 0 || entries > MS_CACHE_MAX || data > MS_CACHE_DATA) {
         return NULL;
     }
 
@@ -53,6 +67,11 @@ ms_cache_create(size_t entries)
         return NULL;
     }
 
+    align = _Alignof(ms_cache_entry_t);
+
+    cache->data = data;
+    cache->stride = (sizeof(ms_cache_entry_t) + data + align - 1) / align
+                    * align;
     cache->n = (uint32_t) entries;
     cache->mask = 1;
     while (cache->mask < cache->n) {
@@ -61,7 +80,7 @@ ms_cache_create(size_t entries)
     cache->mask--;
 
     cache->buckets = malloc((cache->mask + 1) * sizeof(uint32_t));
-    cache->entries = malloc(entries * sizeof(ms_cache_entry_t));
+    cache->entries = malloc(entries * cache->stride);
     cache->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     cache->ctx = EVP_MD_CTX_new();
 
@@ -94,10 +113,29 @@ ms_cache_free(ms_cache_t *cache)
 }
 
 
+/* Only tokens that are good get into the cache, and those differ in their
+ * signatures: an attacker can not fill one bucket. */
 int
 ms_cache_key(ms_cache_t *cache, const char *token, size_t len,
     ms_cache_key_t *key)
 {
+    size_t         tail;
+    unsigned char  hash[crypto_shorthash_BYTES];
+
+    key->len = len;
+
+    if (len <= MS_CACHE_TOKEN) {
+        tail = len < MS_CACHE_TAIL ? len : MS_CACHE_TAIL;
+
+        (void) crypto_shorthash(hash,
+                                (const unsigned char *) token + len - tail,
+                                tail, cache->secret);
+        memcpy(&key->hash, hash, sizeof(key->hash));
+        key->token = token;
+
+        return 0;
+    }
+
     if (EVP_DigestInit_ex2(cache->ctx, cache->sha256, NULL) != 1
         || EVP_DigestUpdate(cache->ctx, cache->secret, sizeof(cache->secret))
            != 1
@@ -107,7 +145,25 @@ ms_cache_key(ms_cache_t *cache, const char *token, size_t len,
         return -1;
     }
 
+    memcpy(&key->hash, key->digest, sizeof(key->hash));
+    key->token = NULL;
+
     return 0;
+}
+
+
+/* What an entry keeps of the token. */
+static const void *
+ms_cache_text(const ms_cache_key_t *key, size_t *len)
+{
+    if (key->token == NULL) {
+        *len = sizeof(key->digest);
+        return key->digest;
+    }
+
+    *len = key->len;
+
+    return key->token;
 }
 
 
@@ -115,16 +171,40 @@ ms_cache_key(ms_cache_t *cache, const char *token, size_t len,
 static uint32_t *
 ms_cache_link(ms_cache_t *cache, const ms_cache_key_t *key)
 {
-    uint32_t  hash, *link;
+    size_t             len;
+    uint32_t          *link;
+    const void        *text;
+    ms_cache_entry_t  *entry;
 
-    memcpy(&hash, key->digest, sizeof(hash));
-    link = &cache->buckets[hash & cache->mask];
+    text = ms_cache_text(key, &len);
+    link = &cache->buckets[key->hash & cache->mask];
 
-    while (*link != MS_CACHE_NONE
-           && memcmp(&cache->entries[*link].key, key, sizeof(ms_cache_key_t))
-              != 0)
-    {
-        link = &cache->entries[*link].next;
+    while (*link != MS_CACHE_NONE) {
+        entry = ms_cache_entry(cache, *link);
+
+        if (entry->hash == key->hash && entry->token_len == key->len
+            && memcmp(entry->token, text, len) == 0)
+        {
+            break;
+        }
+
+        link = &entry->next;
+    }
+
+    return link;
+}
+
+
+/* The link that points at entry "i". */
+static uint32_t *
+ms_cache_link_of(ms_cache_t *cache, uint32_t i)
+{
+    uint32_t  *link;
+
+    link = &cache->buckets[ms_cache_entry(cache, i)->hash & cache->mask];
+
+    while (*link != i) {
+        link = &ms_cache_entry(cache, *link)->next;
     }
 
     return link;
@@ -136,16 +216,16 @@ ms_cache_use_remove(ms_cache_t *cache, uint32_t i)
 {
     ms_cache_entry_t  *entry;
 
-    entry = &cache->entries[i];
+    entry = ms_cache_entry(cache, i);
 
     if (entry->newer != MS_CACHE_NONE) {
-        cache->entries[entry->newer].older = entry->older;
+        ms_cache_entry(cache, entry->newer)->older = entry->older;
     } else {
         cache->newest = entry->older;
     }
 
     if (entry->older != MS_CACHE_NONE) {
-        cache->entries[entry->older].newer = entry->newer;
+        ms_cache_entry(cache, entry->older)->newer = entry->newer;
     } else {
         cache->oldest = entry->newer;
     }
@@ -155,11 +235,11 @@ ms_cache_use_remove(ms_cache_t *cache, uint32_t i)
 static void
 ms_cache_use_insert(ms_cache_t *cache, uint32_t i)
 {
-    cache->entries[i].newer = MS_CACHE_NONE;
-    cache->entries[i].older = cache->newest;
+    ms_cache_entry(cache, i)->newer = MS_CACHE_NONE;
+    ms_cache_entry(cache, i)->older = cache->newest;
 
     if (cache->newest != MS_CACHE_NONE) {
-        cache->entries[cache->newest].newer = i;
+        ms_cache_entry(cache, cache->newest)->newer = i;
     } else {
         cache->oldest = i;
     }
@@ -174,10 +254,10 @@ ms_cache_remove(ms_cache_t *cache, uint32_t *link)
     uint32_t  i;
 
     i = *link;
-    *link = cache->entries[i].next;
+    *link = ms_cache_entry(cache, i)->next;
     ms_cache_use_remove(cache, i);
 
-    cache->entries[i].next = cache->free;
+    ms_cache_entry(cache, i)->next = cache->free;
     cache->free = i;
     cache->stats.used--;
 }
@@ -193,7 +273,7 @@ ms_cache_find(ms_cache_t *cache, const ms_cache_key_t *key, int64_t now,
     link = ms_cache_link(cache, key);
     i = *link;
 
-    if (i != MS_CACHE_NONE && now >= cache->entries[i].expires) {
+    if (i != MS_CACHE_NONE && now >= ms_cache_entry(cache, i)->expires) {
         ms_cache_remove(cache, link);
         i = MS_CACHE_NONE;
     }
@@ -207,11 +287,11 @@ ms_cache_find(ms_cache_t *cache, const ms_cache_key_t *key, int64_t now,
     ms_cache_use_remove(cache, i);
     ms_cache_use_insert(cache, i);
 
-    entry = &cache->entries[i];
+    entry = ms_cache_entry(cache, i);
     value->session = entry->session;
     value->session_len = entry->session_len;
-    value->role = entry->role;
-    value->role_len = entry->role_len;
+    value->data = entry->data;
+    value->data_len = entry->data_len;
     value->expires = entry->expires;
 
     return 1;
@@ -223,9 +303,9 @@ ms_cache_evict_oldest(ms_cache_t *cache, int64_t now)
 {
     ms_cache_entry_t  *oldest;
 
-    oldest = &cache->entries[cache->oldest];
+    oldest = ms_cache_entry(cache, cache->oldest);
     cache->stats.evictions += now < oldest->expires;
-    ms_cache_remove(cache, ms_cache_link(cache, &oldest->key));
+    ms_cache_remove(cache, ms_cache_link_of(cache, cache->oldest));
 }
 
 
@@ -233,11 +313,13 @@ void
 ms_cache_put(ms_cache_t *cache, const ms_cache_key_t *key, int64_t now,
     const ms_cache_value_t *value)
 {
+    size_t             len;
     uint32_t           i, *link;
+    const void        *text;
     ms_cache_entry_t  *entry;
 
     if (now >= value->expires || value->session_len > MS_CACHE_SESSION
-        || value->role_len > MS_CACHE_ROLE)
+        || value->data_len > cache->data)
     {
         return;
     }
@@ -254,16 +336,19 @@ ms_cache_put(ms_cache_t *cache, const ms_cache_key_t *key, int64_t now,
     link = ms_cache_link(cache, key);
 
     i = cache->free;
-    entry = &cache->entries[i];
+    entry = ms_cache_entry(cache, i);
     cache->free = entry->next;
 
-    entry->key = *key;
+    entry->hash = key->hash;
+    entry->token_len = (uint32_t) key->len;
+    text = ms_cache_text(key, &len);
+    memcpy(entry->token, text, len);
     entry->expires = value->expires;
     entry->session_len = (uint16_t) value->session_len;
-    entry->role_len = (uint16_t) value->role_len;
+    entry->data_len = (uint16_t) value->data_len;
     memcpy(entry->session, value->session, value->session_len);
-    if (value->role_len > 0) {
-        memcpy(entry->role, value->role, value->role_len);
+    if (value->data_len > 0) {
+        memcpy(entry->data, value->data, value->data_len);
     }
 
     entry->next = MS_CACHE_NONE;
@@ -281,10 +366,10 @@ ms_cache_flush(ms_cache_t *cache)
     memset(cache->buckets, 0xff, (cache->mask + 1) * sizeof(uint32_t));
 
     for (i = 0; i < cache->n; i++) {
-        cache->entries[i].next = i + 1;
+        ms_cache_entry(cache, i)->next = i + 1;
     }
 
-    cache->entries[cache->n - 1].next = MS_CACHE_NONE;
+    ms_cache_entry(cache, cache->n - 1)->next = MS_CACHE_NONE;
     cache->free = 0;
     cache->newest = MS_CACHE_NONE;
     cache->oldest = MS_CACHE_NONE;

@@ -1,204 +1,29 @@
 #include "jwt/keys.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include "jwt/key.h"
 
 
-#define MS_HS256_SIZE  32
-
-
-static int
-ms_key_verify_hs256(const ms_key_t *key, const unsigned char *input,
-    size_t len, const unsigned char *signature, size_t signature_len)
-{
-    size_t         n;
-    unsigned char  expected[MS_HS256_SIZE];
-
-    /* without a key the context starts again with the one it has */
-    if (EVP_MAC_init(key->mac, NULL, 0, NULL) != 1
-        || EVP_MAC_update(key->mac, input, len) != 1
-        || EVP_MAC_final(key->mac, expected, &n, sizeof(expected)) != 1
-        || n != MS_HS256_SIZE)
-    {
-        return -1;
-    }
-
-    return signature_len == MS_HS256_SIZE
-           && CRYPTO_memcmp(expected, signature, MS_HS256_SIZE) == 0;
-}
-
-
-static EVP_MAC_CTX *
-ms_key_hmac(const void *secret, size_t len, const char *digest)
-{
-    EVP_MAC      *mac;
-    OSSL_PARAM    params[2];
-    EVP_MAC_CTX  *ctx;
-
-    mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    if (mac == NULL) {
-        return NULL;
-    }
-
-    ctx = EVP_MAC_CTX_new(mac);
-    EVP_MAC_free(mac);                  /* the context holds a reference */
-
-    if (ctx == NULL) {
-        return NULL;
-    }
-
-    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-                                                 (char *) digest, 0);
-    params[1] = OSSL_PARAM_construct_end();
-
-    if (EVP_MAC_init(ctx, secret, len, params) != 1) {
-        EVP_MAC_CTX_free(ctx);
-        return NULL;
-    }
-
-    return ctx;
-}
-
-
-static ms_keys_t *
-ms_keys_create(const void *secret, size_t len)
-{
-    ms_key_t   *key;
-    ms_keys_t  *keys;
-
-    keys = calloc(1, sizeof(ms_keys_t) + sizeof(ms_key_t));
-    if (keys == NULL) {
-        return NULL;
-    }
-
-    keys->n = 1;
-    key = &keys->list[0];
-    key->alg = "HS256";
-    key->verify = ms_key_verify_hs256;
-    key->mac = ms_key_hmac(secret, len, "SHA256");
-
-    if (key->mac == NULL) {
-        free(keys);
-        return NULL;
-    }
-
-    return keys;
-}
-
-
 ms_keys_t *
-ms_keys_from_secret(const void *secret, size_t len, char *error, size_t size)
+ms_keys_create(const ms_keys_options_t *options, uint32_t otherwise)
 {
     ms_keys_t  *keys;
 
-    if (len < MS_SECRET_MIN || len > MS_SECRET_MAX) {
-        snprintf(error, size, "the secret has %zu bytes, must have %d to %d",
-                 len, MS_SECRET_MIN, MS_SECRET_MAX);
+    keys = calloc(1, sizeof(ms_keys_t));
+    if (keys == NULL) {
         return NULL;
     }
 
-    keys = ms_keys_create(secret, len);
-    if (keys == NULL) {
-        snprintf(error, size, "cannot prepare HMAC-SHA256");
+    keys->allowed = otherwise;
+
+    if (options != NULL && options->algorithms != 0) {
+        keys->allowed = options->algorithms;
     }
 
     return keys;
-}
-
-
-/* Reads until the end or until "size" bytes are there. */
-static ssize_t
-ms_secret_read(const char *path, char *buf, size_t size)
-{
-    int      fd, saved;
-    size_t   len;
-    ssize_t  n;
-
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        return -1;
-    }
-
-    len = 0;
-
-    do {
-        n = read(fd, buf + len, size - len);
-        len += n > 0 ? (size_t) n : 0;
-    } while ((n > 0 && len < size) || (n < 0 && errno == EINTR));
-
-    saved = errno;
-    close(fd);
-    errno = saved;
-
-    return n < 0 ? -1 : (ssize_t) len;
-}
-
-
-ms_keys_t *
-ms_keys_from_secret_file(const char *path, char *error, size_t size)
-{
-    char        secret[MS_SECRET_MAX + 2], reason[128];
-    ssize_t     n;
-    ms_keys_t  *keys;
-
-    keys = NULL;
-
-    n = ms_secret_read(path, secret, sizeof(secret));
-    if (n < 0) {
-        snprintf(error, size, "key file \"%s\": %s", path, strerror(errno));
-        goto done;
-    }
-
-    if (n > 0 && secret[n - 1] == '\n') {
-        n--;
-    }
-
-    if (n > MS_SECRET_MAX) {
-        snprintf(error, size, "key file \"%s\": the secret has more than %d "
-                 "bytes", path, MS_SECRET_MAX);
-        goto done;
-    }
-
-    keys = ms_keys_from_secret(secret, (size_t) n, reason, sizeof(reason));
-    if (keys == NULL) {
-        snprintf(error, size, "key file \"%s\": %s", path, reason);
-    }
-
-done:
-
-    OPENSSL_cleanse(secret, sizeof(secret));
-
-    return keys;
-}
-
-
-const ms_key_t *
-ms_keys_find(const ms_keys_t *keys, const char *alg, const char *kid)
-{
-    size_t           i;
-    const ms_key_t  *key;
-
-    for (i = 0; i < keys->n; i++) {
-        key = &keys->list[i];
-
-        if (strcmp(key->alg, alg) == 0
-            && (key->kid == NULL
-                || (kid != NULL && strcmp(key->kid, kid) == 0)))
-        {
-            return key;
-        }
-    }
-
-    return NULL;
 }
 
 
@@ -212,9 +37,221 @@ ms_keys_free(ms_keys_t *keys)
     }
 
     for (i = 0; i < keys->n; i++) {
-        EVP_MAC_CTX_free(keys->list[i].mac);    /* wipes the secret */
-        free(keys->list[i].kid);
+        ms_key_clear(&keys->list[i]);
     }
 
+    free(keys->list);
     free(keys);
+}
+
+
+static int
+ms_keys_reserve(ms_keys_t *keys, size_t more, char *error, size_t size)
+{
+    size_t     room;
+    ms_key_t  *list;
+
+    if (keys->n + more > MS_KEYS_MAX) {
+        snprintf(error, size, "more than %d keys; one for several algorithms "
+                 "counts once for each", MS_KEYS_MAX);
+        return -1;
+    }
+
+    if (keys->n + more <= keys->room) {
+        return 0;
+    }
+
+    room = keys->n + more + 8;
+
+    list = realloc(keys->list, room * sizeof(ms_key_t));
+    if (list == NULL) {
+        snprintf(error, size, "out of memory");
+        return -1;
+    }
+
+    keys->list = list;
+    keys->room = room;
+
+    return 0;
+}
+
+
+/* The next key, zeroed but for its "kid"; it is not counted yet. */
+static ms_key_t *
+ms_keys_next(ms_keys_t *keys, const char *kid, char *error, size_t size)
+{
+    ms_key_t  *key;
+
+    if (ms_keys_reserve(keys, 1, error, size) != 0) {
+        return NULL;
+    }
+
+    key = &keys->list[keys->n];
+    memset(key, 0, sizeof(ms_key_t));
+
+    if (kid != NULL) {
+        key->kid = strdup(kid);
+        if (key->kid == NULL) {
+            snprintf(error, size, "out of memory");
+            return NULL;
+        }
+    }
+
+    return key;
+}
+
+
+static int
+ms_keys_take(ms_keys_t *keys, ms_key_t *key, int rc, char *error, size_t size)
+{
+    if (rc != 0) {
+        snprintf(error, size, "OpenSSL cannot prepare it for %s",
+                 ms_alg_name(key->alg));
+        ms_key_clear(key);
+        return -1;
+    }
+
+    keys->n++;
+
+    return 0;
+}
+
+
+int
+ms_keys_add_secret(ms_keys_t *keys, uint32_t algs, const char *kid,
+    const void *secret, size_t len, char *error, size_t size)
+{
+    int        i, rc;
+    ms_key_t  *key;
+
+    for (i = 0; i < MS_ALGS; i++) {
+        if (!(algs & MS_ALG_BIT(i))) {
+            continue;
+        }
+
+        key = ms_keys_next(keys, kid, error, size);
+        if (key == NULL) {
+            return -1;
+        }
+
+        rc = ms_key_init_secret(key, i, secret, len);
+
+        if (ms_keys_take(keys, key, rc, error, size) != 0) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+ms_keys_add_public(ms_keys_t *keys, uint32_t algs, const char *kid,
+    EVP_PKEY *pkey, char *error, size_t size)
+{
+    int        i, rc;
+    ms_key_t  *key;
+
+    for (i = 0; i < MS_ALGS; i++) {
+        if (!(algs & MS_ALG_BIT(i))) {
+            continue;
+        }
+
+        key = ms_keys_next(keys, kid, error, size);
+        if (key == NULL) {
+            return -1;
+        }
+
+        rc = ms_key_init_public(key, i, pkey);
+
+        if (ms_keys_take(keys, key, rc, error, size) != 0) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+ms_keys_join(ms_keys_t **keys, ms_keys_t *more, char *error, size_t size)
+{
+    ms_keys_t  *all;
+
+    if (*keys == NULL) {
+        *keys = more;
+        return 0;
+    }
+
+    all = *keys;
+
+    if (ms_keys_reserve(all, more->n, error, size) != 0) {
+        ms_keys_free(more);
+        return -1;
+    }
+
+    memcpy(all->list + all->n, more->list, more->n * sizeof(ms_key_t));
+    all->n += more->n;
+    all->allowed |= more->allowed;
+
+    more->n = 0;
+    ms_keys_free(more);
+
+    return 0;
+}
+
+
+size_t
+ms_keys_count(const ms_keys_t *keys)
+{
+    return keys->n;
+}
+
+
+int
+ms_keys_has_kid(const ms_keys_t *keys, const char *kid, size_t len)
+{
+    size_t       i;
+    const char  *own;
+
+    for (i = 0; i < keys->n; i++) {
+        own = keys->list[i].kid;
+
+        if (own != NULL && strlen(own) == len && memcmp(own, kid, len) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+size_t
+ms_keys_select(const ms_keys_t *keys, ms_alg_t alg, const char *kid,
+    const ms_key_t **list)
+{
+    int              named;
+    size_t           i, n;
+    const ms_key_t  *key;
+
+    named = kid != NULL && ms_keys_has_kid(keys, kid, strlen(kid));
+    n = 0;
+
+    for (i = 0; i < keys->n && n < MS_KEYS_TRIED; i++) {
+        key = &keys->list[i];
+
+        if (key->alg != alg) {
+            continue;
+        }
+
+        if (named ? key->kid == NULL || strcmp(key->kid, kid) != 0
+                  : kid != NULL && key->kid != NULL)
+        {
+            continue;
+        }
+
+        list[n++] = key;
+    }
+
+    return n;
 }

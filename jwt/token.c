@@ -41,7 +41,10 @@ const ms_token_reason_info_t  ms_token_reasons[MS_TOKEN_REASONS] = {
     [MS_TOKEN_CLAIM] = { "CLAIM", MS_REFUSED },
     [MS_TOKEN_NOT_YET] = { "NOT_YET", MS_REFUSED },
     [MS_TOKEN_EXPIRED] = { "EXPIRED", "token expired" },
-    [MS_TOKEN_INTERNAL] = { "INTERNAL", "internal error" }
+    [MS_TOKEN_INTERNAL] = { "INTERNAL", "internal error" },
+    [MS_TOKEN_KEY] = { "KEY", MS_REFUSED },
+    [MS_TOKEN_ISSUER] = { "ISSUER", MS_REFUSED },
+    [MS_TOKEN_AUDIENCE] = { "AUDIENCE", MS_REFUSED }
 };
 
 
@@ -111,16 +114,17 @@ ms_token_type_ok(const json_t *header)
 
 
 static ms_token_reason_t
-ms_token_key(const ms_keys_t *keys, const json_t *header,
-    const ms_key_t **key)
+ms_token_keys(const ms_keys_t *keys, const json_t *header,
+    const ms_key_t **list, size_t *n)
 {
-    const char    *alg;
-    const json_t  *kid;
+    int            alg;
+    const char    *kid_text;
+    const json_t  *name, *kid;
 
-    alg = json_string_value(json_object_get(header, "alg"));
+    name = json_object_get(header, "alg");
     kid = json_object_get(header, "kid");
 
-    if (alg == NULL) {
+    if (!json_is_string(name)) {
         return MS_TOKEN_ALGORITHM;
     }
 
@@ -132,36 +136,32 @@ ms_token_key(const ms_keys_t *keys, const json_t *header,
         return MS_TOKEN_MALFORMED;
     }
 
-    *key = ms_keys_find(keys, alg, json_string_value(kid));
+    alg = ms_alg_find(json_string_value(name), json_string_length(name));
+    if (alg < 0 || !(keys->allowed & MS_ALG_BIT(alg))) {
+        return MS_TOKEN_ALGORITHM;
+    }
 
-    return *key != NULL ? MS_TOKEN_OK : MS_TOKEN_ALGORITHM;
+    kid_text = json_string_value(kid);
+
+    *n = ms_keys_select(keys, alg, kid_text, list);
+    if (*n > 0) {
+        return MS_TOKEN_OK;
+    }
+
+    return kid != NULL && !ms_keys_has_kid(keys, kid_text,
+                                           json_string_length(kid))
+           ? MS_TOKEN_KEY : MS_TOKEN_ALGORITHM;
 }
 
 
+/* The first key that says yes; a fault of one is no reason to ask another. */
 static ms_token_reason_t
-ms_token_authentic(const ms_keys_t *keys, const char *text,
+ms_token_signature(const ms_key_t **list, size_t n, const char *text,
     const ms_parts_t *parts)
 {
-    int                 rc;
-    json_t             *header;
-    size_t              len;
-    unsigned char       signature[MS_BASE64URL_DECODED(MS_TOKEN_MAX)];
-    const ms_key_t     *key;
-    ms_token_reason_t   reason;
-
-    header = ms_token_object(&parts->header);
-    if (header == NULL) {
-        return MS_TOKEN_MALFORMED;
-    }
-
-    key = NULL;
-
-    reason = ms_token_key(keys, header, &key);
-    json_decref(header);
-
-    if (reason != MS_TOKEN_OK) {
-        return reason;
-    }
+    int            rc;
+    size_t         i, len;
+    unsigned char  signature[MS_BASE64URL_DECODED(MS_TOKEN_MAX)];
 
     if (ms_base64url_decode(signature, &len, parts->signature.text,
                             parts->signature.len)
@@ -170,11 +170,39 @@ ms_token_authentic(const ms_keys_t *keys, const char *text,
         return MS_TOKEN_MALFORMED;
     }
 
-    rc = key->verify(key, (const unsigned char *) text, parts->signed_len,
-                     signature, len);
+    for (i = 0; i < n; i++) {
+        rc = ms_key_verify(list[i], (const unsigned char *) text,
+                           parts->signed_len, signature, len);
+        if (rc != 0) {
+            return rc == 1 ? MS_TOKEN_OK : MS_TOKEN_INTERNAL;
+        }
+    }
 
-    return rc == 1 ? MS_TOKEN_OK
-                   : rc == 0 ? MS_TOKEN_SIGNATURE : MS_TOKEN_INTERNAL;
+    return MS_TOKEN_SIGNATURE;
+}
+
+
+static ms_token_reason_t
+ms_token_authentic(const ms_keys_t *keys, const char *text,
+    const ms_parts_t *parts, ms_token_t *token)
+{
+    size_t              n;
+    const ms_key_t     *list[MS_KEYS_TRIED];
+    ms_token_reason_t   reason;
+
+    token->header = ms_token_object(&parts->header);
+    if (token->header == NULL) {
+        return MS_TOKEN_MALFORMED;
+    }
+
+    token->kid = json_string_value(json_object_get(token->header, "kid"));
+
+    reason = ms_token_keys(keys, token->header, list, &n);
+    if (reason != MS_TOKEN_OK) {
+        return reason;
+    }
+
+    return ms_token_signature(list, n, text, parts);
 }
 
 
@@ -228,17 +256,82 @@ ms_token_begun(const json_t *value, int64_t leeway, int64_t now)
 }
 
 
+/* "claim" is the string, or an array of strings of which one is it. */
+static bool
+ms_token_among(const json_t *claim, const char *value)
+{
+    bool         found;
+    size_t       i, n;
+    const char  *text;
+
+    if (!json_is_array(claim)) {
+        text = json_string_value(claim);
+        return text != NULL && strcmp(text, value) == 0;
+    }
+
+    found = false;
+    n = json_array_size(claim);
+
+    for (i = 0; i < n; i++) {
+        text = json_string_value(json_array_get(claim, i));
+        if (text == NULL) {
+            return false;
+        }
+
+        found |= strcmp(text, value) == 0;
+    }
+
+    return found;
+}
+
+
+static ms_token_reason_t
+ms_token_required(const json_t *claims, const ms_token_rules_t *rules)
+{
+    size_t         i;
+    const char    *issuer;
+    const json_t  *claim;
+
+    issuer = json_string_value(json_object_get(claims, "iss"));
+
+    if (rules->issuer != NULL
+        && (issuer == NULL || strcmp(issuer, rules->issuer) != 0))
+    {
+        return MS_TOKEN_ISSUER;
+    }
+
+    if (rules->audience != NULL
+        && !ms_token_among(json_object_get(claims, "aud"), rules->audience))
+    {
+        return MS_TOKEN_AUDIENCE;
+    }
+
+    for (i = 0; i < rules->nrequire; i++) {
+        claim = json_object_get(claims, rules->require[i].name);
+
+        if (claim == NULL
+            || (rules->require[i].value != NULL
+                && !ms_token_among(claim, rules->require[i].value)))
+        {
+            return MS_TOKEN_CLAIM;
+        }
+    }
+
+    return MS_TOKEN_OK;
+}
+
+
 static ms_token_reason_t
 ms_token_claims(const json_t *claims, const ms_token_rules_t *rules,
     int64_t now, ms_token_t *token)
 {
-    const char         *issuer;
     const json_t       *session;
-    ms_token_reason_t   iat, nbf;
+    ms_token_reason_t   reason, iat, nbf;
 
     session = json_object_get(claims, rules->session_claim);
     token->session = json_string_value(session);
     token->session_len = json_string_length(session);
+    token->role = json_string_value(json_object_get(claims, "role"));
 
     if (token->session_len == 0
         || !ms_token_time(json_object_get(claims, "exp"), false,
@@ -247,11 +340,9 @@ ms_token_claims(const json_t *claims, const ms_token_rules_t *rules,
         return MS_TOKEN_CLAIM;
     }
 
-    issuer = json_string_value(json_object_get(claims, "iss"));
-    if (rules->issuer != NULL
-        && (issuer == NULL || strcmp(issuer, rules->issuer) != 0))
-    {
-        return MS_TOKEN_CLAIM;
+    reason = ms_token_required(claims, rules);
+    if (reason != MS_TOKEN_OK) {
+        return reason;
     }
 
     iat = ms_token_begun(json_object_get(claims, "iat"), rules->leeway, now);
@@ -293,17 +384,21 @@ ms_token_verify(const ms_keys_t *keys, const char *text, size_t len,
         return reason;
     }
 
-    reason = ms_token_authentic(keys, text, &parts);
+    reason = ms_token_authentic(keys, text, &parts, token);
     if (reason != MS_TOKEN_OK) {
-        return reason;
+        goto done;
     }
 
     token->claims = ms_token_object(&parts.payload);
     if (token->claims == NULL) {
-        return MS_TOKEN_MALFORMED;
+        reason = MS_TOKEN_MALFORMED;
+        goto done;
     }
 
     reason = ms_token_claims(token->claims, rules, now, token);
+
+done:
+
     if (reason != MS_TOKEN_OK) {
         ms_token_free(token);
     }
@@ -315,8 +410,38 @@ ms_token_verify(const ms_keys_t *keys, const char *text, size_t len,
 void
 ms_token_free(ms_token_t *token)
 {
+    json_decref(token->header);
     json_decref(token->claims);
     memset(token, 0, sizeof(ms_token_t));
+}
+
+
+int
+ms_token_unverified_kid(const char *text, size_t len, char *buf, size_t size)
+{
+    int            rc;
+    json_t        *header;
+    ms_parts_t     parts;
+    const json_t  *kid;
+
+    if (len > MS_TOKEN_MAX
+        || ms_token_split(text, len, &parts) != MS_TOKEN_OK)
+    {
+        return -1;
+    }
+
+    header = ms_token_object(&parts.header);
+    kid = json_object_get(header, "kid");
+    rc = -1;
+
+    if (json_is_string(kid) && json_string_length(kid) < size) {
+        memcpy(buf, json_string_value(kid), json_string_length(kid) + 1);
+        rc = 0;
+    }
+
+    json_decref(header);
+
+    return rc;
 }
 
 

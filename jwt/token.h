@@ -28,10 +28,14 @@ typedef enum {
     MS_TOKEN_ALGORITHM,                 /* no key for its "alg"; "none" */
     MS_TOKEN_CRITICAL,                  /* has "crit" */
     MS_TOKEN_SIGNATURE,
-    MS_TOKEN_CLAIM,                     /* one is missing or of wrong type */
+    MS_TOKEN_CLAIM,                     /* one is missing, of wrong type or
+                                           not as required */
     MS_TOKEN_NOT_YET,                   /* "nbf", or "iat" in the future */
     MS_TOKEN_EXPIRED,
     MS_TOKEN_INTERNAL,                  /* out of memory, library failure */
+    MS_TOKEN_KEY,                       /* no key of its "kid" */
+    MS_TOKEN_ISSUER,
+    MS_TOKEN_AUDIENCE,
     MS_TOKEN_REASONS
 } ms_token_reason_t;
 
@@ -43,17 +47,33 @@ typedef struct {
 extern const ms_token_reason_info_t  ms_token_reasons[MS_TOKEN_REASONS];
 
 
+/* A claim that must be there; with a value, it is that string or an array of
+ * strings of which one is that. */
 typedef struct {
-    int64_t      leeway;                /* seconds for exp, nbf and iat */
-    const char  *session_claim;         /* "session_id"; must be a non-empty
+    const char  *name;
+    const char  *value;                 /* NULL: any, null too */
+} ms_token_claim_t;
+
+/* All is borrowed. */
+typedef struct {
+    int64_t                  leeway;    /* seconds for exp, nbf and iat */
+    const char              *session_claim;
+                                        /* "session_id"; must be a non-empty
                                            string in the token */
-    const char  *issuer;                /* required "iss", or NULL */
+    const char              *issuer;    /* required "iss", or NULL */
+    const char              *audience;  /* required "aud" or one of it, or
+                                           NULL */
+    const ms_token_claim_t  *require;
+    size_t                   nrequire;
 } ms_token_rules_t;
 
 typedef struct {
+    json_t      *header;                /* owned */
     json_t      *claims;                /* owned */
     const char  *session;               /* borrowed from claims */
     size_t       session_len;
+    const char  *role;                  /* the same; NULL if not a string */
+    const char  *kid;                   /* borrowed from header, or NULL */
     int64_t      expires;               /* "exp", seconds since 1970 */
 } ms_token_t;
 
@@ -69,6 +89,11 @@ ms_token_reason_t ms_token_verify(const ms_keys_t *keys, const char *text,
     ms_token_t *token) __attribute__((warn_unused_result));
 
 void ms_token_free(ms_token_t *token);
+
+/* The "kid" that the token's header claims, unverified, NUL-terminated in
+ * "buf"; -1 if there is none that fits.  It may hold any characters but NUL. */
+int ms_token_unverified_kid(const char *text, size_t len, char *buf,
+    size_t size) __attribute__((warn_unused_result));
 
 /* Strips "Bearer " (any case, RFC 6750 2.1) and spaces around the token. */
 void ms_token_strip(const char **text, size_t *len);

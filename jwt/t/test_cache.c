@@ -7,7 +7,8 @@
 #include "jwt/cache.h"
 
 
-#define NOW  1000
+#define NOW   1000
+#define DATA  5                         /* what put() needs */
 
 
 static void
@@ -18,8 +19,8 @@ put(ms_cache_t *cache, const char *token, const char *session, int64_t expires)
 
     value.session = session;
     value.session_len = strlen(session);
-    value.role = "admin";
-    value.role_len = 5;
+    value.data = "admin";
+    value.data_len = 5;
     value.expires = expires;
 
     ck_assert_int_eq(ms_cache_key(cache, token, strlen(token), &key), 0);
@@ -41,8 +42,8 @@ get(ms_cache_t *cache, const char *token, int64_t now)
         return NULL;
     }
 
-    ck_assert_uint_eq(value.role_len, 5);
-    ck_assert_mem_eq(value.role, "admin", 5);
+    ck_assert_uint_eq(value.data_len, 5);
+    ck_assert_mem_eq(value.data, "admin", 5);
     memcpy(session, value.session, value.session_len);
     session[value.session_len] = '\0';
 
@@ -55,7 +56,7 @@ START_TEST(test_find)
     ms_cache_t        *cache;
     ms_cache_stats_t   stats;
 
-    cache = ms_cache_create(4);
+    cache = ms_cache_create(4, DATA);
     ck_assert_ptr_nonnull(cache);
 
     ck_assert_ptr_null(get(cache, "token", NOW));
@@ -90,7 +91,7 @@ START_TEST(test_expiry)
 {
     ms_cache_t  *cache;
 
-    cache = ms_cache_create(2);
+    cache = ms_cache_create(2, DATA);
 
     put(cache, "a", "s", NOW + 10);
     ck_assert_str_eq(get(cache, "a", NOW + 9), "s");
@@ -113,7 +114,7 @@ START_TEST(test_lru)
 {
     ms_cache_t  *cache;
 
-    cache = ms_cache_create(3);
+    cache = ms_cache_create(3, DATA);
 
     put(cache, "a", "sa", NOW + 10);
     put(cache, "b", "sb", NOW + 10);
@@ -143,10 +144,16 @@ START_TEST(test_limits)
     char         longest[MS_CACHE_SESSION + 2];
     ms_cache_t  *cache;
 
-    ck_assert_ptr_null(ms_cache_create(0));
-    ck_assert_ptr_null(ms_cache_create((1 << 24) + 1));
+    ck_assert_ptr_null(ms_cache_create(0, DATA));
+    ck_assert_ptr_null(ms_cache_create((1 << 24) + 1, DATA));
+    ck_assert_ptr_null(ms_cache_create(1, MS_CACHE_DATA + 1));
 
-    cache = ms_cache_create(1);
+    cache = ms_cache_create(3, DATA - 1);
+    put(cache, "a", "s", NOW + 10);
+    ck_assert_ptr_null(get(cache, "a", NOW));
+    ms_cache_free(cache);
+
+    cache = ms_cache_create(1, DATA);
     memset(longest, 's', sizeof(longest));
 
     longest[MS_CACHE_SESSION + 1] = '\0';
@@ -177,7 +184,7 @@ START_TEST(test_model)
     unsigned     seed;
     ms_cache_t  *cache;
 
-    cache = ms_cache_create(ENTRIES);
+    cache = ms_cache_create(ENTRIES, DATA);
     n = 0;
     seed = 1;
 
@@ -211,20 +218,89 @@ START_TEST(test_model)
 END_TEST
 
 
+/* Every byte of a token counts, hashed or not, kept or digested. */
+START_TEST(test_every_byte)
+{
+    char         token[2049];
+    size_t       i, j;
+    ms_cache_t  *cache;
+
+    static const size_t  sizes[] = { 1, 31, 32, 33, 300, 1024, 1025, 2048 };
+
+    cache = ms_cache_create(4, DATA);
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        memset(token, 'a', sizeof(token));
+        token[sizes[i]] = '\0';
+        put(cache, token, "s", NOW + 10);
+        ck_assert_str_eq(get(cache, token, NOW), "s");
+
+        for (j = 0; j < sizes[i]; j++) {
+            token[j] = 'b';
+            ck_assert_ptr_null(get(cache, token, NOW));
+            token[j] = 'a';
+        }
+    }
+
+    ms_cache_free(cache);
+}
+END_TEST
+
+
+/* Tokens that differ only in what is not hashed share a bucket. */
+START_TEST(test_same_tail)
+{
+    int          i;
+    char         token[200], session[8];
+    ms_cache_t  *cache;
+
+    cache = ms_cache_create(3, DATA);
+    memset(token, 'a', sizeof(token));
+    token[sizeof(token) - 1] = '\0';
+
+    for (i = 0; i < 5; i++) {
+        token[0] = (char) ('0' + i);
+        snprintf(session, sizeof(session), "s%d", i);
+        put(cache, token, session, NOW + 10);
+    }
+
+    for (i = 0; i < 5; i++) {
+        token[0] = (char) ('0' + i);
+        snprintf(session, sizeof(session), "s%d", i);
+
+        if (i < 2) {
+            ck_assert_ptr_null(get(cache, token, NOW));
+        } else {
+            ck_assert_str_eq(get(cache, token, NOW), session);
+        }
+    }
+
+    /* the middle one of the chain expires */
+    token[0] = '3';
+    ck_assert_ptr_null(get(cache, token, NOW + 10));
+    token[0] = '2';
+    ck_assert_str_eq(get(cache, token, NOW), "s2");
+    token[0] = '4';
+    ck_assert_str_eq(get(cache, token, NOW), "s4");
+    ms_cache_free(cache);
+}
+END_TEST
+
+
 /* Two caches never agree on a key: it cannot be precomputed. */
 START_TEST(test_keyed)
 {
     ms_cache_t      *one, *two;
     ms_cache_key_t   a, b, c;
 
-    one = ms_cache_create(1);
-    two = ms_cache_create(1);
+    one = ms_cache_create(1, DATA);
+    two = ms_cache_create(1, DATA);
 
     ck_assert_int_eq(ms_cache_key(one, "t", 1, &a), 0);
     ck_assert_int_eq(ms_cache_key(two, "t", 1, &b), 0);
     ck_assert_int_eq(ms_cache_key(one, "t", 1, &c), 0);
-    ck_assert_mem_ne(&a, &b, sizeof(a));
-    ck_assert_mem_eq(&a, &c, sizeof(a));
+    ck_assert_uint_ne(a.hash, b.hash);
+    ck_assert_uint_eq(a.hash, c.hash);
 
     ms_cache_free(one);
     ms_cache_free(two);
@@ -248,6 +324,8 @@ main(void)
     tcase_add_test(tcase, test_lru);
     tcase_add_test(tcase, test_limits);
     tcase_add_test(tcase, test_model);
+    tcase_add_test(tcase, test_every_byte);
+    tcase_add_test(tcase, test_same_tail);
     tcase_add_test(tcase, test_keyed);
     suite_add_tcase(suite, tcase);
 
