@@ -1,47 +1,41 @@
 #include "authsvc/issue.h"
 
-#include <jwt.h>
+#include <string.h>
+#include <jansson.h>
 #include <sodium.h>
 
 
-#define ISSUE_JTI  16                   /* random bytes */
-
-
-char *
+int
 issue_token(const issuer_t *issuer, const char *username, const char *role,
-    const char *session, int64_t now, int64_t *expires)
+    const char *session, int64_t now, issue_t *token)
 {
-    char           *token, jti[2 * ISSUE_JTI + 1];
-    jwt_t          *jwt;
-    unsigned char   random[ISSUE_JTI];
+    json_t         *claims;
+    signkey_t      *key;
+    const char     *kid;
+    unsigned char   random[ISSUE_JTI / 2];
 
-    if (jwt_new(&jwt) != 0) {
-        return NULL;
-    }
+    memset(token, 0, sizeof(issue_t));
+    token->expires = now + issuer->ttl;
 
     randombytes_buf(random, sizeof(random));
-    sodium_bin2hex(jti, sizeof(jti), random, sizeof(random));
+    sodium_bin2hex(token->jti, sizeof(token->jti), random, sizeof(random));
 
-    token = NULL;
-    *expires = now + issuer->ttl;
-
-    /* libjwt takes a missing key for "do not sign" */
-    if (issuer->secret_len > 0
-        && jwt_add_grant(jwt, "sub", username) == 0
-        && jwt_add_grant(jwt, "role", role) == 0
-        && jwt_add_grant(jwt, "session_id", session) == 0
-        && jwt_add_grant(jwt, "iss", issuer->issuer) == 0
-        && jwt_add_grant_int(jwt, "iat", now) == 0
-        && jwt_add_grant_int(jwt, "nbf", now) == 0
-        && jwt_add_grant_int(jwt, "exp", *expires) == 0
-        && jwt_add_grant(jwt, "jti", jti) == 0
-        && jwt_set_alg(jwt, JWT_ALG_HS256, issuer->secret,
-                       (int) issuer->secret_len) == 0)
-    {
-        token = jwt_encode_str(jwt);
+    claims = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s}",
+                       "sub", username, "role", role, "session_id", session,
+                       "iss", issuer->issuer, "iat", (json_int_t) now,
+                       "nbf", (json_int_t) now,
+                       "exp", (json_int_t) token->expires, "jti", token->jti);
+    if (claims == NULL) {
+        return -1;
     }
 
-    jwt_free(jwt);
+    key = keyring_take(issuer->keys);
+    kid = signkey_kid(key);
+    strcpy(token->kid, kid != NULL ? kid : "");
+    token->text = signkey_token(key, claims);
 
-    return token;
+    signkey_unref(key);
+    json_decref(claims);
+
+    return token->text != NULL ? 0 : -1;
 }

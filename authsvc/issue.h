@@ -1,5 +1,5 @@
 /*
- * Signs tokens: HS256 by libjwt.
+ * Makes tokens: the claims, signed with the key of the moment.
  */
 
 #ifndef AUTHSVC_ISSUE_H
@@ -9,22 +9,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "authsvc/keyring.h"
 
-/* Read-only after start; shared by threads. */
+
+#define ISSUE_JTI  32                   /* characters */
+
+/* Shared by threads. */
 typedef struct {
-    const unsigned char  *secret;
-    size_t                secret_len;
-    const char           *issuer;       /* "iss" */
-    int64_t               ttl;          /* seconds */
+    keyring_t   *keys;
+    const char  *issuer;                /* "iss" */
+    int64_t      ttl;                   /* seconds */
 } issuer_t;
 
+typedef struct {
+    char     *text;                     /* to be freed with free() */
+    int64_t   expires;
+    char      jti[ISSUE_JTI + 1];
+    char      kid[SIGNKEY_KID + 1];     /* empty: the key has no name */
+} issue_t;
 
-/*
- * A token valid from "now" for the issuer's ttl, to be freed with free(), and
- * its end.  NULL on failure.
- */
-char *issue_token(const issuer_t *issuer, const char *username,
-    const char *role, const char *session, int64_t now, int64_t *expires);
+
+/* A token valid from "now" for the issuer's ttl.  -1 on failure. */
+int issue_token(const issuer_t *issuer, const char *username,
+    const char *role, const char *session, int64_t now, issue_t *token)
+    __attribute__((warn_unused_result));
 
 
 #endif /* AUTHSVC_ISSUE_H */

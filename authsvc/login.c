@@ -13,6 +13,7 @@ const char *const  login_messages[LOGIN_STATUSES] = {
     [LOGIN_NO_SESSION] = "session_id is required",
     [LOGIN_BAD_SESSION] = "session_id is invalid",
     [LOGIN_DENIED] = "invalid username or password",
+    [LOGIN_HELD] = "invalid username or password",
     [LOGIN_STORE] = "failed to get user",
     [LOGIN_SIGN] = "failed to create token"
 };
@@ -56,9 +57,30 @@ login_rehash(store_t *store, const login_request_t *request,
     }
 
     status = store_set_hash(store, request->username, user->hash, hash);
-    if (status == STORE_FAILED) {
+    if (status == STORE_FAILED || status == STORE_DOWN) {
         log_warn("cannot renew a password hash: %s", store_error(store));
     }
+}
+
+
+/* A store that is down is told once, not for every login. */
+static bool
+login_store_good(store_t *store, store_status_t status)
+{
+    if (store_changed(store, status)) {
+        if (status == STORE_DOWN) {
+            log_error("store \"%s\": %s", store_name(store),
+                      store_error(store));
+        } else {
+            log_info("store \"%s\" is there again", store_name(store));
+        }
+    }
+
+    if (status == STORE_FAILED) {
+        log_error("cannot look up a user: %s", store_error(store));
+    }
+
+    return status != STORE_FAILED && status != STORE_DOWN;
 }
 
 
@@ -74,8 +96,7 @@ login_run(store_t *store, const issuer_t *issuer,
     status = limits_username(request->username)
              ? store_find(store, request->username, &user) : STORE_MISSING;
 
-    if (status == STORE_FAILED) {
-        log_error("cannot look up a user: %s", store_error(store));
+    if (!login_store_good(store, status)) {
         return LOGIN_STORE;
     }
 
@@ -87,9 +108,10 @@ login_run(store_t *store, const issuer_t *issuer,
 
     login_rehash(store, request, &user);
 
-    answer->token = issue_token(issuer, request->username, user.role,
-                                request->session, now, &answer->expires);
-    if (answer->token == NULL) {
+    if (issue_token(issuer, request->username, user.role, request->session,
+                    now, &answer->token)
+        != 0)
+    {
         log_error("cannot sign a token");
         return LOGIN_SIGN;
     }

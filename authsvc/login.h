@@ -19,6 +19,7 @@ typedef enum {
     LOGIN_NO_SESSION,
     LOGIN_BAD_SESSION,                  /* the gateway would refuse it */
     LOGIN_DENIED,                       /* unknown user or wrong password */
+    LOGIN_HELD,                         /* too many of them: not looked at */
     LOGIN_STORE,
     LOGIN_SIGN,
     LOGIN_STATUSES
@@ -30,12 +31,12 @@ typedef struct {
     const char  *username;
     const char  *password;
     const char  *session;
+    const char  *address;               /* of the client (authsvc/address.h) */
 } login_request_t;
 
 typedef struct {
-    char     *token;                    /* to be freed with free() */
-    int64_t   expires;                  /* seconds since 1970 */
-    char      role[LIMIT_ROLE + 1];
+    issue_t  token;                     /* its text is to be freed */
+    char     role[LIMIT_ROLE + 1];
 } login_answer_t;
 
 

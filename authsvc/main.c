@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sodium.h>
 
+#include "authsvc/keys.h"
 #include "authsvc/serve.h"
 #include "authsvc/users.h"
 #include "authsvc/version.h"
@@ -13,11 +14,14 @@ main_help(void)
 {
     printf("usage: authsvc serve [options]\n"
            "       authsvc user COMMAND [options]\n"
+           "       authsvc key COMMAND [options]\n"
            "\n"
            "serve: answers Login.\n");
     serve_help(stdout);
     printf("\nuser: changes the store, also while it is served.\n");
     users_help(stdout);
+    printf("\nkey: changes the keys that sign, also while they are used.\n");
+    keys_help(stdout);
 }
 
 
@@ -53,6 +57,10 @@ main(int argc, char **argv)
 
     if (strcmp(argv[1], "user") == 0) {
         return users_main(argc - 1, argv + 1);
+    }
+
+    if (strcmp(argv[1], "key") == 0) {
+        return keys_main(argc - 1, argv + 1);
     }
 
     fprintf(stderr, "authsvc: unknown command \"%.80s\", see authsvc --help\n",

@@ -1,5 +1,6 @@
 /*
- * Argon2id by libsodium.  sodium_init() comes first.
+ * Argon2id by libsodium; bcrypt by crypt(3) is checked for users who come from
+ * elsewhere, until their first login.  sodium_init() comes first.
  */
 
 #ifndef AUTHSVC_PASSWORD_H
@@ -13,6 +14,13 @@
 
 #define PASSWORD_HASH  crypto_pwhash_STRBYTES
 
+typedef enum {
+    PASSWORD_ARGON2 = 0,
+    PASSWORD_BCRYPT,
+    PASSWORD_DEAR,                      /* a login would take seconds */
+    PASSWORD_UNKNOWN
+} password_kind_t;
+
 
 /* -1 when there is not enough memory. */
 int password_hash(const char *password, char hash[PASSWORD_HASH])
@@ -23,6 +31,10 @@ int password_hash(const char *password, char hash[PASSWORD_HASH])
  * does, and is false.  So is a password that could not have been stored.
  */
 bool password_verify(const char *hash, const char *password);
+
+/* What "hash" is; it fits into PASSWORD_HASH bytes if it is one of the first
+ * two. */
+password_kind_t password_kind(const char *hash);
 
 /* Whether "hash" was made with other costs than those of today. */
 bool password_outdated(const char *hash);

@@ -7,6 +7,12 @@
 #define AUTHSVC_SERVICE_H
 
 
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "authsvc/address.h"
+#include "authsvc/audit.h"
+#include "authsvc/backoff.h"
 #include "authsvc/issue.h"
 #include "authsvc/workers.h"
 #include "rpc/server.h"
@@ -15,8 +21,14 @@
 /* Borrowed until the server is freed.  The context of each worker is its
  * store_t. */
 typedef struct {
-    workers_t       *workers;
-    const issuer_t  *issuer;
+    workers_t             *workers;
+    const issuer_t        *issuer;
+    const address_nets_t  *proxies;     /* whose x-real-ip is believed */
+    audit_t               *audit;       /* NULL: none */
+    backoff_t             *backoff;     /* NULL: none */
+    size_t                 max_held;    /* answers of held logins that wait */
+    rpc_server_t          *server;      /* set by service_register() */
+    atomic_size_t          held;
 } service_t;
 
 

@@ -9,9 +9,17 @@
 store_t *
 store_open(const char *location, bool create, char *error, size_t size)
 {
+    if (strncmp(location, "postgresql://", 13) == 0
+        || strncmp(location, "postgres://", 11) == 0)
+    {
+        return store_postgres_open(location, create, error, size);
+    }
+
+    /* what comes after it may be a password */
     if (strstr(location, "://") != NULL) {
-        snprintf(error, size, "store \"%s\": only paths of SQLite files are "
-                 "supported", location);
+        snprintf(error, size, "store \"%.*s...\": neither the path of an "
+                 "SQLite file nor postgresql://",
+                 (int) (strstr(location, "://") - location) + 3, location);
         return NULL;
     }
 
@@ -29,9 +37,28 @@ store_close(store_t *store)
 
 
 const char *
+store_name(const store_t *store)
+{
+    return store->name;
+}
+
+
+const char *
 store_error(const store_t *store)
 {
     return store->error;
+}
+
+
+bool
+store_changed(store_t *store, store_status_t status)
+{
+    bool  before;
+
+    before = store->down;
+    store->down = (status == STORE_DOWN);
+
+    return store->down != before;
 }
 
 
@@ -83,4 +110,25 @@ store_status_t
 store_list(store_t *store, store_list_pt list, void *data)
 {
     return store->backend->list(store, list, data);
+}
+
+
+store_status_t
+store_begin(store_t *store)
+{
+    return store->backend->begin(store);
+}
+
+
+store_status_t
+store_commit(store_t *store)
+{
+    return store->backend->commit(store);
+}
+
+
+void
+store_rollback(store_t *store)
+{
+    store->backend->rollback(store);
 }

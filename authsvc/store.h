@@ -20,7 +20,8 @@ typedef enum {
     STORE_OK = 0,
     STORE_MISSING,                      /* no such user */
     STORE_EXISTS,
-    STORE_FAILED                        /* see store_error() */
+    STORE_FAILED,                       /* see store_error() */
+    STORE_DOWN                          /* the same, but it may come back */
 } store_status_t;
 
 typedef struct {
@@ -34,19 +35,27 @@ typedef void (*store_list_pt)(const char *name, const char *role, void *data);
 
 
 /*
- * Opens the store at "location", the path of an SQLite file.  "create" makes
- * it, mode 0600, when it is not there.  NULL with one line in "error".
+ * Opens the store at "location": the path of an SQLite file, or the URL of a
+ * PostgreSQL database, to which it connects only when it is used.  "create"
+ * makes the file, mode 0600, or the tables when they are not there.  An old
+ * schema is changed to today's.  NULL with one line in "error".
  */
 store_t *store_open(const char *location, bool create, char *error,
     size_t size);
 void store_close(store_t *store);
 
-/* Looks for damage; slow. */
+/* The location, without a password. */
+const char *store_name(const store_t *store);
+
+/* Looks whether all is well; slow. */
 store_status_t store_check(store_t *store)
     __attribute__((warn_unused_result));
 
 /* What failed last; one line, valid until the next operation. */
 const char *store_error(const store_t *store);
+
+/* Whether the store went down with "status", or is back with it. */
+bool store_changed(store_t *store, store_status_t status);
 
 store_status_t store_find(store_t *store, const char *name,
     store_user_t *user) __attribute__((warn_unused_result));
@@ -65,6 +74,14 @@ store_status_t store_delete(store_t *store, const char *name)
 /* In the order of the names' bytes. */
 store_status_t store_list(store_t *store, store_list_pt list, void *data)
     __attribute__((warn_unused_result));
+
+/* All changes up to store_commit(), or none: when one fails, when it is not
+ * called, and after store_rollback(). */
+store_status_t store_begin(store_t *store)
+    __attribute__((warn_unused_result));
+store_status_t store_commit(store_t *store)
+    __attribute__((warn_unused_result));
+void store_rollback(store_t *store);
 
 
 #endif /* AUTHSVC_STORE_H */

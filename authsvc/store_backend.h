@@ -9,7 +9,11 @@
 #include "authsvc/store.h"
 
 
-#define STORE_ERROR  256
+#define STORE_ERROR    256
+#define STORE_VERSION  2                /* of the schema, in all kinds */
+
+#define STORE_TOO_LONG  "a value of the user is too long"
+#define STORE_NEWER     "has schema version %d, this program knows %d"
 
 
 typedef struct {
@@ -25,15 +29,24 @@ typedef struct {
                                 const char *role);
     store_status_t  (*delete)(store_t *store, const char *name);
     store_status_t  (*list)(store_t *store, store_list_pt list, void *data);
+    store_status_t  (*begin)(store_t *store);
+    store_status_t  (*commit)(store_t *store);
+    void            (*rollback)(store_t *store);
 } store_backend_t;
 
 struct store_s {
     const store_backend_t  *backend;
+    const char             *name;       /* without a password; owned by it */
+    bool                    down;       /* see store_changed() */
     char                    error[STORE_ERROR];
 };
 
 
 store_t *store_sqlite_open(const char *path, bool create, char *error,
+    size_t size);
+
+/* Does not connect yet. */
+store_t *store_postgres_open(const char *url, bool create, char *error,
     size_t size);
 
 

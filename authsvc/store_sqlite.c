@@ -20,28 +20,32 @@
 #define SQLITE_BUSY_MS         5000
 #define SQLITE_RETRY_MS        10
 #define SQLITE_APPLICATION     0x6d736175       /* "msau" */
-#define SQLITE_SCHEMA_VERSION  1
-
-#define STRING(x)    #x
-#define EXPANDED(x)  STRING(x)
 
 
 typedef struct {
     store_t        store;
     sqlite3       *db;
     sqlite3_stmt  *find;
+    char           path[];
 } store_sqlite_t;
 
 
-static const char  sqlite_schema[] =
+/* Number i makes version i + 1; what was released is never changed. */
+static const char *const  sqlite_migrations[STORE_VERSION] = {
     "CREATE TABLE users ("
     "    name TEXT NOT NULL PRIMARY KEY,"
     "    hash TEXT NOT NULL,"
     "    role TEXT NOT NULL,"
     "    created INTEGER NOT NULL DEFAULT (unixepoch())"
-    ") STRICT, WITHOUT ROWID;"
-    "PRAGMA application_id = " EXPANDED(SQLITE_APPLICATION) ";"
-    "PRAGMA user_version = " EXPANDED(SQLITE_SCHEMA_VERSION) ";";
+    ") STRICT, WITHOUT ROWID",
+
+    /* a column is added with a constant only */
+    "ALTER TABLE users ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE users SET changed = created"
+};
+
+
+static store_status_t sqlite_reopen(store_sqlite_t *s);
 
 
 static store_status_t
@@ -91,6 +95,10 @@ sqlite_change(store_sqlite_t *s, const char *sql, const char *a,
     const char    *texts[3] = { a, b, c };
     sqlite3_stmt  *stmt;
 
+    if (sqlite_reopen(s) != STORE_OK) {
+        return STORE_DOWN;
+    }
+
     if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
         return sqlite_failed(s);
     }
@@ -131,7 +139,7 @@ sqlite_copy(store_sqlite_t *s, int column, char *out, size_t size)
 
     if (strlen(text) >= size) {
         snprintf(s->store.error, sizeof(s->store.error),
-                 "a value of the user is too long");
+                 STORE_TOO_LONG);
         return STORE_FAILED;
     }
 
@@ -149,6 +157,10 @@ store_sqlite_find(store_t *store, const char *name, store_user_t *user)
     store_status_t   status;
 
     s = (store_sqlite_t *) store;
+
+    if (sqlite_reopen(s) != STORE_OK) {
+        return STORE_DOWN;
+    }
 
     rc = sqlite3_bind_text(s->find, 1, name, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) {
@@ -181,8 +193,8 @@ store_sqlite_add(store_t *store, const char *name, const char *hash,
     const char *role)
 {
     return sqlite_change((store_sqlite_t *) store,
-                         "INSERT INTO users (name, hash, role)"
-                         " VALUES (?, ?, ?)", name, hash, role);
+                         "INSERT INTO users (name, hash, role, changed)"
+                         " VALUES (?, ?, ?, unixepoch())", name, hash, role);
 }
 
 
@@ -192,7 +204,8 @@ store_sqlite_set_hash(store_t *store, const char *name, const char *old,
 {
     if (old == NULL) {
         return sqlite_change((store_sqlite_t *) store,
-                             "UPDATE users SET hash = ? WHERE name = ?",
+                             "UPDATE users SET hash = ?,"
+                             " changed = unixepoch() WHERE name = ?",
                              hash, name, NULL);
     }
 
@@ -227,6 +240,10 @@ store_sqlite_list(store_t *store, store_list_pt list, void *data)
     store_sqlite_t  *s;
 
     s = (store_sqlite_t *) store;
+
+    if (sqlite_reopen(s) != STORE_OK) {
+        return STORE_DOWN;
+    }
 
     if (sqlite3_prepare_v2(s->db, "SELECT name, role FROM users ORDER BY name",
                            -1, &stmt, NULL)
@@ -286,6 +303,37 @@ store_sqlite_check(store_t *store)
 }
 
 
+static store_status_t
+store_sqlite_begin(store_t *store)
+{
+    store_sqlite_t  *s;
+
+    s = (store_sqlite_t *) store;
+
+    return sqlite_exec(s, "BEGIN IMMEDIATE") == 0 ? STORE_OK
+                                                  : sqlite_failed(s);
+}
+
+
+static store_status_t
+store_sqlite_commit(store_t *store)
+{
+    store_sqlite_t  *s;
+
+    s = (store_sqlite_t *) store;
+
+    return sqlite_exec(s, "COMMIT") == 0 ? STORE_OK : sqlite_failed(s);
+}
+
+
+/* Some failures have done it already. */
+static void
+store_sqlite_rollback(store_t *store)
+{
+    (void) sqlite_exec((store_sqlite_t *) store, "ROLLBACK");
+}
+
+
 static void
 store_sqlite_close(store_t *store)
 {
@@ -307,7 +355,10 @@ static const store_backend_t  store_sqlite = {
     .set_hash = store_sqlite_set_hash,
     .set_role = store_sqlite_set_role,
     .delete = store_sqlite_delete,
-    .list = store_sqlite_list
+    .list = store_sqlite_list,
+    .begin = store_sqlite_begin,
+    .commit = store_sqlite_commit,
+    .rollback = store_sqlite_rollback
 };
 
 
@@ -328,14 +379,38 @@ sqlite_create_file(const char *path)
 }
 
 
+/* From "version" to today's. */
+static int
+sqlite_migrate(store_sqlite_t *s, int version)
+{
+    char  text[100];
+
+    for ( /* void */ ; version < STORE_VERSION; version++) {
+        snprintf(text, sizeof(text),
+                 "PRAGMA application_id = %d; PRAGMA user_version = %d",
+                 SQLITE_APPLICATION, version + 1);
+
+        if (sqlite_exec(s, sqlite_migrations[version]) != 0
+            || sqlite_exec(s, text) != 0)
+        {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
 /*
- * An empty file gets the schema; two programs may try at the same time.  A
- * file with tables of its own, or of another version, is refused.
+ * An empty file gets the schema, an old one what it lacks; two programs may
+ * try at the same time.  A file with tables of its own, or of a later version,
+ * is refused.
  */
 static store_status_t
 sqlite_prepare_schema(store_sqlite_t *s)
 {
-    int  version, application, tables;
+    bool  ours;
+    int   version, application, tables;
 
     if (sqlite_exec(s, "BEGIN IMMEDIATE") != 0
         || sqlite_number(s, "PRAGMA user_version", &version) != 0
@@ -345,29 +420,24 @@ sqlite_prepare_schema(store_sqlite_t *s)
         return sqlite_failed(s);
     }
 
-    if (tables == 0 && version == 0 && application == 0) {
-        version = SQLITE_SCHEMA_VERSION;
-        application = SQLITE_APPLICATION;
+    ours = application == SQLITE_APPLICATION ? version > 0
+           : tables == 0 && version == 0 && application == 0;
 
-        if (sqlite_exec(s, sqlite_schema) != 0) {
-            return sqlite_failed(s);
-        }
-    }
-
-    if (sqlite_exec(s, "COMMIT") != 0) {
+    if ((ours && sqlite_migrate(s, version) != 0)
+        || sqlite_exec(s, "COMMIT") != 0)
+    {
         return sqlite_failed(s);
     }
 
-    if (application != SQLITE_APPLICATION) {
+    if (!ours) {
         snprintf(s->store.error, sizeof(s->store.error),
                  "is the SQLite file of another program");
         return STORE_FAILED;
     }
 
-    if (version != SQLITE_SCHEMA_VERSION) {
-        snprintf(s->store.error, sizeof(s->store.error),
-                 "has schema version %d, this program knows %d", version,
-                 SQLITE_SCHEMA_VERSION);
+    if (version > STORE_VERSION) {
+        snprintf(s->store.error, sizeof(s->store.error), STORE_NEWER,
+                 version, STORE_VERSION);
         return STORE_FAILED;
     }
 
@@ -376,11 +446,11 @@ sqlite_prepare_schema(store_sqlite_t *s)
 
 
 static store_status_t
-sqlite_connect_once(store_sqlite_t *s, const char *path)
+sqlite_connect_once(store_sqlite_t *s)
 {
     store_status_t  status;
 
-    if (sqlite3_open_v2(path, &s->db,
+    if (sqlite3_open_v2(s->path, &s->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)
         != SQLITE_OK
         || sqlite3_extended_result_codes(s->db, 1) != SQLITE_OK
@@ -424,7 +494,7 @@ sqlite_now(void)
  * that start at the same time meet here.
  */
 static store_status_t
-sqlite_connect(store_sqlite_t *s, const char *path)
+sqlite_connect(store_sqlite_t *s)
 {
     int64_t          end;
     store_status_t   status;
@@ -435,7 +505,7 @@ sqlite_connect(store_sqlite_t *s, const char *path)
     pause.tv_nsec = SQLITE_RETRY_MS * 1000000;
 
     for ( ;; ) {
-        status = sqlite_connect_once(s, path);
+        status = sqlite_connect_once(s);
 
         if (status == STORE_OK || s->db == NULL
             || (sqlite3_errcode(s->db) & 0xff) != SQLITE_BUSY
@@ -448,6 +518,53 @@ sqlite_connect(store_sqlite_t *s, const char *path)
         s->db = NULL;
         (void) nanosleep(&pause, NULL);
     }
+}
+
+
+/*
+ * A file that was removed or replaced would be served for ever as it was: look
+ * for the new one, which is never made here.  In a transaction there is only
+ * the old one.
+ */
+static store_status_t
+sqlite_reopen(store_sqlite_t *s)
+{
+    int             moved;
+    store_status_t  status;
+
+    moved = 0;
+
+    if (s->find != NULL
+        && (sqlite3_get_autocommit(s->db) == 0
+            || sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED,
+                                    &moved) != SQLITE_OK
+            || !moved))
+    {
+        return STORE_OK;
+    }
+
+    sqlite3_finalize(s->find);
+    sqlite3_close(s->db);
+    s->find = NULL;
+    s->db = NULL;
+
+    if (access(s->path, R_OK | W_OK) != 0) {
+        snprintf(s->store.error, sizeof(s->store.error), "%s",
+                 strerror(errno));
+        return STORE_DOWN;
+    }
+
+    status = sqlite_connect(s);
+
+    if (status != STORE_OK) {
+        sqlite3_finalize(s->find);
+        sqlite3_close(s->db);
+        s->find = NULL;
+        s->db = NULL;
+        return STORE_DOWN;
+    }
+
+    return STORE_OK;
 }
 
 
@@ -469,15 +586,17 @@ store_sqlite_open(const char *path, bool create, char *error, size_t size)
         return NULL;
     }
 
-    s = calloc(1, sizeof(store_sqlite_t));
+    s = calloc(1, sizeof(store_sqlite_t) + strlen(path) + 1);
     if (s == NULL) {
         snprintf(error, size, "out of memory");
         return NULL;
     }
 
     s->store.backend = &store_sqlite;
+    s->store.name = s->path;
+    strcpy(s->path, path);
 
-    if (sqlite_connect(s, path) != STORE_OK) {
+    if (sqlite_connect(s) != STORE_OK) {
         snprintf(error, size, "store \"%s\": %s", path, s->store.error);
         store_sqlite_close(&s->store);
         return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sodium.h>
 
+#include "authsvc/import.h"
 #include "authsvc/password.h"
 #include "authsvc/prompt.h"
 #include "authsvc/store.h"
@@ -16,13 +17,17 @@
 
 typedef struct {
     const char  *store;
-    const char  *role;                  /* only for "add" */
+    const char  *role;                  /* only for "add" and "import" */
+    int          update;                /* only for "import" */
+    int          skip;
 } users_options_t;
 
 typedef struct {
     store_t      *store;
     const char   *name;
-    const char   *role;
+    const char   *role;                 /* NULL: not given */
+    int           update;
+    int           skip;
     char          error[USERS_ERROR];
 } users_t;
 
@@ -40,6 +45,7 @@ static int users_passwd(users_t *users);
 static int users_role(users_t *users);
 static int users_del(users_t *users);
 static int users_list(users_t *users);
+static int users_import(users_t *users);
 
 
 static const users_command_t  users_commands[] = {
@@ -48,6 +54,7 @@ static const users_command_t  users_commands[] = {
     { "role", " NAME ROLE", 2, false, users_role },
     { "del", " NAME", 1, false, users_del },
     { "list", "", 0, false, users_list },
+    { "import", " FILE", 1, true, users_import },
     { NULL, NULL, 0, false, NULL }
 };
 
@@ -71,8 +78,9 @@ users_result(users_t *users, store_status_t status)
         return -1;
 
     case STORE_FAILED:
-        snprintf(users->error, sizeof(users->error), "%s",
-                 store_error(users->store));
+    case STORE_DOWN:
+        snprintf(users->error, sizeof(users->error), "store \"%s\": %s",
+                 store_name(users->store), store_error(users->store));
         return -1;
     }
 
@@ -124,7 +132,8 @@ users_add(users_t *users)
     }
 
     return users_result(users, store_add(users->store, users->name, hash,
-                                         users->role));
+                                         users->role != NULL ? users->role
+                                                             : "user"));
 }
 
 
@@ -186,16 +195,45 @@ users_list(users_t *users)
 }
 
 
+static int
+users_import(users_t *users)
+{
+    import_count_t   count;
+    import_policy_t  policy;
+
+    policy = users->update ? IMPORT_UPDATE
+             : users->skip ? IMPORT_SKIP : IMPORT_NEW;
+
+    if (import_users(users->store, users->name, users->role, policy, &count,
+                     users->error, sizeof(users->error))
+        != 0)
+    {
+        return -1;
+    }
+
+    printf("%zu added, %zu updated, %zu skipped\n", count.added,
+           count.updated, count.skipped);
+
+    return 0;
+}
+
+
 static void
 users_options(users_options_t *o, const option_t **table)
 {
-    static option_t  rows[4];
+    static option_t  rows[8];
 
     const option_t  all[] = {
         { "store", "AUTHSVC_STORE", OPTION_STRING, &o->store, NULL, 1, 4095,
-          "SQLite file of the users; \"add\" creates it; required" },
+          "users: SQLite file, made by \"add\", or postgresql:// URL; "
+          "required" },
         { "role", NULL, OPTION_STRING, &o->role, NULL, 1, LIMIT_ROLE,
-          "role of the new user, with \"add\" (\"user\" if not given)" },
+          "role of new users, with \"add\" and \"import\" (\"user\" if not "
+          "given)" },
+        { "update", NULL, OPTION_FLAG, &o->update, NULL, 0, 0,
+          "\"import\": users who exist get password and role of the file" },
+        { "skip", NULL, OPTION_FLAG, &o->skip, NULL, 0, 0,
+          "\"import\": users who exist stay as they are" },
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
     };
 
@@ -243,6 +281,7 @@ users_find_command(const char *name)
 static const users_command_t *
 users_words(users_t *users, const users_options_t *o, int n, char **words)
 {
+    bool                    adds;
     const users_command_t  *command;
 
     command = n > 0 ? users_find_command(words[0]) : NULL;
@@ -255,10 +294,15 @@ users_words(users_t *users, const users_options_t *o, int n, char **words)
         return NULL;
     }
 
-    if (n - 1 != command->n || (o->role != NULL && command->run != users_add)) {
+    adds = command->run == users_add || command->run == users_import;
+
+    if (n - 1 != command->n || (o->role != NULL && !adds)
+        || o->update + o->skip > (command->run == users_import))
+    {
         snprintf(users->error, sizeof(users->error), "usage: authsvc user "
-                 "%s%s%s --store PATH", command->name, command->arguments,
-                 command->run == users_add ? " [--role ROLE]" : "");
+                 "%s%s%s%s --store STORE", command->name, command->arguments,
+                 adds ? " [--role ROLE]" : "",
+                 command->run == users_import ? " [--update | --skip]" : "");
         return NULL;
     }
 
@@ -269,16 +313,19 @@ users_words(users_t *users, const users_options_t *o, int n, char **words)
     }
 
     users->name = n > 1 ? words[1] : NULL;
-    users->role = n > 2 ? words[2] : o->role != NULL ? o->role : "user";
+    users->role = n > 2 ? words[2] : o->role;
+    users->update = o->update;
+    users->skip = o->skip;
 
-    if (users->name != NULL && !limits_username(users->name)) {
+    if (users->name != NULL && command->run != users_import
+        && !limits_username(users->name)) {
         snprintf(users->error, sizeof(users->error), "a user name must be 1 "
                  "to %d bytes of UTF-8 without control characters",
                  LIMIT_USERNAME);
         return NULL;
     }
 
-    if (!limits_role(users->role)) {
+    if (users->role != NULL && !limits_role(users->role)) {
         snprintf(users->error, sizeof(users->error), "a role must be 1 to %d "
                  "visible ASCII characters", LIMIT_ROLE);
         return NULL;

@@ -2,9 +2,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 
 typedef struct {
@@ -23,6 +27,7 @@ struct workers_s {
     size_t            waiting;
     bool              stopping;
 
+    int               nice;
     size_t            limit;
     size_t            n;                /* started threads */
     worker_t          list[];
@@ -57,6 +62,26 @@ workers_next(workers_t *workers)
 }
 
 
+/*
+ * Of the calling thread: on Linux both are per thread.  A thread that may not
+ * runs as it is.
+ */
+static void
+workers_stand_back(int nice)
+{
+    struct sched_param  param;
+
+    if (nice == 0) {
+        return;
+    }
+
+    memset(&param, 0, sizeof(param));
+    (void) pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
+    (void) setpriority(PRIO_PROCESS, (id_t) gettid(),
+                       getpriority(PRIO_PROCESS, (id_t) gettid()) + nice);
+}
+
+
 static void *
 workers_thread(void *data)
 {
@@ -64,6 +89,7 @@ workers_thread(void *data)
     workers_job_t  *job;
 
     worker = data;
+    workers_stand_back(worker->workers->nice);
 
     while ((job = workers_next(worker->workers)) != NULL) {
         job->run(job, worker->context);
@@ -103,7 +129,7 @@ workers_start(workers_t *workers, size_t threads, void *const *contexts)
 
 
 workers_t *
-workers_create(size_t threads, size_t queue, void *const *contexts)
+workers_create(size_t threads, size_t queue, int nice, void *const *contexts)
 {
     int         rc;
     workers_t  *workers;
@@ -115,6 +141,7 @@ workers_create(size_t threads, size_t queue, void *const *contexts)
 
     workers->tail = &workers->head;
     workers->limit = queue;
+    workers->nice = nice;
 
     /* neither fails on Linux without attributes */
     pthread_mutex_init(&workers->mutex, NULL);

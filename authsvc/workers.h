@@ -22,8 +22,9 @@ struct workers_job_s {
 
 
 /* "contexts" has one entry per thread; the array is copied.  "queue" is how
- * many jobs may wait.  NULL on error (errno). */
-workers_t *workers_create(size_t threads, size_t queue,
+ * many jobs may wait, "nice" by how much the threads stand back behind all
+ * others, 0 to 19.  NULL on error (errno). */
+workers_t *workers_create(size_t threads, size_t queue, int nice,
     void *const *contexts);
 
 /* From any thread; -1 when the queue is full. */

@@ -1,7 +1,7 @@
 #include "authsvc/t/folder.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,25 +26,22 @@ folder_create(void)
 }
 
 
+static int
+folder_remove_one(const char *path, const struct stat *st, int type,
+    struct FTW *ftw)
+{
+    (void) st;
+    (void) type;
+    (void) ftw;
+
+    return remove(path);
+}
+
+
 void
 folder_remove(void)
 {
-    DIR            *dir;
-    struct dirent  *entry;
-
-    dir = opendir(folder);
-    if (dir == NULL) {
-        return;
-    }
-
-    while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_type != DT_DIR) {
-            (void) unlinkat(dirfd(dir), entry->d_name, 0);
-        }
-    }
-
-    closedir(dir);
-    (void) rmdir(folder);
+    (void) nftw(folder, folder_remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 
@@ -53,7 +50,7 @@ folder_path(const char *name)
 {
     size_t       i;
     char         path[PATH_MAX];
-    static char *paths[16];
+    static char *paths[64];
 
     snprintf(path, sizeof(path), "%s/%s", folder, name);
 

@@ -12,7 +12,7 @@
 /* Makes the folder; its path is valid until the program ends. */
 const char *folder_create(void);
 
-/* With all files in it. */
+/* With all that is in it. */
 void folder_remove(void);
 
 /* The path of a file in the folder, valid until the program ends. */

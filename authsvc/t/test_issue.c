@@ -24,8 +24,6 @@
 static char  error[512];
 
 static issuer_t  issuer = {
-    .secret = (const unsigned char *) SECRET,
-    .secret_len = sizeof(SECRET) - 1,
     .issuer = "myservice",
     .ttl = 3600
 };
@@ -37,12 +35,15 @@ setup(void)
     ck_assert_int_ge(sodium_init(), 0);
     log_open("test", LOG_LEVEL_ERROR);
     folder_create();
+    issuer.keys = keyring_fixed(signkey_secret(SECRET, strlen(SECRET), NULL));
+    ck_assert_ptr_nonnull(issuer.keys);
 }
 
 
 static void
 teardown(void)
 {
+    keyring_free(issuer.keys);
     folder_remove();
 }
 
@@ -52,9 +53,12 @@ verify(const char *text, int64_t now, ms_token_t *token)
 {
     ms_keys_t                *keys;
     ms_token_reason_t         reason;
-    const ms_token_rules_t    rules = { 0, "session_id", "myservice" };
+    const ms_token_rules_t    rules = {
+        .session_claim = "session_id", .issuer = "myservice"
+    };
 
-    keys = ms_keys_from_secret(SECRET, strlen(SECRET), error, sizeof(error));
+    keys = ms_keys_from_secret(SECRET, strlen(SECRET), NULL, error,
+                               sizeof(error));
     ck_assert_ptr_nonnull(keys);
     reason = ms_token_verify(keys, text, strlen(text), &rules, now, token);
     ms_keys_free(keys);
@@ -77,18 +81,19 @@ text_claim(const ms_token_t *token, const char *name)
 
 START_TEST(test_claims)
 {
-    char        *text;
-    int64_t      expires;
+    issue_t      issued;
     ms_token_t   token;
+    const char  *text;
 
-    text = issue_token(&issuer, "J\xc3\xb6rg \"x\"", "admin", "s-1", NOW,
-                       &expires);
-    ck_assert_ptr_nonnull(text);
-    ck_assert_int_eq(expires, NOW + 3600);
+    ck_assert_int_eq(issue_token(&issuer, "J\xc3\xb6rg \"x\"", "admin", "s-1",
+                                 NOW, &issued), 0);
+    ck_assert_int_eq(issued.expires, NOW + 3600);
+    ck_assert_str_eq(issued.kid, "");
+    text = issued.text;
 
     ck_assert_int_eq(verify(text, NOW, &token), MS_TOKEN_OK);
     ck_assert_str_eq(token.session, "s-1");
-    ck_assert_int_eq(token.expires, expires);
+    ck_assert_int_eq(token.expires, issued.expires);
     ck_assert_str_eq(text_claim(&token, "sub"), "J\xc3\xb6rg \"x\"");
     ck_assert_str_eq(text_claim(&token, "role"), "admin");
     ck_assert_str_eq(text_claim(&token, "session_id"), "s-1");
@@ -97,6 +102,7 @@ START_TEST(test_claims)
                      NOW);
     ck_assert_int_eq(json_integer_value(json_object_get(token.claims, "nbf")),
                      NOW);
+    ck_assert_str_eq(text_claim(&token, "jti"), issued.jti);
     ck_assert_uint_eq(strspn(text_claim(&token, "jti"), "0123456789abcdef"),
                       32);
     ck_assert_uint_eq(strlen(text_claim(&token, "jti")), 32);
@@ -107,31 +113,29 @@ START_TEST(test_claims)
     ms_token_free(&token);
     ck_assert_int_eq(verify(text, NOW + 3600, &token), MS_TOKEN_EXPIRED);
     ck_assert_int_eq(verify(text, NOW - 1, &token), MS_TOKEN_NOT_YET);
-    free(text);
+    free(issued.text);
 }
 END_TEST
 
 
 START_TEST(test_unique)
 {
-    char     *one, *two;
-    int64_t   expires;
+    issue_t  one, two;
 
-    one = issue_token(&issuer, "u", "r", "s", NOW, &expires);
-    two = issue_token(&issuer, "u", "r", "s", NOW, &expires);
-    ck_assert_ptr_nonnull(one);
-    ck_assert_ptr_nonnull(two);
-    ck_assert_str_ne(one, two);
-    free(one);
-    free(two);
+    ck_assert_int_eq(issue_token(&issuer, "u", "r", "s", NOW, &one), 0);
+    ck_assert_int_eq(issue_token(&issuer, "u", "r", "s", NOW, &two), 0);
+    ck_assert_str_ne(one.text, two.text);
+    ck_assert_str_ne(one.jti, two.jti);
+    free(one.text);
+    free(two.text);
 }
 END_TEST
 
 
 START_TEST(test_longest)
 {
-    char        *text, user[129], role[65], session[257];
-    int64_t      expires;
+    char         user[129], role[65], session[257];
+    issue_t      issued;
     ms_token_t   token;
 
     memset(user, 'u', 128);
@@ -141,25 +145,23 @@ START_TEST(test_longest)
     memset(session, '"', 256);
     session[256] = '\0';
 
-    text = issue_token(&issuer, user, role, session, NOW, &expires);
-    ck_assert_ptr_nonnull(text);
-    ck_assert_int_eq(verify(text, NOW, &token), MS_TOKEN_OK);
+    ck_assert_int_eq(issue_token(&issuer, user, role, session, NOW, &issued),
+                     0);
+    ck_assert_int_eq(verify(issued.text, NOW, &token), MS_TOKEN_OK);
     ck_assert_str_eq(token.session, session);
     ms_token_free(&token);
-    free(text);
+    free(issued.text);
 }
 END_TEST
 
 
 START_TEST(test_unsigned)
 {
-    int64_t   expires;
-    issuer_t  bad;
+    issue_t  issued;
 
-    bad = issuer;
-    bad.secret_len = 0;
-    ck_assert_ptr_null(issue_token(&bad, "u", "r", "s", NOW, &expires));
-    ck_assert_ptr_null(issue_token(&issuer, "\xff", "r", "s", NOW, &expires));
+    ck_assert_ptr_null(keyring_fixed(signkey_secret("", 0, NULL)));
+    ck_assert_int_eq(issue_token(&issuer, "\xff", "r", "s", NOW, &issued), -1);
+    ck_assert_ptr_null(issued.text);
 }
 END_TEST
 
@@ -227,7 +229,7 @@ START_TEST(test_load)
     rc = keyfile_load(folder_path("key"), &secret, error, sizeof(error));
 
     /* the gateway takes the same files */
-    keys = ms_keys_from_secret_file(folder_path("key"), expected,
+    keys = ms_keys_from_secret_file(folder_path("key"), NULL, expected,
                                     sizeof(expected));
     ck_assert_int_eq(keys != NULL, rc == 0);
     ms_keys_free(keys);

@@ -14,6 +14,9 @@
 
 #define SECRET  "0123456789abcdef0123456789abcdef"
 
+/* of "secret" */
+#define BCRYPT  "$2b$05$aaaaaaaaaaaaaaaaaaaaaOjOHCcGZ1ZydhnG2lX11qSmiRJbsbsA."
+
 
 /* A store of one user. */
 typedef struct {
@@ -68,8 +71,6 @@ static const store_backend_t  fake_backend = {
 };
 
 static issuer_t  issuer = {
-    .secret = (const unsigned char *) SECRET,
-    .secret_len = sizeof(SECRET) - 1,
     .issuer = "myservice",
     .ttl = 60
 };
@@ -88,13 +89,23 @@ setup(void)
     fake.name = "TestUser";
     strcpy(fake.user.role, "admin");
     ck_assert_int_eq(password_hash("TestPassword", fake.user.hash), 0);
+
+    issuer.keys = keyring_fixed(signkey_secret(SECRET, strlen(SECRET), NULL));
+    ck_assert_ptr_nonnull(issuer.keys);
+}
+
+
+static void
+teardown(void)
+{
+    keyring_free(issuer.keys);
 }
 
 
 static login_status_t
 run(const char *username, const char *password, login_answer_t *answer)
 {
-    login_request_t  request = { username, password, "s1" };
+    login_request_t  request = { username, password, "s1", "127.0.0.1" };
 
     return login_run(&fake.store, &issuer, &request, 1700000000, answer);
 }
@@ -161,10 +172,10 @@ START_TEST(test_good)
 
     ck_assert_int_eq(run("TestUser", "TestPassword", &answer), LOGIN_OK);
     ck_assert_str_eq(answer.role, "admin");
-    ck_assert_int_eq(answer.expires, 1700000060);
-    ck_assert_ptr_nonnull(answer.token);
+    ck_assert_int_eq(answer.token.expires, 1700000060);
+    ck_assert_ptr_nonnull(answer.token.text);
     ck_assert_int_eq(fake.changes, 0);
-    free(answer.token);
+    free(answer.token.text);
 }
 END_TEST
 
@@ -199,12 +210,12 @@ START_TEST(test_denied)
 
     ck_assert_int_eq(run(denied[_i].username, denied[_i].password, &answer),
                      LOGIN_DENIED);
-    ck_assert_ptr_null(answer.token);
+    ck_assert_ptr_null(answer.token.text);
     ck_assert_int_eq(fake.finds, denied[_i].finds);
     ck_assert_int_eq(fake.changes, 0);
 
     ck_assert_int_eq(run("TestUser", "TestPassword", &answer), LOGIN_OK);
-    free(answer.token);
+    free(answer.token.text);
 }
 END_TEST
 
@@ -224,13 +235,15 @@ START_TEST(test_sign_failure)
 {
     issuer_t         bad;
     login_answer_t   answer;
-    login_request_t  request = { "TestUser", "TestPassword", "s1" };
+    login_request_t  request = {
+        "TestUser", "TestPassword", "s1", "127.0.0.1"
+    };
 
     bad = issuer;
-    bad.secret_len = 0;
+    bad.issuer = "\xff";
     ck_assert_int_eq(login_run(&fake.store, &bad, &request, 1, &answer),
                      LOGIN_SIGN);
-    ck_assert_ptr_null(answer.token);
+    ck_assert_ptr_null(answer.token.text);
 }
 END_TEST
 
@@ -248,12 +261,37 @@ START_TEST(test_rehash)
     ck_assert_int_eq(fake.changes, 0);
 
     ck_assert_int_eq(run("TestUser", "TestPassword", &answer), LOGIN_OK);
-    free(answer.token);
+    free(answer.token.text);
     ck_assert_int_eq(fake.changes, 1);
     ck_assert(!password_outdated(fake.user.hash));
 
     ck_assert_int_eq(run("TestUser", "TestPassword", &answer), LOGIN_OK);
-    free(answer.token);
+    free(answer.token.text);
+    ck_assert_int_eq(fake.changes, 1);
+}
+END_TEST
+
+
+/* One from elsewhere is checked as it is, and becomes one of ours. */
+START_TEST(test_bcrypt)
+{
+    login_answer_t  answer;
+
+    strcpy(fake.user.hash, BCRYPT);
+    ck_assert_int_eq(password_kind(BCRYPT), PASSWORD_BCRYPT);
+
+    ck_assert_int_eq(run("TestUser", "wrong", &answer), LOGIN_DENIED);
+    ck_assert_int_eq(run("TestUser", "", &answer), LOGIN_DENIED);
+    ck_assert_int_eq(fake.changes, 0);
+
+    ck_assert_int_eq(run("TestUser", "secret", &answer), LOGIN_OK);
+    free(answer.token.text);
+    ck_assert_int_eq(fake.changes, 1);
+    ck_assert_int_eq(password_kind(fake.user.hash), PASSWORD_ARGON2);
+    ck_assert(!password_outdated(fake.user.hash));
+
+    ck_assert_int_eq(run("TestUser", "secret", &answer), LOGIN_OK);
+    free(answer.token.text);
     ck_assert_int_eq(fake.changes, 1);
 }
 END_TEST
@@ -291,7 +329,7 @@ cost(const char *username, const char *password)
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
         (void) !run(username, password, &answer);
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
-        free(answer.token);
+        free(answer.token.text);
 
         t = (double) (b.tv_sec - a.tv_sec) * 1e3
             + (double) (b.tv_nsec - a.tv_nsec) / 1e6;
@@ -372,7 +410,7 @@ main(void)
     suite = suite_create("login");
     tcase = tcase_create("login");
     tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, test_check, 0,
                         sizeof(checks) / sizeof(checks[0]));
     tcase_add_test(tcase, test_messages);
@@ -382,6 +420,7 @@ main(void)
     tcase_add_test(tcase, test_store_failure);
     tcase_add_test(tcase, test_sign_failure);
     tcase_add_test(tcase, test_rehash);
+    tcase_add_test(tcase, test_bcrypt);
     tcase_add_test(tcase, test_password);
     tcase_add_test(tcase, test_time);
     tcase_add_test(tcase, test_limits);

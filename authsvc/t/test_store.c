@@ -1,54 +1,22 @@
+/*
+ * Every kind of store does the same: the tests above the line "SQLite" run
+ * once for each.  What only PostgreSQL does is in test_store_postgres.c.
+ */
+
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <sqlite3.h>
 
 #include "authsvc/store.h"
 #include "authsvc/t/folder.h"
+#include "authsvc/t/postgres.h"
+#include "authsvc/t/stores.h"
 
 
 static char  error[512];
-
-
-static void
-setup(void)
-{
-    folder_create();
-}
-
-
-static void
-teardown(void)
-{
-    folder_remove();
-}
-
-
-static store_t *
-open_store(void)
-{
-    store_t  *store;
-
-    store = store_open(folder_path("s.db"), true, error, sizeof(error));
-    ck_assert_msg(store != NULL, "%s", error);
-
-    return store;
-}
-
-
-static void
-sql(const char *text)
-{
-    sqlite3  *db;
-
-    ck_assert_int_eq(sqlite3_open(folder_path("s.db"), &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
 
 
 START_TEST(test_users)
@@ -56,7 +24,7 @@ START_TEST(test_users)
     store_t       *store;
     store_user_t   user;
 
-    store = open_store();
+    store = stores_open();
 
     ck_assert_int_eq(store_find(store, "bob", &user), STORE_MISSING);
     ck_assert_int_eq(store_add(store, "bob", "h1", "user"), STORE_OK);
@@ -105,7 +73,7 @@ START_TEST(test_list)
     char      text[256] = "";
     store_t  *store;
 
-    store = open_store();
+    store = stores_open();
     ck_assert_int_eq(store_list(store, append, text), STORE_OK);
     ck_assert_str_eq(text, "");
 
@@ -125,8 +93,8 @@ START_TEST(test_two_connections)
     store_t       *one, *two;
     store_user_t   user;
 
-    one = open_store();
-    two = open_store();
+    one = stores_open();
+    two = stores_open();
 
     ck_assert_int_eq(store_find(two, "bob", &user), STORE_MISSING);
     ck_assert_int_eq(store_add(one, "bob", "h", "r"), STORE_OK);
@@ -140,6 +108,200 @@ START_TEST(test_two_connections)
 END_TEST
 
 
+START_TEST(test_failures)
+{
+    char           role[100], text[256];
+    store_t       *store;
+    store_user_t   user;
+
+    store = stores_open();
+
+    memset(role, 'r', sizeof(role));
+    role[LIMIT_ROLE] = '\0';
+    ck_assert_int_eq(store_add(store, "fits", "h", role), STORE_OK);
+    ck_assert_int_eq(store_find(store, "fits", &user), STORE_OK);
+    ck_assert_str_eq(user.role, role);
+
+    role[LIMIT_ROLE] = 'r';
+    role[LIMIT_ROLE + 1] = '\0';
+    ck_assert_int_eq(store_add(store, "long", "h", role), STORE_OK);
+    ck_assert_int_eq(store_find(store, "long", &user), STORE_FAILED);
+    ck_assert_str_eq(store_error(store), "a value of the user is too long");
+
+    stores_sql("DROP TABLE users");
+    ck_assert_int_eq(store_find(store, "fits", &user), STORE_FAILED);
+    ck_assert_str_eq(store_error(store), stores_kind == STORES_POSTGRES
+                     ? "relation \"users\" does not exist"
+                     : "no such table: users");
+    ck_assert_int_eq(store_add(store, "a", "h", "r"), STORE_FAILED);
+    ck_assert_int_eq(store_delete(store, "a"), STORE_FAILED);
+    ck_assert_int_eq(store_list(store, append, text), STORE_FAILED);
+    store_close(store);
+}
+END_TEST
+
+
+/* Many programs that start at once agree on one new store. */
+START_TEST(test_race)
+{
+    int       i, status;
+    char      name[16];
+    pid_t     pids[8];
+    store_t  *store;
+
+    for (i = 0; i < 8; i++) {
+        pids[i] = fork();
+
+        if (pids[i] == 0) {
+            store = store_open(stores_location, true, error, sizeof(error));
+            if (store == NULL) {
+                fprintf(stderr, "%s\n", error);
+                _exit(1);
+            }
+
+            snprintf(name, sizeof(name), "user%d", i);
+            status = store_add(store, name, "h", "r");
+            if (status != STORE_OK) {
+                fprintf(stderr, "%s\n", store_error(store));
+            }
+            store_close(store);
+            _exit(status);
+        }
+    }
+
+    for (i = 0; i < 8; i++) {
+        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+
+START_TEST(test_transaction)
+{
+    store_t       *store, *other;
+    store_user_t   user;
+
+    store = stores_open();
+    other = stores_open();
+    ck_assert_int_eq(store_add(store, "old", "h", "r"), STORE_OK);
+
+    ck_assert_int_eq(store_begin(store), STORE_OK);
+    ck_assert_int_eq(store_add(store, "a", "h", "r"), STORE_OK);
+    ck_assert_int_eq(store_delete(store, "old"), STORE_OK);
+    ck_assert_int_eq(store_find(store, "a", &user), STORE_OK);
+    ck_assert_int_eq(store_find(other, "a", &user), STORE_MISSING);
+    ck_assert_int_eq(store_find(other, "old", &user), STORE_OK);
+    store_rollback(store);
+    ck_assert_int_eq(store_find(store, "a", &user), STORE_MISSING);
+    ck_assert_int_eq(store_find(store, "old", &user), STORE_OK);
+
+    ck_assert_int_eq(store_begin(store), STORE_OK);
+    ck_assert_int_eq(store_add(store, "a", "h", "r"), STORE_OK);
+    ck_assert_int_eq(store_set_role(store, "a", "s"), STORE_OK);
+    ck_assert_int_eq(store_commit(store), STORE_OK);
+    ck_assert_int_eq(store_find(other, "a", &user), STORE_OK);
+    ck_assert_str_eq(user.role, "s");
+
+    /* one that was not finished is none */
+    ck_assert_int_eq(store_begin(store), STORE_OK);
+    ck_assert_int_eq(store_add(store, "b", "h", "r"), STORE_OK);
+    store_close(store);
+    ck_assert_int_eq(store_find(other, "b", &user), STORE_MISSING);
+    store_close(other);
+}
+END_TEST
+
+
+/* The store as version 1 made it; its users stay. */
+START_TEST(test_migration)
+{
+    int            before;
+    store_t       *store;
+    store_user_t   user;
+
+    static const char *const  one[STORES_KINDS] = {
+        [STORES_SQLITE] = "CREATE TABLE users ("
+            "    name TEXT NOT NULL PRIMARY KEY,"
+            "    hash TEXT NOT NULL,"
+            "    role TEXT NOT NULL,"
+            "    created INTEGER NOT NULL DEFAULT (unixepoch())"
+            ") STRICT, WITHOUT ROWID;"
+            "PRAGMA application_id = 0x6d736175;"
+            "PRAGMA user_version = 1;"
+            "INSERT INTO users VALUES ('bob', 'h1', 'admin', 1000)",
+        [STORES_POSTGRES] = "CREATE TABLE users ("
+            "    name text COLLATE \"C\" NOT NULL PRIMARY KEY,"
+            "    hash text NOT NULL,"
+            "    role text NOT NULL,"
+            "    created bigint NOT NULL"
+            "        DEFAULT extract(epoch FROM now())::bigint);"
+            "CREATE TABLE authsvc_schema ("
+            "    version integer NOT NULL PRIMARY KEY,"
+            "    since timestamptz NOT NULL DEFAULT now());"
+            "INSERT INTO authsvc_schema VALUES (1);"
+            "INSERT INTO users VALUES ('bob', 'h1', 'admin', 1000)"
+    };
+
+    stores_sql(one[stores_kind]);
+
+    store = store_open(stores_location, false, error, sizeof(error));
+    ck_assert_msg(store != NULL, "%s", error);
+    ck_assert_int_eq(store_check(store), STORE_OK);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
+    ck_assert_str_eq(user.hash, "h1");
+    ck_assert_str_eq(user.role, "admin");
+    before = stores_number("SELECT changed FROM users");
+    ck_assert_int_eq(stores_number("SELECT created FROM users"), 1000);
+
+    /* a renewed hash is no new password */
+    ck_assert_int_eq(store_set_hash(store, "bob", "h1", "h2"), STORE_OK);
+    ck_assert_int_eq(stores_number("SELECT changed FROM users"), before);
+    stores_sql("UPDATE users SET changed = 5");
+    ck_assert_int_eq(store_set_hash(store, "bob", NULL, "h3"), STORE_OK);
+    ck_assert_int_gt(stores_number("SELECT changed FROM users"), 5);
+    store_close(store);
+
+    /* each migration once */
+    store = stores_open();
+    ck_assert_int_eq(store_check(store), STORE_OK);
+    store_close(store);
+    ck_assert_int_eq(stores_number(stores_kind == STORES_POSTGRES
+                                   ? "SELECT count(*) FROM authsvc_schema"
+                                   : "PRAGMA user_version"), 2);
+}
+END_TEST
+
+
+/* A later version is left alone. */
+START_TEST(test_newer)
+{
+    store_t     *store;
+    const char  *text;
+
+    store = stores_open();
+    ck_assert_int_eq(store_check(store), STORE_OK);
+    store_close(store);
+
+    stores_sql(stores_kind == STORES_POSTGRES
+               ? "INSERT INTO authsvc_schema VALUES (3)"
+               : "PRAGMA user_version = 3");
+
+    store = store_open(stores_location, true, error, sizeof(error));
+    text = error;
+    if (store != NULL) {
+        ck_assert_int_eq(store_check(store), STORE_FAILED);
+        text = store_error(store);
+    }
+    ck_assert_msg(strstr(text, "has schema version 3, this program knows 2")
+                  != NULL, "%s", text);
+    store_close(store);
+}
+END_TEST
+
+
+/* SQLite */
+
 START_TEST(test_file)
 {
     store_t      *store;
@@ -151,7 +313,7 @@ START_TEST(test_file)
                                   sizeof(error)));
     ck_assert_ptr_nonnull(strstr(error, "s.db\": No such file or directory"));
 
-    store = open_store();
+    store = stores_open();
     ck_assert_int_eq(store_add(store, "bob", "h", "r"), STORE_OK);
     ck_assert_int_eq(stat(folder_path("s.db"), &st), 0);
     ck_assert_int_eq(st.st_mode & 0777, 0600);
@@ -185,8 +347,6 @@ START_TEST(test_refused)
 
     assert_refused("", "not the path of a file");
     assert_refused(":memory:", "not the path of a file");
-    assert_refused("postgresql://host/db",
-                   "only paths of SQLite files are supported");
     assert_refused("/nonexistent/s.db", "No such file or directory");
     assert_refused("/tmp", "unable to open database file");
 
@@ -196,19 +356,15 @@ START_TEST(test_refused)
 
     /* the positive control: an empty file becomes a store */
     folder_write("s.db", "", 0, 0600);
-    store = open_store();
+    store = stores_open();
     store_close(store);
 
-    sql("PRAGMA user_version = 2");
-    assert_refused(folder_path("s.db"),
-                   "has schema version 2, this program knows 1");
-
-    sql("PRAGMA user_version = 1; PRAGMA application_id = 5");
+    stores_sql("PRAGMA application_id = 5");
     assert_refused(folder_path("s.db"),
                    "is the SQLite file of another program");
 
     folder_write("s.db", "", 0, 0600);
-    sql("CREATE TABLE users (name TEXT)");
+    stores_sql("CREATE TABLE users (name TEXT)");
     assert_refused(folder_path("s.db"),
                    "is the SQLite file of another program");
 }
@@ -223,7 +379,7 @@ START_TEST(test_damaged)
     store_t       *store;
     store_user_t   user;
 
-    store = open_store();
+    store = stores_open();
     for (i = 0; i < 500; i++) {
         snprintf(name, sizeof(name), "user%d", i);
         ck_assert_int_eq(store_add(store, name, "hash", "role"), STORE_OK);
@@ -238,7 +394,7 @@ START_TEST(test_damaged)
                       sizeof(garbage));
     fclose(file);
 
-    store = open_store();
+    store = stores_open();
     ck_assert_int_eq(store_check(store), STORE_FAILED);
     ck_assert_uint_gt(strlen(store_error(store)), 0);
     ck_assert_ptr_null(strchr(store_error(store), '\n'));
@@ -248,72 +404,54 @@ START_TEST(test_damaged)
 END_TEST
 
 
-START_TEST(test_failures)
+/* What replaces the file is served, what removes it is a failure. */
+START_TEST(test_replaced)
 {
-    char           role[100], text[256];
-    store_t       *store;
+    store_t       *store, *other;
     store_user_t   user;
 
-    store = open_store();
+    store = stores_open();
+    ck_assert_int_eq(store_add(store, "bob", "old", "r"), STORE_OK);
 
-    memset(role, 'r', sizeof(role));
-    role[LIMIT_ROLE] = '\0';
-    ck_assert_int_eq(store_add(store, "fits", "h", role), STORE_OK);
-    ck_assert_int_eq(store_find(store, "fits", &user), STORE_OK);
-    ck_assert_str_eq(user.role, role);
+    other = store_open(folder_path("new.db"), true, error, sizeof(error));
+    ck_assert_int_eq(store_add(other, "bob", "new", "r"), STORE_OK);
+    store_close(other);
 
-    role[LIMIT_ROLE] = 'r';
-    role[LIMIT_ROLE + 1] = '\0';
-    ck_assert_int_eq(store_add(store, "long", "h", role), STORE_OK);
-    ck_assert_int_eq(store_find(store, "long", &user), STORE_FAILED);
-    ck_assert_str_eq(store_error(store), "a value of the user is too long");
+    /* all that belongs to it */
+    ck_assert_int_eq(rename(stores_location, folder_path("away.db")), 0);
+    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
+    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
+    ck_assert_str_eq(store_error(store), "No such file or directory");
+    ck_assert_int_eq(store_add(store, "eve", "h", "r"), STORE_DOWN);
+    ck_assert_int_ne(access(stores_location, F_OK), 0);
 
-    sql("DROP TABLE users");
-    ck_assert_int_eq(store_find(store, "fits", &user), STORE_FAILED);
-    ck_assert_str_eq(store_error(store), "no such table: users");
-    ck_assert_int_eq(store_add(store, "a", "h", "r"), STORE_FAILED);
-    ck_assert_int_eq(store_delete(store, "a"), STORE_FAILED);
-    ck_assert_int_eq(store_list(store, append, text), STORE_FAILED);
+    ck_assert_int_eq(rename(folder_path("new.db"), stores_location), 0);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
+    ck_assert_str_eq(user.hash, "new");
     store_close(store);
 }
 END_TEST
 
 
-/* Many programs that start at once agree on one new store. */
-START_TEST(test_race)
+static void
+add_common(Suite *suite, const char *name, void (*setup)(void))
 {
-    int       i, status;
-    char      name[16];
-    pid_t     pids[8];
-    store_t  *store;
+    TCase  *tcase;
 
-    for (i = 0; i < 8; i++) {
-        pids[i] = fork();
-
-        if (pids[i] == 0) {
-            store = store_open(folder_path("s.db"), true, error,
-                               sizeof(error));
-            if (store == NULL) {
-                fprintf(stderr, "%s\n", error);
-                _exit(1);
-            }
-
-            snprintf(name, sizeof(name), "user%d", i);
-            status = store_add(store, name, "h", "r");
-            if (status != STORE_OK) {
-                fprintf(stderr, "%s\n", store_error(store));
-            }
-            store_close(store);
-            _exit(status);
-        }
-    }
-
-    for (i = 0; i < 8; i++) {
-        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
-        ck_assert_int_eq(status, 0);
-    }
+    tcase = tcase_create(name);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, stores_teardown);
+    tcase_add_test(tcase, test_users);
+    tcase_add_test(tcase, test_list);
+    tcase_add_test(tcase, test_two_connections);
+    tcase_add_test(tcase, test_failures);
+    tcase_add_test(tcase, test_race);
+    tcase_add_test(tcase, test_transaction);
+    tcase_add_test(tcase, test_migration);
+    tcase_add_test(tcase, test_newer);
+    suite_add_tcase(suite, tcase);
 }
-END_TEST
 
 
 int
@@ -325,23 +463,25 @@ main(void)
     SRunner  *runner;
 
     suite = suite_create("store");
-    tcase = tcase_create("store");
+    add_common(suite, "sqlite", stores_sqlite);
+    add_common(suite, "postgres", stores_postgres);
+
+    tcase = tcase_create("sqlite only");
     tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, test_users);
-    tcase_add_test(tcase, test_list);
-    tcase_add_test(tcase, test_two_connections);
+    tcase_add_checked_fixture(tcase, stores_sqlite, stores_teardown);
     tcase_add_test(tcase, test_file);
     tcase_add_test(tcase, test_refused);
     tcase_add_test(tcase, test_damaged);
-    tcase_add_test(tcase, test_failures);
-    tcase_add_test(tcase, test_race);
+    tcase_add_test(tcase, test_replaced);
     suite_add_tcase(suite, tcase);
+
+    postgres_start();
 
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    postgres_stop();
 
     return failed == 0 ? 0 : 1;
 }

@@ -121,6 +121,38 @@ START_TEST(test_life)
 END_TEST
 
 
+/* What files are taken is for test_import. */
+START_TEST(test_import)
+{
+    const char *const  text = "username,password,role\nbob,secret,admin\n";
+
+    folder_write("users", text, strlen(text), 0600);
+
+    ck_assert_int_eq(user("", "import", folder_path("users"), NULL, NULL), 0);
+    ck_assert_str_eq(process.output, "1 added, 0 updated, 0 skipped\n");
+    ck_assert(good_password("bob", "secret"));
+
+    ck_assert_int_eq(user("", "import", folder_path("users"), NULL, NULL), 1);
+    ck_assert_ptr_nonnull(strstr(process.error, "line 2: user \"bob\" exists "
+                                 "already (--update, --skip)\n"));
+    ck_assert_int_eq(user("bob:x\n", "import", "-", NULL, NULL), 1);
+    ck_assert_ptr_nonnull(strstr(process.error, "-: line 1: not a hash"));
+    ck_assert_int_eq(user(text, "import", "-", "--update", NULL), 0);
+    ck_assert_str_eq(process.output, "0 added, 1 updated, 0 skipped\n");
+    ck_assert_int_eq(user(text, "import", "-", "--skip", NULL), 0);
+    ck_assert_str_eq(process.output, "0 added, 0 updated, 1 skipped\n");
+
+    assert_fails(user("", "import", "-", "--skip", "--update"), 2,
+                 "usage: authsvc user import FILE [--role ROLE] "
+                 "[--update | --skip] --store STORE");
+    assert_fails(user("", "list", "--skip", NULL, NULL), 2,
+                 "usage: authsvc user list --store STORE");
+    assert_fails(user("", "import", "/nonexistent", NULL, NULL), 1,
+                 "/nonexistent: No such file or directory");
+}
+END_TEST
+
+
 START_TEST(test_limits)
 {
     char  text[2000];
@@ -166,13 +198,13 @@ START_TEST(test_usage)
     assert_fails(user("", "nope", NULL, NULL, NULL), 2,
                  "unknown command \"user nope\", see authsvc --help");
     assert_fails(user("", "add", NULL, NULL, NULL), 2,
-                 "usage: authsvc user add NAME [--role ROLE] --store PATH");
+                 "usage: authsvc user add NAME [--role ROLE] --store STORE");
     assert_fails(user("", "role", "bob", NULL, NULL), 2,
-                 "usage: authsvc user role NAME ROLE --store PATH");
+                 "usage: authsvc user role NAME ROLE --store STORE");
     assert_fails(user("", "list", "bob", NULL, NULL), 2,
-                 "usage: authsvc user list --store PATH");
+                 "usage: authsvc user list --store STORE");
     assert_fails(user("", "del", "bob", "--role", "x"), 2,
-                 "usage: authsvc user del NAME --store PATH");
+                 "usage: authsvc user del NAME --store STORE");
     assert_fails(user("", "del", "bob", "--nope", NULL), 2,
                  "unknown option --nope, see --help");
 
@@ -311,6 +343,7 @@ main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_life);
+    tcase_add_test(tcase, test_import);
     tcase_add_test(tcase, test_limits);
     tcase_add_test(tcase, test_usage);
     tcase_add_test(tcase, test_terminal);

@@ -1,10 +1,13 @@
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "authsvc/workers.h"
 
@@ -49,7 +52,7 @@ START_TEST(test_order)
     test_job_t   jobs[100] = { 0 };
     workers_t   *workers;
 
-    workers = workers_create(1, 100, contexts);
+    workers = workers_create(1, 100, 0, contexts);
     ck_assert_ptr_nonnull(workers);
 
     for (i = 0; i < 100; i++) {
@@ -81,7 +84,7 @@ START_TEST(test_full)
 
     sem_init(&started, 0, 0);
     sem_init(&gate, 0, 0);
-    workers = workers_create(2, 3, contexts);
+    workers = workers_create(2, 3, 0, contexts);
 
     for (i = 0; i < 7; i++) {
         jobs[i].job.run = run;
@@ -136,7 +139,7 @@ START_TEST(test_contexts)
         context[i] = 0;
     }
 
-    workers = workers_create(4, 4, contexts);
+    workers = workers_create(4, 4, 0, contexts);
 
     for (i = 0; i < 4; i++) {
         jobs[i].job.run = run;
@@ -195,7 +198,7 @@ START_TEST(test_many)
     workers_t    *workers;
 
     submitters = calloc(4, sizeof(submitter_t));
-    workers = workers_create(3, 50, contexts);
+    workers = workers_create(3, 50, 0, contexts);
     atomic_store(&sequence, 0);
 
     for (i = 0; i < 4; i++) {
@@ -225,6 +228,55 @@ START_TEST(test_many)
 END_TEST
 
 
+typedef struct {
+    workers_job_t  job;
+    int            nice;
+    int            policy;
+} nice_job_t;
+
+
+static void
+run_nice(workers_job_t *job, void *context)
+{
+    nice_job_t          *t = (nice_job_t *) job;
+    struct sched_param   param;
+
+    (void) context;
+
+    t->nice = getpriority(PRIO_PROCESS, (id_t) gettid());
+    ck_assert_int_eq(pthread_getschedparam(pthread_self(), &t->policy,
+                                           &param), 0);
+}
+
+
+/* The threads stand back, and only they. */
+START_TEST(test_nice)
+{
+    int          before;
+    void        *contexts[] = { NULL };
+    nice_job_t   polite = { .job.run = run_nice };
+    nice_job_t   plain = { .job.run = run_nice };
+    workers_t   *workers;
+
+    before = getpriority(PRIO_PROCESS, 0);
+
+    workers = workers_create(1, 1, 7, contexts);
+    ck_assert_int_eq(workers_submit(workers, &polite.job), 0);
+    workers_free(workers);
+    ck_assert_int_eq(polite.nice, before + 7);
+    ck_assert_int_eq(polite.policy, SCHED_BATCH);
+
+    workers = workers_create(1, 1, 0, contexts);
+    ck_assert_int_eq(workers_submit(workers, &plain.job), 0);
+    workers_free(workers);
+    ck_assert_int_eq(plain.nice, before);
+    ck_assert_int_ne(plain.policy, SCHED_BATCH);
+
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), before);
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -240,6 +292,7 @@ main(void)
     tcase_add_test(tcase, test_full);
     tcase_add_test(tcase, test_contexts);
     tcase_add_test(tcase, test_many);
+    tcase_add_test(tcase, test_nice);
     suite_add_tcase(suite, tcase);
 
     runner = srunner_create(suite);

@@ -1,0 +1,370 @@
+#include "authsvc/backoff.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sodium.h>
+
+
+#define BACKOFF_WAYS   8
+#define BACKOFF_TIMES  64
+
+typedef enum {
+    BACKOFF_PAIR = 0,                   /* user and address */
+    BACKOFF_USER,
+    BACKOFF_ADDRESS,
+    BACKOFF_KINDS
+} backoff_kind_t;
+
+typedef struct {
+    uint64_t  key;                      /* 0: free */
+    int64_t   used;
+    int64_t   leaked;                   /* until then the count is right */
+    int64_t   until;                    /* held */
+    uint32_t  failures;
+    bool      known;                    /* a pair that has passed */
+} backoff_entry_t;
+
+typedef struct {
+    uint64_t  key[BACKOFF_KINDS];
+} backoff_keys_t;
+
+struct backoff_s {
+    backoff_options_t   options;
+    unsigned char       key[BACKOFF_KEY];
+    size_t              sets;
+
+    pthread_mutex_t     mutex;          /* for all below */
+    size_t              measured;
+    int64_t             times[BACKOFF_TIMES];
+    backoff_entry_t     entries[];
+};
+
+
+backoff_t *
+backoff_create(const backoff_options_t *options,
+    const unsigned char key[BACKOFF_KEY])
+{
+    backoff_t  *backoff;
+
+    backoff = calloc(1, sizeof(backoff_t)
+                        + options->entries * sizeof(backoff_entry_t));
+    if (backoff == NULL) {
+        return NULL;
+    }
+
+    backoff->options = *options;
+    backoff->sets = options->entries / BACKOFF_WAYS;
+    memcpy(backoff->key, key, BACKOFF_KEY);
+    pthread_mutex_init(&backoff->mutex, NULL);
+
+    return backoff;
+}
+
+
+void
+backoff_free(backoff_t *backoff)
+{
+    if (backoff != NULL) {
+        pthread_mutex_destroy(&backoff->mutex);
+        free(backoff);
+    }
+}
+
+
+static uint64_t
+backoff_key(const backoff_t *backoff, backoff_kind_t kind, const void *a,
+    size_t alen, const void *b, size_t blen)
+{
+    uint64_t                  key;
+    unsigned char             what, out[crypto_generichash_BYTES_MIN];
+    crypto_generichash_state  state;
+
+    what = (unsigned char) kind;
+
+    /* fails only for lengths that are out of range */
+    (void) crypto_generichash_init(&state, backoff->key, BACKOFF_KEY,
+                                   sizeof(out));
+    (void) crypto_generichash_update(&state, &what, 1);
+    (void) crypto_generichash_update(&state, (unsigned char *) &alen,
+                                     sizeof(alen));
+    (void) crypto_generichash_update(&state, a, alen);
+    (void) crypto_generichash_update(&state, b, blen);
+    (void) crypto_generichash_final(&state, out, sizeof(out));
+    memcpy(&key, out, sizeof(key));
+
+    return key != 0 ? key : 1;
+}
+
+
+/* Who has one IPv6 address has its /64. */
+static void
+backoff_keys(const backoff_t *backoff, const char *user, const char *address,
+    backoff_keys_t *keys)
+{
+    size_t           ulen, len;
+    const void      *place;
+    struct in6_addr  v6;
+
+    ulen = strlen(user);
+    len = strlen(address);
+    place = address;
+
+    if (strchr(address, ':') != NULL
+        && inet_pton(AF_INET6, address, &v6) == 1)
+    {
+        place = &v6;
+        len = 8;
+    }
+
+    keys->key[BACKOFF_PAIR] = backoff_key(backoff, BACKOFF_PAIR, user, ulen,
+                                          place, len);
+    keys->key[BACKOFF_USER] = backoff_key(backoff, BACKOFF_USER, user, ulen,
+                                          "", 0);
+    keys->key[BACKOFF_ADDRESS] = backoff_key(backoff, BACKOFF_ADDRESS, "", 0,
+                                             place, len);
+}
+
+
+static backoff_entry_t *
+backoff_set(backoff_t *backoff, uint64_t key)
+{
+    return &backoff->entries[key % backoff->sets * BACKOFF_WAYS];
+}
+
+
+static backoff_entry_t *
+backoff_find_locked(backoff_t *backoff, uint64_t key)
+{
+    size_t            i;
+    backoff_entry_t  *set;
+
+    set = backoff_set(backoff, key);
+
+    for (i = 0; i < BACKOFF_WAYS; i++) {
+        if (set[i].key == key) {
+            return &set[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Whether to lose "a" rather than "b". */
+static bool
+backoff_lesser(const backoff_entry_t *a, const backoff_entry_t *b,
+    int64_t now)
+{
+    bool  x, y;
+
+    if ((a->key == 0) != (b->key == 0)) {
+        return a->key == 0;
+    }
+
+    x = a->known || a->until > now;
+    y = b->known || b->until > now;
+
+    return x != y ? y : a->used < b->used;
+}
+
+
+/* The entry of a key, made in the place of the least if there is none. */
+static backoff_entry_t *
+backoff_take_locked(backoff_t *backoff, uint64_t key, int64_t now)
+{
+    size_t            i;
+    backoff_entry_t  *set, *entry;
+
+    entry = backoff_find_locked(backoff, key);
+
+    if (entry == NULL) {
+        set = backoff_set(backoff, key);
+        entry = set;
+
+        for (i = 1; i < BACKOFF_WAYS; i++) {
+            if (backoff_lesser(&set[i], entry, now)) {
+                entry = &set[i];
+            }
+        }
+
+        memset(entry, 0, sizeof(backoff_entry_t));
+        entry->key = key;
+        entry->leaked = now;
+    }
+
+    entry->used = now;
+
+    return entry;
+}
+
+
+static bool
+backoff_known_locked(backoff_t *backoff, const backoff_keys_t *keys)
+{
+    backoff_entry_t  *pair;
+
+    pair = backoff_find_locked(backoff, keys->key[BACKOFF_PAIR]);
+
+    return pair != NULL && pair->known;
+}
+
+
+bool
+backoff_held(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    int               kind;
+    bool              held, known;
+    backoff_keys_t    keys;
+    backoff_entry_t  *entry;
+
+    backoff_keys(backoff, user, address, &keys);
+    held = false;
+
+    pthread_mutex_lock(&backoff->mutex);
+
+    known = backoff_known_locked(backoff, &keys);
+
+    for (kind = BACKOFF_PAIR; kind < BACKOFF_KINDS; kind++) {
+        if (kind != BACKOFF_PAIR && known) {
+            break;
+        }
+
+        entry = backoff_find_locked(backoff, keys.key[kind]);
+        if (entry != NULL && entry->until > now) {
+            entry->used = now;
+            held = true;
+        }
+    }
+
+    pthread_mutex_unlock(&backoff->mutex);
+
+    return held;
+}
+
+
+static void
+backoff_leak(backoff_entry_t *entry, int64_t interval, int64_t now)
+{
+    int64_t  n;
+
+    n = (now - entry->leaked) / interval;
+
+    if (n >= (int64_t) entry->failures) {
+        entry->failures = 0;
+        entry->leaked = now;
+        return;
+    }
+
+    entry->failures -= (uint32_t) n;
+    entry->leaked += n * interval;
+}
+
+
+/* Whether it is held from now on. */
+static bool
+backoff_count_locked(backoff_t *backoff, uint64_t key, unsigned soft,
+    int64_t now)
+{
+    int64_t           hold, interval;
+    uint32_t          n, limit;
+    backoff_entry_t  *entry;
+
+    entry = backoff_take_locked(backoff, key, now);
+    limit = backoff->options.failures * soft;
+
+    interval = backoff->options.max / soft;
+    backoff_leak(entry, interval > 0 ? interval : 1, now);
+
+    entry->failures++;
+    if (entry->failures < limit) {
+        return false;
+    }
+
+    hold = backoff->options.base;
+    for (n = limit; n < entry->failures && hold < backoff->options.max; n++) {
+        hold *= 2;
+    }
+
+    /* more would only take longer to leak away */
+    entry->failures = n;
+    entry->until = now + (hold < backoff->options.max
+                          ? hold : backoff->options.max);
+
+    return true;
+}
+
+
+bool
+backoff_failed(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    bool            held;
+    backoff_keys_t  keys;
+
+    held = false;
+    backoff_keys(backoff, user, address, &keys);
+
+    pthread_mutex_lock(&backoff->mutex);
+
+    if (!backoff_known_locked(backoff, &keys)) {
+        (void) backoff_count_locked(backoff, keys.key[BACKOFF_USER],
+                                    BACKOFF_SOFT, now);
+        held = backoff_count_locked(backoff, keys.key[BACKOFF_ADDRESS],
+                                    BACKOFF_SOFT, now);
+    }
+
+    (void) backoff_count_locked(backoff, keys.key[BACKOFF_PAIR], 1, now);
+
+    pthread_mutex_unlock(&backoff->mutex);
+
+    return held;
+}
+
+
+void
+backoff_passed(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    backoff_keys_t    keys;
+    backoff_entry_t  *pair;
+
+    backoff_keys(backoff, user, address, &keys);
+
+    pthread_mutex_lock(&backoff->mutex);
+
+    pair = backoff_take_locked(backoff, keys.key[BACKOFF_PAIR], now);
+    pair->known = true;
+    pair->failures = 0;
+    pair->until = 0;
+
+    pthread_mutex_unlock(&backoff->mutex);
+}
+
+
+void
+backoff_took(backoff_t *backoff, int64_t us)
+{
+    pthread_mutex_lock(&backoff->mutex);
+    backoff->times[backoff->measured++ % BACKOFF_TIMES] = us;
+    pthread_mutex_unlock(&backoff->mutex);
+}
+
+
+int64_t
+backoff_delay(backoff_t *backoff, uint32_t random)
+{
+    size_t   n;
+    int64_t  us;
+
+    pthread_mutex_lock(&backoff->mutex);
+
+    n = backoff->measured < BACKOFF_TIMES ? backoff->measured : BACKOFF_TIMES;
+    us = n > 0 ? backoff->times[random % n] : 0;
+
+    pthread_mutex_unlock(&backoff->mutex);
+
+    return us;
+}

@@ -1,0 +1,164 @@
+#include "authsvc/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+
+static int
+files_write(int fd, const char *data, size_t len)
+{
+    ssize_t  n;
+
+    while (len > 0) {
+        n = write(fd, data, len);
+        if (n < 0 && errno != EINTR) {
+            return -1;
+        }
+
+        data += n > 0 ? n : 0;
+        len -= n > 0 ? (size_t) n : 0;
+    }
+
+    return 0;
+}
+
+
+/* The directory of "path", with the slash; "" is the working directory. */
+static size_t
+files_directory(const char *path)
+{
+    const char  *slash;
+
+    slash = strrchr(path, '/');
+
+    return slash != NULL ? (size_t) (slash - path) + 1 : 0;
+}
+
+
+static int
+files_open_directory(const char *path)
+{
+    char  directory[PATH_MAX];
+
+    snprintf(directory, sizeof(directory), "%.*s.",
+             (int) files_directory(path), path);
+
+    return open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+
+int
+files_give(int fd, const char *path)
+{
+    int          directory, rc;
+    struct stat  st;
+
+    if (geteuid() != 0) {
+        return 0;
+    }
+
+    directory = files_open_directory(path);
+    if (directory < 0) {
+        return -1;
+    }
+
+    rc = fstat(directory, &st) == 0 ? fchown(fd, st.st_uid, st.st_gid) : -1;
+    close(directory);
+
+    return rc;
+}
+
+
+/* Some file systems cannot; then it is as safe as they are. */
+static void
+files_sync_directory(const char *path)
+{
+    int  fd;
+
+    fd = files_open_directory(path);
+    if (fd >= 0) {
+        (void) fsync(fd);
+        close(fd);
+    }
+}
+
+
+int
+files_replace(const char *path, const void *data, size_t len, mode_t mode)
+{
+    int   fd, n, rc, saved;
+    char  temporary[PATH_MAX];
+
+    n = snprintf(temporary, sizeof(temporary), "%.*s%sXXXXXX",
+                 (int) files_directory(path), path, FILES_TEMPORARY);
+    if (n < 0 || n >= (int) sizeof(temporary)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+
+    fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+
+    rc = files_write(fd, data, len) == 0 && files_give(fd, path) == 0
+         && fchmod(fd, mode) == 0 && fsync(fd) == 0
+         ? 0 : -1;
+
+    if (close(fd) != 0) {
+        rc = -1;
+    }
+
+    if (rc == 0 && rename(temporary, path) == 0) {
+        files_sync_directory(path);
+        return 0;
+    }
+
+    saved = errno;
+    (void) unlink(temporary);
+    errno = saved;
+
+    return -1;
+}
+
+
+ssize_t
+files_read(const char *path, void *buf, size_t size)
+{
+    int      fd, saved;
+    char     more;
+    size_t   len;
+    ssize_t  n;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return -1;
+    }
+
+    len = 0;
+
+    do {
+        n = read(fd, len < size ? (char *) buf + len : &more,
+                 len < size ? size - len : 1);
+
+        if (n > 0 && len == size) {
+            errno = EFBIG;
+            n = -1;
+            break;
+        }
+
+        len += n > 0 ? (size_t) n : 0;
+    } while (n > 0 || (n < 0 && errno == EINTR));
+
+    saved = errno;
+    close(fd);
+    errno = saved;
+
+    return n < 0 ? -1 : (ssize_t) len;
+}

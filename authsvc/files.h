@@ -1,0 +1,33 @@
+/*
+ * Small files, read whole and replaced in one step.
+ */
+
+#ifndef AUTHSVC_FILES_H
+#define AUTHSVC_FILES_H
+
+
+#include <stddef.h>
+#include <sys/types.h>
+
+
+/*
+ * Writes a temporary file beside "path" (its name begins with
+ * FILES_TEMPORARY), flushes it to the disk, gives it its name, flushes the
+ * directory: readers see the old content or the new one, also after a crash.
+ * What root writes belongs to the owner of the directory.  -1 with errno; the
+ * temporary file is gone then.
+ */
+#define FILES_TEMPORARY  ".authsvc-"
+
+int files_replace(const char *path, const void *data, size_t len, mode_t mode)
+    __attribute__((warn_unused_result));
+
+/* For a file that root has made: its directory's owner may be a service that
+ * has to read it.  -1 with errno. */
+int files_give(int fd, const char *path) __attribute__((warn_unused_result));
+
+/* Up to "size" bytes; -1 with errno, EFBIG if there are more. */
+ssize_t files_read(const char *path, void *buf, size_t size);
+
+
+#endif /* AUTHSVC_FILES_H */
