@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "myservice/service.h"
@@ -30,7 +31,7 @@ typedef struct {
     const char       *name;
     int64_t           interval;
     int64_t           session_ttl;
-    const char       *jwt_key;
+    auth_options_t    jwt;
     int64_t           jwt_leeway;
     rpc_tls_files_t   tls;
     int64_t           grace;
@@ -40,10 +41,11 @@ typedef struct {
 
 static int config_parse(config_t *config, int argc, char **argv);
 static void config_help(const option_t *table);
+static int config_tokens(config_t *config, char *error, size_t size);
 static int config_name(config_t *config);
 static int main_serve(const config_t *config);
 static int main_run(rpc_run_t *run, rpc_server_t *server,
-    const config_t *config, const auth_t *auth, rpc_tls_t *tls);
+    const config_t *config, auth_t *auth, rpc_tls_t *tls);
 static void main_quit(void *data);
 
 
@@ -83,8 +85,23 @@ config_parse(config_t *config, int argc, char **argv)
         { "session-ttl", "MYSERVICE_SESSION_TTL", OPTION_TIME,
           &config->session_ttl, "30m", 1, SESSION_TTL_MAX,
           "a session that is idle for so long ends" },
-        { "jwt-key", "MYSERVICE_JWT_KEY", OPTION_STRING, &config->jwt_key,
-          NULL, 0, 0, "file with the secret of the tokens; none: no check" },
+        { "jwt-key", "MYSERVICE_JWT_KEY", OPTION_STRING,
+          &config->jwt.secret_file, NULL, 0, 0,
+          "file with the secret of the tokens" },
+        { "jwt-key-file", "MYSERVICE_JWT_KEY_FILE", OPTION_STRING,
+          &config->jwt.key_file, NULL, 0, 0,
+          "file with public keys: PEM or JWK Set; no key: no check" },
+        { "jwt-algorithms", "MYSERVICE_JWT_ALGORITHMS", OPTION_STRING,
+          &config->jwt.algorithms, NULL, 0, 0,
+          "only these, separated by commas; else what the keys are for" },
+        { "jwt-issuer", "MYSERVICE_JWT_ISSUER", OPTION_STRING,
+          &config->jwt.issuer, NULL, 0, 0, "what \"iss\" must be" },
+        { "jwt-audience", "MYSERVICE_JWT_AUDIENCE", OPTION_STRING,
+          &config->jwt.audience, NULL, 0, 0,
+          "what \"aud\" must be, or be one of" },
+        { "jwt-session-claim", "MYSERVICE_JWT_SESSION_CLAIM", OPTION_STRING,
+          &config->jwt.session_claim, "session_id", 0, 0,
+          "the claim with the session id" },
         { "jwt-leeway", "MYSERVICE_JWT_LEEWAY", OPTION_TIME,
           &config->jwt_leeway, "5s", 0, DAY,
           "difference of the clocks that is allowed" },
@@ -102,8 +119,9 @@ config_parse(config_t *config, int argc, char **argv)
     first = options_parse(table, argc, argv, error, sizeof(error));
 
     if (first >= 0
-        && rpc_tls_usage(&config->tls, RPC_TLS_SERVER, error, sizeof(error))
-           != 0)
+        && (rpc_tls_usage(&config->tls, RPC_TLS_SERVER, error, sizeof(error))
+            != 0
+            || config_tokens(config, error, sizeof(error)) != 0))
     {
         first = -1;
     }
@@ -140,6 +158,32 @@ config_help(const option_t *table)
            "An instance of MyService, for one session at a time. Options may "
            "come from the\nenvironment; the command line wins.\n\n");
     options_help(table, stdout);
+}
+
+
+/* Who gives rules for tokens believes that they are checked. */
+
+static int
+config_tokens(config_t *config, char *error, size_t size)
+{
+    uint32_t         algorithms;
+    const char      *option;
+    auth_options_t  *jwt;
+
+    jwt = &config->jwt;
+    jwt->leeway = config->jwt_leeway / 1000;
+
+    option = jwt->algorithms != NULL ? "--jwt-algorithms"
+             : jwt->issuer != NULL ? "--jwt-issuer"
+             : jwt->audience != NULL ? "--jwt-audience" : NULL;
+
+    if (option != NULL && jwt->secret_file == NULL && jwt->key_file == NULL) {
+        snprintf(error, size, "%s needs --jwt-key or --jwt-key-file", option);
+        return -1;
+    }
+
+    return jwt->algorithms == NULL
+           ? 0 : auth_algorithms(jwt->algorithms, &algorithms, error, size);
 }
 
 
@@ -199,11 +243,11 @@ main_serve(const config_t *config)
         return EXIT_FAILURE;
     }
 
-    if (config->jwt_key != NULL) {
-        auth = auth_create(config->jwt_key, config->jwt_leeway / 1000, error,
+    if (config->jwt.secret_file != NULL || config->jwt.key_file != NULL) {
+        auth = auth_create(&config->jwt, (int64_t) time(NULL), error,
                            sizeof(error));
         if (auth == NULL) {
-            log_error("--jwt-key: %s", error);
+            log_error("%s", error);
             goto done;
         }
     }
@@ -239,7 +283,7 @@ done:
 
 static int
 main_run(rpc_run_t *run, rpc_server_t *server, const config_t *config,
-    const auth_t *auth, rpc_tls_t *tls)
+    auth_t *auth, rpc_tls_t *tls)
 {
     int                code;
     service_t         *service;

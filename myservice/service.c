@@ -48,7 +48,7 @@ static int service_enter(service_t *service, rpc_call_t *call,
 static void service_leave(rpc_call_t *call, void *data);
 static void service_refuse(service_t *service, rpc_call_t *call,
     const char *id, session_result_t result);
-static int64_t service_told_ttl(const rpc_call_t *call);
+static int64_t service_told_time(const rpc_call_t *call, const char *name);
 static void service_expire(void *data);
 static void service_annotate(rpc_call_t *call, void *data);
 static void service_exit(rpc_call_t *call, void *data);
@@ -285,7 +285,7 @@ service_caller(service_t *service, rpc_call_t *call)
     char           *id;
     size_t          len, token_len;
     const char     *value, *token, *message;
-    const auth_t   *auth;
+    auth_t         *auth;
 
     id = NULL;
     message = NULL;
@@ -348,7 +348,7 @@ service_caller(service_t *service, rpc_call_t *call)
 static int
 service_enter(service_t *service, rpc_call_t *call, const char *id)
 {
-    int64_t            ttl;
+    int64_t            ttl, ends;
     session_state_t    before;
     session_result_t   result;
 
@@ -364,9 +364,14 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
         log_info("session %s: set", id);
     }
 
-    ttl = service_told_ttl(call);
+    ttl = service_told_time(call, "session-ttl");
     if (ttl > 0) {
         session_ttl(&service->session, ttl);
+    }
+
+    ends = service_told_time(call, "session-ends");
+    if (ends > 0) {
+        session_ends(&service->session, rpc_now() + ends);
     }
 
     rpc_timer_clear(service->server, &service->expiry);
@@ -378,16 +383,19 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
 static void
 service_leave(rpc_call_t *call, void *data)
 {
+    int64_t     left;
     service_t  *service = data;
 
     (void) call;
 
     session_leave(&service->session, rpc_now());
 
-    if (service->session.state == SESSION_IDLE) {
-        rpc_timer_set(service->server, &service->expiry,
-                      service->session.ttl);
+    if (service->session.state != SESSION_IDLE) {
+        return;
     }
+
+    left = service->session.deadline - rpc_now();
+    rpc_timer_set(service->server, &service->expiry, left > 0 ? left : 0);
 }
 
 
@@ -432,37 +440,38 @@ service_refuse(service_t *service, rpc_call_t *call, const char *id,
 }
 
 
-/* "session-ttl": how long the gateway keeps the lease of this session when
- * nothing happens, so that neither side outlives the other.  0 if not told. */
+/* How long the gateway keeps the lease of this session, so that neither side
+ * outlives the other: "session-ttl" when nothing happens, "session-ends" at
+ * most, from now on.  Milliseconds, 0 if not told. */
 
 static int64_t
-service_told_ttl(const rpc_call_t *call)
+service_told_time(const rpc_call_t *call, const char *name)
 {
     size_t       i, len;
-    int64_t      ttl;
+    int64_t      ms;
     const char  *value;
 
-    value = rpc_call_metadata(call, "session-ttl", &len);
+    value = rpc_call_metadata(call, name, &len);
 
-    if (value == NULL || rpc_call_metadata_count(call, "session-ttl") > 1) {
+    if (value == NULL || rpc_call_metadata_count(call, name) > 1) {
         return 0;
     }
 
-    ttl = 0;
+    ms = 0;
 
     for (i = 0; i < len; i++) {
         if (value[i] < '0' || value[i] > '9') {
             return 0;
         }
 
-        ttl = ttl * 10 + (value[i] - '0');
+        ms = ms * 10 + (value[i] - '0');
 
-        if (ttl > SESSION_TTL_MAX) {
+        if (ms > SESSION_TTL_MAX) {
             return 0;
         }
     }
 
-    return ttl;
+    return ms;
 }
 
 

@@ -23,7 +23,7 @@ typedef struct {
     const char    *name;                /* borrowed: "pod_name" */
     int64_t        interval;            /* of MyServiceSubscribe, ms */
     int64_t        session_ttl;         /* ms */
-    const auth_t  *auth;                /* borrowed; NULL: no token check */
+    auth_t        *auth;                /* borrowed; NULL: no token check */
     void         (*exit)(void *data);   /* a Shutdown has been answered */
     void          *exit_data;
 } service_options_t;

@@ -73,6 +73,11 @@ session_leave(session_t *session, int64_t now)
     }
 
     session->deadline = now + session->ttl;
+
+    if (session->ends != 0 && session->ends < session->deadline) {
+        session->deadline = session->ends;
+    }
+
     session_to(session, SESSION_IDLE);
 }
 
@@ -85,6 +90,19 @@ session_ttl(session_t *session, int64_t ttl)
     }
 
     session->ttl = ttl;
+}
+
+
+void
+session_ends(session_t *session, int64_t ends)
+{
+    if (session->calls == 0 || ends < 1) {
+        abort();
+    }
+
+    if (ends > session->ends) {
+        session->ends = ends;
+    }
 }
 
 
@@ -134,6 +152,7 @@ session_expire(session_t *session, int64_t now)
 
     session->id[0] = '\0';
     session->ttl = session->default_ttl;
+    session->ends = 0;
     session_to(session, SESSION_UNSET);
 
     return true;

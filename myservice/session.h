@@ -42,6 +42,7 @@ typedef struct {
     unsigned         calls;             /* in flight */
     int64_t          default_ttl;
     int64_t          ttl;               /* of the session that is set */
+    int64_t          ends;              /* of the session, 0: none */
     int64_t          deadline;          /* valid in SESSION_IDLE */
     char             id[SESSION_ID_MAX + 1];    /* "" when none is set */
 } session_t;
@@ -58,6 +59,10 @@ void session_leave(session_t *session, int64_t now);
 
 /* Replaces the idle TTL until the session ends.  Only inside a call. */
 void session_ttl(session_t *session, int64_t ttl);
+
+/* When the session ends at the latest, unless a call is in flight then.  A
+ * later time extends it, an earlier one changes nothing.  Only inside a call. */
+void session_ends(session_t *session, int64_t ends);
 
 /* The owner's shutdown closes; any other changes nothing. */
 session_result_t session_shutdown(session_t *session, const char *id,

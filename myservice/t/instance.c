@@ -272,6 +272,24 @@ stream_end(rpc_stream_t *stream)
 }
 
 
+void
+assert_served(answer_t answer, const char *session)
+{
+    MyService__EchoResponse  *echo;
+
+    assert_answer(answer, 0, "");
+    echo = (MyService__EchoResponse *) answer.response;
+
+    ck_assert_int_eq(echo->index, 0);
+    ck_assert_str_eq(echo->client_value, "hello");
+    ck_assert_str_eq(echo->server_value, "my_service");
+    ck_assert_str_eq(echo->pod_name, "pod-1");
+    ck_assert_str_eq(echo->server_session_id, session);
+    ck_assert_str_eq(echo->client_session_id, session);
+    ck_assert_str_eq(echo->server_method, "MyServiceEcho");
+}
+
+
 /* 1: read something; 0: end; -1: the deadline has passed. */
 
 static int

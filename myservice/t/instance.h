@@ -79,5 +79,8 @@ answer_t stream_end(rpc_stream_t *stream);
                       got_.message, (int) (want_code), (want_message));       \
     } while (0)
 
+/* An Echo of the session by the instance named "pod-1". */
+void assert_served(answer_t answer, const char *session);
+
 
 #endif /* MYSERVICE_T_INSTANCE_H */

@@ -33,7 +33,6 @@ typedef struct {
 
 static void assert_message(ProtobufCMessage *message, int32_t index,
     const char *session);
-static void assert_served(answer_t answer, const char *session);
 static char *make_token(const char *secret, const char *session, long life);
 static char *make_key_file(void);
 
@@ -295,6 +294,25 @@ START_TEST(test_ttl_stream)
 END_TEST
 
 
+/* the session ends then, however long it may be idle */
+START_TEST(test_ends_told)
+{
+    int64_t         start;
+    rpc_metadata_t  metadata[] = {
+        { "session-id", "s1" }, { "session-ends", "300" }
+    };
+
+    instance_start(&instance, plain);
+
+    start = rpc_now();
+    assert_served(call_method(&instance, "MyServiceEcho", metadata, 2), "s1");
+    wait_free(300, start);
+
+    ck_assert_int_eq(instance_stop(&instance), 0);
+}
+END_TEST
+
+
 START_TEST(test_ttl_told)
 {
     size_t           i;
@@ -468,99 +486,6 @@ START_TEST(test_jwt)
 END_TEST
 
 
-/* One clear line and the right exit code. */
-
-START_TEST(test_bad_start)
-{
-    int         i;
-    char       *newline;
-    instance_t  first;
-    const char *busy[] = { "--listen", NULL, NULL };
-
-    static const struct {
-        const char  *args[6];
-        int          code;
-        const char  *text;
-    } cases[] = {
-        { { "--bogus" }, 2, "--bogus" },
-        { { "extra" }, 2, "extra" },
-        { { "--session-ttl", "soon" }, 2, "--session-ttl" },
-        { { "--session-ttl", "0" }, 2, "--session-ttl" },
-        { { "--subscribe-interval" }, 2, "--subscribe-interval" },
-        { { "--log-level", "loud" }, 2, "--log-level" },
-        { { "--name", "a b" }, 2, "--name" },
-        { { "--jwt-key", "/nonexistent/key" }, 1, "/nonexistent/key" },
-        { { "--listen", "127.0.0.1:0", "--jwt-key", "/dev/null" }, 1,
-          "/dev/null" },
-        { { "--listen", "nonsense" }, 1, "nonsense" },
-        { { "--tls-cert", "/dev/null" }, 2, "--tls-cert needs --tls-key" },
-        { { "--tls-client-ca", "/dev/null" }, 2,
-          "--tls-client-ca needs --tls-cert" },
-        { { "--tls-cert", "/nonexistent/cert", "--tls-key", "/dev/null" }, 1,
-          "--tls-cert: cannot read \"/nonexistent/cert\"" },
-    };
-
-    for (i = 0; i < (int) (sizeof(cases) / sizeof(cases[0])); i++) {
-        instance_spawn(&instance, cases[i].args);
-        ck_assert_int_eq(instance_wait(&instance), cases[i].code);
-        ck_assert_msg(strstr(instance.text, cases[i].text) != NULL,
-                      "\"%s\" not in: %s", cases[i].text, instance.text);
-        newline = strchr(instance.text, '\n');
-        ck_assert_msg(newline != NULL && newline[1] == '\0',
-                      "not one line: %s", instance.text);
-    }
-
-    instance_start(&first, plain);
-    busy[1] = first.address;
-    instance_spawn(&instance, busy);
-    ck_assert_int_eq(instance_wait(&instance), 1);
-    newline = strchr(instance.text, '\n');
-    ck_assert_msg(strstr(instance.text, first.address) != NULL
-                  && newline != NULL && newline[1] == '\0',
-                  "not one clear line: %s", instance.text);
-    ck_assert_int_eq(instance_stop(&first), 0);
-}
-END_TEST
-
-
-START_TEST(test_environment)
-{
-    answer_t           answer;
-    const char *const  none[] = { NULL };
-
-    setenv("POD_NAME", "pod-from-env", 1);
-    setenv("MYSERVICE_LISTEN", "unix:/nonexistent/never/used", 1);
-    instance_start(&instance, none);
-
-    answer = call_echo(&instance, NULL, "s1");
-    assert_answer(answer, 0, "");
-    ck_assert_str_eq(((MyService__EchoResponse *) answer.response)->pod_name,
-                     "pod-from-env");
-
-    ck_assert_int_eq(instance_stop(&instance), 0);
-}
-END_TEST
-
-
-START_TEST(test_unix_socket)
-{
-    char        path[64], address[80];
-    const char *args[] = { "--name", "pod-1", "--listen", NULL, NULL };
-
-    snprintf(path, sizeof(path), "/tmp/test_myservice.%d.sock",
-             (int) getpid());
-    snprintf(address, sizeof(address), "unix:%s", path);
-    args[3] = address;
-
-    instance_start(&instance, args);
-    ck_assert_str_eq(instance.address, address);
-    assert_served(call_echo(&instance, NULL, "s1"), "s1");
-    ck_assert_int_eq(instance_stop(&instance), 0);
-    unlink(path);
-}
-END_TEST
-
-
 static void
 assert_message(ProtobufCMessage *message, int32_t index, const char *session)
 {
@@ -578,24 +503,6 @@ assert_message(ProtobufCMessage *message, int32_t index, const char *session)
     ck_assert_str_eq(echo->server_method, "MyServiceSubscribe");
 
     protobuf_c_message_free_unpacked(message, NULL);
-}
-
-
-static void
-assert_served(answer_t answer, const char *session)
-{
-    MyService__EchoResponse  *echo;
-
-    assert_answer(answer, 0, "");
-    echo = (MyService__EchoResponse *) answer.response;
-
-    ck_assert_int_eq(echo->index, 0);
-    ck_assert_str_eq(echo->client_value, "hello");
-    ck_assert_str_eq(echo->server_value, "my_service");
-    ck_assert_str_eq(echo->pod_name, "pod-1");
-    ck_assert_str_eq(echo->server_session_id, session);
-    ck_assert_str_eq(echo->client_session_id, session);
-    ck_assert_str_eq(echo->server_method, "MyServiceEcho");
 }
 
 
@@ -662,12 +569,10 @@ main(void)
     tcase_add_test(tcase, test_ttl);
     tcase_add_test(tcase, test_ttl_stream);
     tcase_add_test(tcase, test_ttl_told);
+    tcase_add_test(tcase, test_ends_told);
     tcase_add_test(tcase, test_health);
     tcase_add_test(tcase, test_sigterm);
     tcase_add_test(tcase, test_jwt);
-    tcase_add_test(tcase, test_bad_start);
-    tcase_add_test(tcase, test_environment);
-    tcase_add_test(tcase, test_unix_socket);
 
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

@@ -10,6 +10,7 @@ typedef enum {
     ENTER,
     LEAVE,
     TTL,
+    ENDS,
     SHUTDOWN,
     DRAIN,
     EXPIRE                              /* result: 1 if it expired */
@@ -18,7 +19,7 @@ typedef enum {
 typedef struct {
     op_t             op;
     const char      *id;
-    int64_t          now;               /* TTL: the new one */
+    int64_t          now;               /* TTL, ENDS: the new one */
     int              result;
     session_state_t  state;             /* afterwards */
     const char      *owner;
@@ -100,6 +101,51 @@ static const story_t  stories[] = {
         { EXPIRE, NULL, 1100, 1, SESSION_UNSET, "" },
     } },
 
+    { "a hard end, before the idle time", {
+        { ENTER, "a", 10, SESSION_OK, SESSION_BUSY, "a" },
+        { ENDS, NULL, 60, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 20, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 59, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 60, 1, SESSION_UNSET, "" },
+    } },
+
+    { "a hard end, behind the idle time", {
+        { ENTER, "a", 10, SESSION_OK, SESSION_BUSY, "a" },
+        { ENDS, NULL, 300, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 20, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 119, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 120, 1, SESSION_UNSET, "" },
+    } },
+
+    { "a hard end moves later, not earlier", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { ENDS, NULL, 50, 0, SESSION_BUSY, "a" },
+        { ENDS, NULL, 70, 0, SESSION_BUSY, "a" },
+        { ENDS, NULL, 40, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 1, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 69, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 70, 1, SESSION_UNSET, "" },
+    } },
+
+    { "a call in flight at the hard end goes on", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { ENDS, NULL, 50, 0, SESSION_BUSY, "a" },
+        { EXPIRE, NULL, 60, 0, SESSION_BUSY, "a" },
+        { ENTER, "b", 60, SESSION_REFUSE_CONFLICT, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 70, 0, SESSION_IDLE, "a" },
+        { ENTER, "b", 70, SESSION_OK, SESSION_BUSY, "b" },
+    } },
+
+    { "a hard end is of one session", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { ENDS, NULL, 50, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 1, 0, SESSION_IDLE, "a" },
+        { ENTER, "b", 50, SESSION_OK, SESSION_BUSY, "b" },
+        { LEAVE, NULL, 60, 0, SESSION_IDLE, "b" },
+        { EXPIRE, NULL, 159, 0, SESSION_IDLE, "b" },
+        { EXPIRE, NULL, 160, 1, SESSION_UNSET, "" },
+    } },
+
     { "shutdown: no session", {
         { SHUTDOWN, "a", 0, SESSION_REFUSE_NOT_SET, SESSION_UNSET, "" },
         { ENTER, "b", 1, SESSION_OK, SESSION_BUSY, "b" },
@@ -179,6 +225,10 @@ run(const story_t *story)
 
         case TTL:
             session_ttl(&session, step->now);
+            break;
+
+        case ENDS:
+            session_ends(&session, step->now);
             break;
 
         case SHUTDOWN:
