@@ -5,6 +5,8 @@
 #include "percent.h"
 
 #include "ngx_http_myservice_compat.h"
+#include "ngx_http_myservice_deadline.h"
+#include "ngx_http_myservice_lease.h"
 #include "ngx_http_myservice_module.h"
 
 
@@ -17,9 +19,12 @@
 typedef enum {
     NGX_HTTP_MYSERVICE_NOT_SENT = 0,    /* could not connect */
     NGX_HTTP_MYSERVICE_CONFLICT,        /* serves another session */
+    NGX_HTTP_MYSERVICE_LEAVING,         /* takes no calls any more */
     NGX_HTTP_MYSERVICE_UNPROCESSED,     /* provably: may be sent again */
-    NGX_HTTP_MYSERVICE_RESET,           /* RST_STREAM: alive, may have run */
+    NGX_HTTP_MYSERVICE_RESET,           /* RST_STREAM or CANCELLED: alive,
+                                           may have run */
     NGX_HTTP_MYSERVICE_TIMED_OUT,       /* said nothing for too long */
+    NGX_HTTP_MYSERVICE_SILENT,          /* the same, and may run elsewhere */
     NGX_HTTP_MYSERVICE_DIED             /* may have run */
 } ngx_http_myservice_failure_e;
 
@@ -33,10 +38,14 @@ static ngx_http_myservice_failure_e ngx_http_myservice_attempt_failure(
 static ngx_uint_t ngx_http_myservice_attempt_again(
     ngx_http_myservice_call_t *call, ngx_http_myservice_failure_e failure,
     ngx_uint_t cached);
+static void ngx_http_myservice_attempt_leave(
+    ngx_http_myservice_call_t *call);
 static ngx_int_t ngx_http_myservice_attempt_cached_header(
     ngx_http_myservice_call_t *call, ngx_http_upstream_t *u, uint32_t id);
-static ngx_uint_t ngx_http_myservice_attempt_conflict(
+static ngx_uint_t ngx_http_myservice_attempt_refused(
     ngx_http_myservice_call_t *call, ngx_list_t *headers);
+static ngx_int_t ngx_http_myservice_attempt_conflict(
+    ngx_http_myservice_call_t *call, ngx_str_t *message);
 
 
 static ngx_str_t  ngx_http_myservice_busy =
@@ -45,8 +54,10 @@ static ngx_str_t  ngx_http_myservice_no_instances =
     ngx_string("no available instances");
 static ngx_str_t  ngx_http_myservice_unavailable =
     ngx_string("backend service unavailable");
-static ngx_str_t  ngx_http_myservice_deadline =
-    ngx_string("deadline exceeded");
+
+/* said by an instance */
+static ngx_str_t  ngx_http_myservice_leaving =
+    ngx_string("instance is shutting down");
 
 
 ngx_int_t
@@ -55,6 +66,12 @@ ngx_http_myservice_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_http_myservice_call_t  *call = data;
 
     ngx_http_myservice_grant_t  *grant;
+
+    /* the status is set */
+
+    if (call->aborted) {
+        return NGX_ERROR;
+    }
 
     grant = &call->grant;
 
@@ -103,8 +120,10 @@ granted:
 
     call->same = 0;
     call->conflict = 0;
+    call->leaving = 0;
     call->refused = 0;
     call->reset = 0;
+    call->silent = 0;
     call->forwarded = 0;
     call->dropped = 0;
 
@@ -115,7 +134,7 @@ granted:
     pc->cached = 0;
     pc->connection = NULL;
 
-    return NGX_OK;
+    return ngx_http_myservice_deadline_attempt(call, call->begin_limit);
 }
 
 
@@ -187,8 +206,13 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
     r = call->request;
     u = r->upstream;
 
-    if (!(state & NGX_PEER_FAILED) || r->connection->error
-        || (call->grant.lease.lease == 0 && !call->conflict))
+    if (call->aborted) {
+        pc->tries = 0;
+    }
+
+    if (!(state & NGX_PEER_FAILED) || call->aborted || r->connection->error
+        || (call->grant.lease.lease == 0 && !call->conflict
+            && !call->leaving))
     {
         /* finalize_request() has settled the lease, or will */
         return;
@@ -215,10 +239,12 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
     if (!again) {
         pc->tries = 0;
 
-        if (failure == NGX_HTTP_MYSERVICE_TIMED_OUT) {
+        if (failure == NGX_HTTP_MYSERVICE_TIMED_OUT
+            || failure == NGX_HTTP_MYSERVICE_SILENT)
+        {
             (void) ngx_http_myservice_set_status(r,
-                                         NGX_HTTP_MYSERVICE_DEADLINE_EXCEEDED,
-                                         &ngx_http_myservice_deadline);
+                                      NGX_HTTP_MYSERVICE_DEADLINE_EXCEEDED,
+                                      &ngx_http_myservice_deadline_exceeded);
         }
 
         return;
@@ -242,12 +268,20 @@ ngx_http_myservice_attempt_failure(ngx_http_myservice_call_t *call,
     u = call->request->upstream;
     c = pc->connection;
 
+    if (call->silent) {
+        return NGX_HTTP_MYSERVICE_SILENT;
+    }
+
     if (!u->request_sent || c == NULL) {
         return NGX_HTTP_MYSERVICE_NOT_SENT;
     }
 
     if (call->conflict) {
         return NGX_HTTP_MYSERVICE_CONFLICT;
+    }
+
+    if (call->leaving) {
+        return NGX_HTTP_MYSERVICE_LEAVING;
     }
 
     if (call->refused
@@ -292,6 +326,7 @@ ngx_http_myservice_attempt_again(ngx_http_myservice_call_t *call,
     switch (failure) {
 
     case NGX_HTTP_MYSERVICE_CONFLICT:
+    case NGX_HTTP_MYSERVICE_LEAVING:
 
         /* process_header() has told the pool */
 
@@ -327,6 +362,13 @@ ngx_http_myservice_attempt_again(ngx_http_myservice_call_t *call,
 
         return 0;
 
+    case NGX_HTTP_MYSERVICE_SILENT:
+
+        /* there is such a limit only for listed methods */
+
+        ngx_http_myservice_attempt_failed(call);
+        return 1;
+
     default: /* NGX_HTTP_MYSERVICE_DIED */
 
         ngx_http_myservice_attempt_failed(call);
@@ -338,21 +380,27 @@ ngx_http_myservice_attempt_again(ngx_http_myservice_call_t *call,
 void
 ngx_http_myservice_attempt_failed(ngx_http_myservice_call_t *call)
 {
-    ngx_log_t  *log;
+    ngx_http_myservice_attempt_leave(call);
 
-    log = call->request->connection->log;
+    ngx_log_error(NGX_LOG_WARN, call->request->connection->log, 0,
+                  "instance \"%V\" failed", &call->grant.name);
+}
 
+
+/* the instance is down, its session moves */
+
+static void
+ngx_http_myservice_attempt_leave(ngx_http_myservice_call_t *call)
+{
     ngx_http_myservice_zone_settle(call->conf->zone, &call->grant.lease,
-                                   ms_pool_fail, log);
+                                   ms_pool_fail,
+                                   call->request->connection->log);
 
     if (call->nfailed < NGX_HTTP_MYSERVICE_CALL_FAILED) {
         call->failed[call->nfailed++] = call->grant.lease.instance;
     }
 
     call->grant.lease.lease = 0;
-
-    ngx_log_error(NGX_LOG_WARN, log, 0, "instance \"%V\" failed",
-                  &call->grant.name);
 }
 
 
@@ -391,7 +439,7 @@ ngx_http_myservice_attempt_process_header(ngx_http_request_t *r)
     }
 
     if (rc == NGX_OK
-        && ngx_http_myservice_attempt_conflict(call, &u->headers_in.headers))
+        && ngx_http_myservice_attempt_refused(call, &u->headers_in.headers))
     {
         return NGX_HTTP_UPSTREAM_INVALID_HEADER;
     }
@@ -443,53 +491,122 @@ ngx_http_myservice_attempt_cached_header(ngx_http_myservice_call_t *call,
 
 
 /*
+ * Statuses by which an instance says that it has not processed the call, or, as
+ * the gRPC core does for calls that come while it stops, that it has not
+ * finished it: CANCELLED, although nobody has cancelled.
+ */
+
+static ngx_uint_t
+ngx_http_myservice_attempt_refused(ngx_http_myservice_call_t *call,
+    ngx_list_t *headers)
+{
+    ngx_int_t         code;
+    ngx_str_t         message;
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_myservice_find_header(headers, "grpc-status",
+                                       sizeof("grpc-status") - 1);
+    if (h == NULL) {
+        return 0;
+    }
+
+    code = ngx_atoi(h->value.data, h->value.len);
+
+    h = ngx_http_myservice_find_header(headers, "grpc-message",
+                                       sizeof("grpc-message") - 1);
+
+    ngx_str_null(&message);
+
+    if (h) {
+        message = h->value;
+    }
+
+    switch (code) {
+
+    case NGX_HTTP_MYSERVICE_INTERNAL:
+
+        if (call->forwarded) {
+            return 0;
+        }
+
+        return ngx_http_myservice_attempt_conflict(call, &message) == NGX_OK;
+
+    case NGX_HTTP_MYSERVICE_UNAVAILABLE:
+
+        if (message.len != ngx_http_myservice_leaving.len
+            || ngx_strncmp(message.data, ngx_http_myservice_leaving.data,
+                           message.len)
+               != 0)
+        {
+            return 0;
+        }
+
+        ngx_log_error(NGX_LOG_NOTICE, call->request->connection->log, 0,
+                      "instance \"%V\" is shutting down",
+                      &call->grant.name);
+
+        ngx_http_myservice_attempt_leave(call);
+        call->leaving = 1;
+
+        return 1;
+
+    case NGX_HTTP_MYSERVICE_CANCELLED:
+
+        if (call->fresh_again || call->request->header_sent
+            || !ngx_http_myservice_method_listed(call->loc_conf->retry,
+                                                 &call->request->uri))
+        {
+            return 0;
+        }
+
+        call->reset = 1;
+
+        return 1;
+
+    default:
+
+        return 0;
+    }
+}
+
+
+/*
  * "Session conflict: was={old}, now={new}": the instance has an owner that we
  * do not know of, because it has survived our restart or because there is a
  * second gateway.  Session ids have no spaces.
  */
 
-static ngx_uint_t
+static ngx_int_t
 ngx_http_myservice_attempt_conflict(ngx_http_myservice_call_t *call,
-    ngx_list_t *headers)
+    ngx_str_t *message)
 {
     size_t            len;
     u_char           *p;
     ngx_str_t         owner;
-    ngx_table_elt_t  *h;
+    ms_pool_terms_t   terms;
 
     static ngx_str_t  was = ngx_string("Session conflict: was=");
 
-    h = ngx_http_myservice_find_header(headers, "grpc-status",
-                                       sizeof("grpc-status") - 1);
-
-    if (h == NULL || h->value.len != 2
-        || ngx_strncmp(h->value.data, "13", 2) != 0)
+    if (message->len < was.len
+        || ngx_strncmp(message->data, was.data, was.len) != 0)
     {
-        return 0;
+        return NGX_DECLINED;
     }
 
-    h = ngx_http_myservice_find_header(headers, "grpc-message",
-                                       sizeof("grpc-message") - 1);
-
-    if (h == NULL || h->value.len < was.len
-        || ngx_strncmp(h->value.data, was.data, was.len) != 0)
-    {
-        return 0;
-    }
-
-    p = ngx_pnalloc(call->request->pool, h->value.len);
+    p = ngx_pnalloc(call->request->pool, message->len);
     if (p == NULL) {
-        return 0;
+        return NGX_ERROR;
     }
 
-    len = ms_percent_decode(p, h->value.data, h->value.len);
+    len = ms_percent_decode(p, message->data, message->len);
 
     owner.data = p + was.len;
     p = ngx_strnstr(owner.data, ", now=", len - was.len);
     owner.len = p ? (size_t) (p - owner.data) : 0;
 
+    ngx_http_myservice_lease_learned(call->conf, &terms);
     ngx_http_myservice_zone_conflict(call->conf->zone, &call->grant.lease,
-                                     &owner, &call->terms,
+                                     &owner, &terms,
                                      call->request->connection->log);
 
     call->grant.lease.lease = 0;
@@ -499,7 +616,7 @@ ngx_http_myservice_attempt_conflict(ngx_http_myservice_call_t *call,
                   "instance \"%V\" serves another session",
                   &call->grant.name);
 
-    return 1;
+    return NGX_OK;
 }
 
 
@@ -526,15 +643,16 @@ ngx_http_myservice_attempt_input_filter(void *data, ssize_t bytes)
 
     if (u->out_bufs) {
         call->forwarded = 1;
+    }
 
-    } else if (rc != NGX_ERROR && !call->forwarded
-               && u->headers_in.trailers.part.nelts
-               && ngx_http_myservice_attempt_conflict(call,
-                                                   &u->headers_in.trailers))
+    if (rc != NGX_ERROR && u->headers_in.trailers.part.nelts
+        && (call->resumable || !call->forwarded)
+        && ngx_http_myservice_attempt_refused(call, &u->headers_in.trailers))
     {
         /*
-         * The client has the header: the answer starts again behind it.
-         * NGX_AGAIN says that all is parsed and a SETTINGS ack is unsent.
+         * The client has the header: the answer starts again behind it, or
+         * behind the messages.  NGX_AGAIN says that all is parsed and a
+         * SETTINGS ack is unsent.
          */
 
         u->error = 1;

@@ -4,6 +4,8 @@
 #include "jwt/token.h"
 
 #include "ngx_http_myservice_attempt.h"
+#include "ngx_http_myservice_deadline.h"
+#include "ngx_http_myservice_lease.h"
 #include "ngx_http_myservice_module.h"
 
 
@@ -25,6 +27,9 @@ static void ngx_http_myservice_call_answer(ngx_http_myservice_call_t *call,
 
 static void ngx_http_myservice_call_track(ngx_http_myservice_call_t *call);
 static void ngx_http_myservice_call_renew(ngx_event_t *ev);
+static ngx_uint_t ngx_http_myservice_call_over(
+    ngx_http_myservice_call_t *call);
+static void ngx_http_myservice_call_end(ngx_http_myservice_call_t *call);
 
 #if (NGX_HTTP_SSL)
 static ngx_int_t ngx_http_myservice_call_set_session(
@@ -36,8 +41,10 @@ static void ngx_http_myservice_call_save_session(ngx_peer_connection_t *pc,
 
 static ngx_str_t  ngx_http_myservice_unavailable =
     ngx_string("backend service unavailable");
-static ngx_str_t  ngx_http_myservice_deadline =
-    ngx_string("deadline exceeded");
+static ngx_str_t  ngx_http_myservice_token_expired =
+    ngx_string("token expired");
+static ngx_str_t  ngx_http_myservice_session_expired =
+    ngx_string("session expired");
 static ngx_str_t  ngx_http_myservice_internal =
     ngx_string("internal error");
 
@@ -48,10 +55,14 @@ static ngx_queue_t  ngx_http_myservice_calls;
 static ngx_event_t  ngx_http_myservice_renew_event;
 
 
+/* see ngx_http_myservice_find_ctx() */
+
 static void
 ngx_http_myservice_call_mark(void *data)
 {
-    /* see ngx_http_myservice_find_ctx() */
+    ngx_http_myservice_call_t *call = data;
+
+    ngx_http_myservice_deadline_stop(call);
 }
 
 
@@ -90,6 +101,12 @@ ngx_http_myservice_call_create(ngx_http_request_t *r)
     ngx_http_myservice_replay_init(&call->replay,
                                    call->loc_conf->replay_buffer);
 
+    if (call->loc_conf->retry_timeout
+        && ngx_http_myservice_method_listed(call->loc_conf->retry, &r->uri))
+    {
+        call->begin_limit = call->loc_conf->retry_timeout;
+    }
+
     return call;
 }
 
@@ -107,7 +124,7 @@ ngx_http_myservice_call_body(ngx_http_request_t *r, ngx_chain_t *in)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
-    if (!slcf->sessions || in == NULL || !r->request_body_no_buffering
+    if (slcf->balancer == NULL || in == NULL || !r->request_body_no_buffering
         || r != r->main)
     {
         return NGX_OK;
@@ -149,6 +166,7 @@ ngx_int_t
 ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    ngx_int_t                   rc;
     ngx_http_upstream_t        *u;
     ngx_http_myservice_call_t  *call;
 
@@ -174,18 +192,34 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    /*
-     * the instance counts from the end of a call, and a touch may be left out
-     * here: a lease that ends later than the session it stands for never
-     * sends a stranger into it
-     */
-
-    call->terms.ttl = call->conf->ttl + call->conf->ttl / 8;
-    call->terms.lifetime = call->conf->lifetime;
+    if (ngx_http_myservice_lease_terms(r, call->conf, &call->terms)
+        != NGX_OK)
+    {
+        (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
+                                             &ngx_http_myservice_internal);
+        return NGX_ERROR;
+    }
 
     /* create_request() was called already */
 
     call->header = u->request_bufs->buf;
+
+    rc = ngx_http_myservice_deadline_start(call);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    call->aborted = rc == NGX_DECLINED;
+
+    if (call->aborted
+        && ngx_http_myservice_set_status(r,
+                                      NGX_HTTP_MYSERVICE_DEADLINE_EXCEEDED,
+                                      &ngx_http_myservice_deadline_exceeded)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     ngx_http_myservice_call_wrap(call, u);
     ngx_http_myservice_call_track(call);
@@ -197,25 +231,40 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_myservice_call_session(ngx_http_myservice_call_t *call)
 {
+    ngx_int_t  rc;
     ngx_str_t  session;
 
-    if (ngx_http_complex_value(call->request, call->conf->key, &session)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (call->conf->key) {
+        rc = ngx_http_complex_value(call->request, call->conf->key, &session);
+
+        if (rc == NGX_OK
+            && !ms_session_valid((char *) session.data, session.len))
+        {
+            rc = session.len ? NGX_ABORT : NGX_DECLINED;
+        }
+
+    } else {
+        rc = ngx_http_myservice_session_id(call->request, &session);
     }
 
-    if (session.len == 0) {
+    switch (rc) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
         (void) ngx_http_myservice_set_status(call->request,
                                         NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
                                         &ngx_http_myservice_missing_session);
         return NGX_ERROR;
-    }
 
-    if (!ms_session_valid((char *) session.data, session.len)) {
+    case NGX_ABORT:
         (void) ngx_http_myservice_set_status(call->request,
                                         NGX_HTTP_MYSERVICE_INVALID_ARGUMENT,
                                         &ngx_http_myservice_invalid_session);
+        return NGX_ERROR;
+
+    default:
         return NGX_ERROR;
     }
 
@@ -262,6 +311,8 @@ ngx_http_myservice_call_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     ngx_http_myservice_call_t  *call;
 
     call = ngx_http_myservice_call_get(r);
+
+    ngx_http_myservice_deadline_stop(call);
 
     if (call->grant.lease.lease) {
         ngx_http_myservice_call_settle(call, rc);
@@ -362,7 +413,7 @@ ngx_http_myservice_call_answer(ngx_http_myservice_call_t *call, ngx_int_t rc)
 
     } else if (rc == NGX_HTTP_GATEWAY_TIME_OUT && r->upstream->request_sent) {
         code = NGX_HTTP_MYSERVICE_DEADLINE_EXCEEDED;
-        message = ngx_http_myservice_deadline;
+        message = ngx_http_myservice_deadline_exceeded;
 
     } else if (rc > NGX_HTTP_INTERNAL_SERVER_ERROR) {
         code = NGX_HTTP_MYSERVICE_UNAVAILABLE;
@@ -410,14 +461,16 @@ ngx_http_myservice_call_renew(ngx_event_t *ev)
     ngx_queue_t                *q;
     ngx_http_myservice_call_t  *call;
 
-    for (q = ngx_queue_head(&ngx_http_myservice_calls);
-         q != ngx_queue_sentinel(&ngx_http_myservice_calls);
-         q = ngx_queue_next(q))
-    {
-        call = ngx_queue_data(q, ngx_http_myservice_call_t, queue);
+    q = ngx_queue_head(&ngx_http_myservice_calls);
 
-        if (call->grant.lease.lease == 0
-            || ngx_current_msec - call->touched < call->conf->ttl / 4)
+    while (q != ngx_queue_sentinel(&ngx_http_myservice_calls)) {
+
+        call = ngx_queue_data(q, ngx_http_myservice_call_t, queue);
+        q = ngx_queue_next(q);
+
+        if (call->grant.lease.lease == 0 || call->aborted
+            || (ngx_current_msec - call->touched < call->conf->ttl / 4
+                && !ngx_http_myservice_call_over(call)))
         {
             continue;
         }
@@ -426,11 +479,58 @@ ngx_http_myservice_call_renew(ngx_event_t *ev)
                                              &call->grant.lease, ev->log);
 
         call->touched = ngx_current_msec;
+
+        /* it may have been given another end by a call with a newer token */
+
+        if (ngx_http_myservice_call_over(call)) {
+            ngx_http_myservice_call_end(call);
+
+            /* other calls may have ended with it */
+
+            q = ngx_queue_head(&ngx_http_myservice_calls);
+        }
     }
 
     if (!ngx_queue_empty(&ngx_http_myservice_calls)) {
         ngx_add_timer(ev, NGX_HTTP_MYSERVICE_RENEW);
     }
+}
+
+
+/* whether its lease has come to the hard end */
+
+static ngx_uint_t
+ngx_http_myservice_call_over(ngx_http_myservice_call_t *call)
+{
+    return ngx_current_msec + NGX_HTTP_MYSERVICE_LEASE_GRACE
+           >= call->grant.lease.ends;
+}
+
+
+static void
+ngx_http_myservice_call_end(ngx_http_myservice_call_t *call)
+{
+    ngx_connection_t  *c;
+
+    c = call->request->connection;
+
+    ngx_http_set_log_request(c->log, call->request);
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "the lease has ended during a call");
+
+    if (call->terms.ends
+        && call->terms.ends <= ngx_current_msec
+                               + NGX_HTTP_MYSERVICE_LEASE_GRACE)
+    {
+        ngx_http_myservice_deadline_abort(call,
+                                          NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
+                                          &ngx_http_myservice_token_expired);
+        return;
+    }
+
+    ngx_http_myservice_deadline_abort(call, NGX_HTTP_MYSERVICE_UNAVAILABLE,
+                                      &ngx_http_myservice_session_expired);
 }
 
 

@@ -40,6 +40,11 @@ typedef struct {
     ngx_http_myservice_replay_t      replay;
     ngx_buf_t                       *header;
 
+    ngx_event_t                     *timer;     /* NULL: no limit so far */
+    ngx_msec_t                       deadline;  /* of the client, if limited */
+    ngx_msec_t                       begin;     /* of the attempt's answer */
+    ngx_msec_t                       begin_limit;
+
     /* of the grpc module */
     ngx_int_t                      (*reinit_request)(ngx_http_request_t *r);
     ngx_int_t                      (*process_header)(ngx_http_request_t *r);
@@ -52,13 +57,19 @@ typedef struct {
     /* of the request */
     unsigned                         fresh_again:1; /* same instance, tried */
     unsigned                         broken:1;      /* in mid-answer */
+    unsigned                         resumable:1;   /* then it goes on */
+    unsigned                         limited:1;     /* by "deadline" */
+    unsigned                         aborted:1;     /* by us, not to go on */
 
     /* of the attempt */
     unsigned                         same:1;        /* keep the instance */
     unsigned                         conflict:1;
+    unsigned                         leaving:1;     /* takes no calls */
     unsigned                         refused:1;     /* not processed */
     unsigned                         reset:1;       /* by RST_STREAM */
     unsigned                         forwarded:1;   /* bytes of its answer */
+    unsigned                         begin_limited:1;  /* by "begin" */
+    unsigned                         silent:1;      /* was so for too long */
 } ngx_http_myservice_call_t;
 
 

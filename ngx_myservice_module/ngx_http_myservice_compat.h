@@ -37,4 +37,23 @@ typedef struct {
 #endif
 
 
+/* which addresses a resolver asks for */
+
+#if (nginx_version >= 1023001)
+#define ngx_http_myservice_copy_ipv4(to, from)  (to)->ipv4 = (from)->ipv4
+#else
+#define ngx_http_myservice_copy_ipv4(to, from)  (void) (from)
+#endif
+
+#if (NGX_HAVE_INET6)
+#define ngx_http_myservice_copy_ipv6(to, from)  (to)->ipv6 = (from)->ipv6
+#else
+#define ngx_http_myservice_copy_ipv6(to, from)  (void) (from)
+#endif
+
+#define ngx_http_myservice_copy_families(to, from)                            \
+    ngx_http_myservice_copy_ipv4(to, from);                                   \
+    ngx_http_myservice_copy_ipv6(to, from)
+
+
 #endif /* NGX_HTTP_MYSERVICE_COMPAT_H */

@@ -57,8 +57,10 @@ ngx_http_myservice_is_grpc(ngx_http_request_t *r)
 
     if (h == NULL || r->http_version < NGX_HTTP_VERSION_20
         || h->value.len < len
-        || ngx_strncasecmp(h->value.data, (u_char *) "application/grpc", len)
-           != 0)
+        || (ngx_memcmp(h->value.data, "application/grpc", len) != 0
+            && ngx_strncasecmp(h->value.data, (u_char *) "application/grpc",
+                               len)
+               != 0))
     {
         return 0;
     }
@@ -73,6 +75,7 @@ ngx_table_elt_t *
 ngx_http_myservice_find_header(ngx_list_t *headers, const char *name,
     size_t len)
 {
+    u_char           *key;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
@@ -87,8 +90,14 @@ ngx_http_myservice_find_header(ngx_list_t *headers, const char *name,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (h[i].hash && h[i].key.len == len
-                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            key = h[i].key.data;
+
+            /* in lower case already, but for clients of HTTP/1 */
+
+            if (h[i].key.len == len && h[i].hash
+                && (key[0] | 0x20) == (name[0] | 0x20)
+                && (ngx_memcmp(key, name, len) == 0
+                    || ngx_strncasecmp(key, (u_char *) name, len) == 0))
             {
                 return &h[i];
             }
@@ -231,17 +240,24 @@ ngx_http_myservice_make_ctx(ngx_http_request_t *r, ngx_module_t *module,
         return ctx;
     }
 
-    cln = ngx_pool_cleanup_add(r->pool, size);
+    /* ngx_pool_cleanup_add() allocates twice, and this is on every path */
+
+    cln = ngx_palloc(r->pool, sizeof(ngx_pool_cleanup_t) + size);
     if (cln == NULL) {
         return NULL;
     }
 
-    ngx_memzero(cln->data, size);
+    ctx = cln + 1;
+    ngx_memzero(ctx, size);
 
     cln->handler = mark;
-    r->ctx[module->ctx_index] = cln->data;
+    cln->data = ctx;
+    cln->next = r->pool->cleanup;
+    r->pool->cleanup = cln;
 
-    return cln->data;
+    r->ctx[module->ctx_index] = ctx;
+
+    return ctx;
 }
 
 

@@ -14,6 +14,7 @@
 /* https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
 
 #define NGX_HTTP_MYSERVICE_OK                   0
+#define NGX_HTTP_MYSERVICE_CANCELLED            1
 #define NGX_HTTP_MYSERVICE_UNKNOWN              2
 #define NGX_HTTP_MYSERVICE_INVALID_ARGUMENT     3
 #define NGX_HTTP_MYSERVICE_DEADLINE_EXCEEDED    4

@@ -1,9 +1,10 @@
 
 #include "ngx_http_myservice_health.h"
 
+#include "ngx_http_myservice_lease.h"
+
 
 #define NGX_HTTP_MYSERVICE_HEALTH_TICK    250
-#define NGX_HTTP_MYSERVICE_HEALTH_LEASE   3000
 
 /* checks at once, and which part of the worker's connections they may take;
  * the others wait for their turn */
@@ -28,6 +29,7 @@ typedef struct {
     ngx_uint_t                        passed;
     unsigned                          known:1;  /* was checked */
     unsigned                          up:1;     /* when the check began */
+    unsigned                          other:1;  /* holds another member now */
 } ngx_http_myservice_health_target_t;
 
 
@@ -39,6 +41,8 @@ static ngx_int_t ngx_http_myservice_health_begin(
     ngx_http_myservice_health_t *health);
 static void ngx_http_myservice_health_add(
     ngx_http_myservice_health_t *health, uint32_t limit, ngx_msec_t within);
+static void ngx_http_myservice_health_joined(
+    ngx_http_myservice_health_t *health);
 static void ngx_http_myservice_health_settle(
     ngx_http_myservice_health_t *health);
 
@@ -121,6 +125,7 @@ ngx_http_myservice_health_tick(ngx_event_t *ev)
     }
 
     ngx_http_myservice_health_add(health, limit, within);
+    ngx_http_myservice_health_joined(health);
 
     /* without members there was no round: their addresses may be on the way */
 
@@ -134,35 +139,26 @@ static ngx_uint_t
 ngx_http_myservice_health_acquire(ngx_http_myservice_health_t *health,
     uint32_t *limit, ngx_uint_t *settled)
 {
-    ngx_pid_t                    pid, dead;
     ms_pool_t                   *pool;
-    ngx_uint_t                   mine, rebuilt;
+    ngx_uint_t                   rebuilt;
     ngx_http_myservice_zone_t   *zone;
     ngx_http_myservice_watch_t  *watch;
 
     zone = health->conf->sessions->zone;
     watch = ngx_http_myservice_zone_watch(zone);
 
-    pid = watch->pid;
-    dead = (pid && pid != ngx_pid && kill(pid, 0) == -1
-            && ngx_errno == NGX_ESRCH) ? pid : -1;
+    if (!ngx_http_myservice_zone_duty(zone, &watch->duty)) {
+        return 0;
+    }
 
     pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-    mine = watch->pid == ngx_pid || watch->pid == 0 || watch->pid == dead
-           || (ngx_msec_int_t) (watch->deadline - ngx_current_msec) < 0;
-
-    if (mine) {
-        watch->pid = ngx_pid;
-        watch->deadline = ngx_current_msec + NGX_HTTP_MYSERVICE_HEALTH_LEASE;
-    }
 
     *limit = ms_pool_limit(pool);
     *settled = watch->settled;
 
     ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
 
-    return mine;
+    return 1;
 }
 
 
@@ -188,24 +184,14 @@ ngx_http_myservice_health_begin(ngx_http_myservice_health_t *health)
 void
 ngx_http_myservice_health_give_up(ngx_http_myservice_health_t *health)
 {
-    ngx_uint_t                           rebuilt;
     ngx_queue_t                         *q;
     ngx_http_myservice_zone_t           *zone;
-    ngx_http_myservice_watch_t          *watch;
     ngx_http_myservice_health_target_t  *target;
 
     zone = health->conf->sessions->zone;
-    watch = ngx_http_myservice_zone_watch(zone);
 
-    if (watch->pid == ngx_pid) {
-        (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
-
-        if (watch->pid == ngx_pid) {
-            watch->pid = 0;
-        }
-
-        ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
-    }
+    ngx_http_myservice_zone_leave(zone,
+                           &ngx_http_myservice_zone_watch(zone)->duty);
 
     if (health->pool == NULL) {
         return;
@@ -269,6 +255,58 @@ ngx_http_myservice_health_add(ngx_http_myservice_health_t *health,
 }
 
 
+/* members that took the places of others are checked at once, too */
+
+static void
+ngx_http_myservice_health_joined(ngx_http_myservice_health_t *health)
+{
+    ms_pool_t                           *pool;
+    ngx_uint_t                           joined, rebuilt;
+    ngx_queue_t                         *q;
+    ms_instance_info_t                   info;
+    ngx_http_myservice_zone_t           *zone;
+    ngx_http_myservice_health_target_t  *target;
+
+    zone = health->conf->sessions->zone;
+    joined = ngx_http_myservice_zone_watch(zone)->joined;
+
+    if (health->joined == joined) {
+        return;
+    }
+
+    health->joined = joined;
+
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    for (q = ngx_queue_head(&health->targets);
+         q != ngx_queue_sentinel(&health->targets);
+         q = ngx_queue_next(q))
+    {
+        target = ngx_queue_data(q, ngx_http_myservice_health_target_t, queue);
+
+        ms_pool_info(pool, target->instance, &info);
+
+        target->other = target->known && info.state != MS_INSTANCE_UNUSED
+                        && target->hash
+                           != ngx_crc32_short((u_char *) info.name,
+                                              info.name_len);
+    }
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
+
+    for (q = ngx_queue_head(&health->targets);
+         q != ngx_queue_sentinel(&health->targets);
+         q = ngx_queue_next(q))
+    {
+        target = ngx_queue_data(q, ngx_http_myservice_health_target_t, queue);
+
+        if (target->other && target->timer.timer_set) {
+            ngx_add_timer(&target->timer, 0);
+        }
+    }
+}
+
+
 static void
 ngx_http_myservice_health_settle(ngx_http_myservice_health_t *health)
 {
@@ -276,6 +314,13 @@ ngx_http_myservice_health_settle(ngx_http_myservice_health_t *health)
     ngx_http_myservice_zone_t  *zone;
 
     zone = health->conf->sessions->zone;
+
+    if (!ngx_http_myservice_zone_lookup(zone)->settled) {
+
+        /* there are names that were not resolved yet; tick() tries again */
+
+        return;
+    }
 
     (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
 
@@ -371,6 +416,7 @@ ngx_http_myservice_health_peer(ngx_http_myservice_health_target_t *target,
     ngx_http_myservice_zone_t  *zone;
 
     zone = target->health->conf->sessions->zone;
+    target->other = 0;
     rc = NGX_DECLINED;
 
     pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
@@ -546,11 +592,7 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
         return NGX_OK;
     }
 
-    /* longer than the instance's, as in ngx_http_myservice_call_init() */
-
-    terms.ttl = conf->sessions->ttl + conf->sessions->ttl / 8;
-    terms.lifetime = conf->sessions->lifetime;
-    terms.ends = 0;
+    ngx_http_myservice_lease_learned(conf->sessions, &terms);
 
     ms_pool_learn(pool, target->instance, result->session.data,
                   result->session.len, &terms,
@@ -580,7 +622,9 @@ ngx_http_myservice_health_rearm(ngx_http_myservice_health_target_t *target,
         }
     }
 
-    ngx_add_timer(&target->timer, delay - ngx_random() % (delay / 8 + 1));
+    delay -= ngx_random() % (delay / 8 + 1);
+
+    ngx_add_timer(&target->timer, target->other ? 0 : delay);
 }
 
 

@@ -48,6 +48,7 @@ typedef struct {
     uint32_t                          ntargets;
     ngx_uint_t                        running;
     ngx_uint_t                        unknown;  /* not checked yet */
+    ngx_uint_t                        joined;   /* members seen so far */
 } ngx_http_myservice_health_t;
 
 

@@ -5,11 +5,10 @@
  */
 
 #include "ngx_http_myservice_health.h"
+#include "ngx_http_myservice_wait.h"
 
 
-/* how often a call looks whether the first round has ended, and for how much
- * longer than one check */
-#define NGX_HTTP_MYSERVICE_HEALTH_POLL    5
+/* for how much longer than one check a call waits for the first round */
 #define NGX_HTTP_MYSERVICE_HEALTH_GRACE   500
 
 
@@ -20,7 +19,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_myservice_health_wait(ngx_http_request_t *r);
-static void ngx_http_myservice_health_wake(ngx_http_request_t *r);
 
 static ngx_int_t ngx_http_myservice_health_init_process(ngx_cycle_t *cycle);
 static void ngx_http_myservice_health_exit_process(ngx_cycle_t *cycle);
@@ -108,20 +106,18 @@ static ngx_array_t  *ngx_http_myservice_health_checks;
 static ngx_int_t
 ngx_http_myservice_health_wait(ngx_http_request_t *r)
 {
-    ngx_msec_int_t                         ms;
-    ngx_time_t                            *tp;
-    ngx_http_upstream_conf_t              *ucf;
+    ngx_msec_t                             ms;
+    ngx_http_myservice_lookup_t           *lookup;
+    ngx_http_upstream_srv_conf_t          *us;
     ngx_http_myservice_health_srv_conf_t  *conf;
 
-    ucf = ngx_http_get_module_loc_conf(r, ngx_http_grpc_module);
+    us = ngx_http_myservice_wait_upstream(r);
 
-    if (r != r->main || ucf->upstream == NULL
-        || ucf->upstream->srv_conf == NULL)
-    {
+    if (us == NULL) {
         return NGX_DECLINED;
     }
 
-    conf = ngx_http_conf_upstream_srv_conf(ucf->upstream,
+    conf = ngx_http_conf_upstream_srv_conf(us,
                                            ngx_http_myservice_health_module);
 
     if (!conf->enabled
@@ -130,55 +126,20 @@ ngx_http_myservice_health_wait(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    tp = ngx_timeofday();
-    ms = (ngx_msec_int_t) ((tp->sec - r->start_sec) * 1000
-                           + (tp->msec - r->start_msec));
+    /* not before there were members to check */
 
-    if (ms > (ngx_msec_int_t) (conf->probe.timeout
-                               + NGX_HTTP_MYSERVICE_HEALTH_GRACE))
-    {
+    lookup = ngx_http_myservice_zone_lookup(conf->sessions->zone);
+    ms = ngx_http_myservice_wait_age(r);
+
+    if (lookup->settled) {
+        ms = ngx_min(ms, ngx_current_msec - lookup->since);
+    }
+
+    if (ms > conf->probe.timeout + NGX_HTTP_MYSERVICE_HEALTH_GRACE) {
         return NGX_DECLINED;
     }
 
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_myservice_health_wake;
-
-    r->connection->write->delayed = 1;
-    ngx_add_timer(r->connection->write, NGX_HTTP_MYSERVICE_HEALTH_POLL);
-
-    return NGX_AGAIN;
-}
-
-
-static void
-ngx_http_myservice_health_wake(ngx_http_request_t *r)
-{
-    ngx_event_t  *wev;
-
-    wev = r->connection->write;
-
-    if (wev->delayed) {
-
-        if (ngx_handle_write_event(wev, 0) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        }
-
-        return;
-    }
-
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-
-    ngx_http_core_run_phases(r);
+    return ngx_http_myservice_wait(r);
 }
 
 

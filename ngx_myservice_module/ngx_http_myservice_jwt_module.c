@@ -1,74 +1,35 @@
 
 /*
  * Access control: the request carries a session id and a token that was
- * issued for that session.  Verification is jwt/; here are the directives,
- * the order of the checks and the worker's cache of verified tokens.
+ * issued for that session.  Here are the directives and the variables.
  */
 
+#include "ngx_http_myservice_jwt.h"
 #include "ngx_http_myservice_module.h"
 
-#include "jwt/cache.h"
-#include "jwt/keys.h"
-#include "jwt/token.h"
 
+#define NGX_HTTP_MYSERVICE_JWT_CHECK      5000
 
-#define NGX_HTTP_MYSERVICE_JWT_CACHE      1024
-#define NGX_HTTP_MYSERVICE_JWT_CACHE_MAX  1048576
+#define NGX_HTTP_MYSERVICE_JWT_CLAIM      "myservice_jwt_claim_"
 
-
-/* what a cached decision depends on, shared by the locations that agree */
-
-typedef struct {
-    ms_keys_t                  *keys;
-    ms_token_rules_t            rules;
-    ngx_uint_t                  entries;
-    ms_cache_t                 *cache;         /* of this worker */
-} ngx_http_myservice_jwt_policy_t;
-
-
-typedef struct {
-    ngx_array_t                 policies;
-                                     /* ngx_http_myservice_jwt_policy_t * */
-} ngx_http_myservice_jwt_main_conf_t;
-
-
-typedef struct {
-    ngx_flag_t                          enable;
-    ms_keys_t                          *keys;
-    time_t                              leeway;
-    ngx_str_t                           session_claim;
-    ngx_int_t                           cache;
-    ngx_http_myservice_jwt_policy_t    *policy;
-} ngx_http_myservice_jwt_loc_conf_t;
-
-
-typedef struct {
-    const char                 *status;
-} ngx_http_myservice_jwt_ctx_t;
-
-
-static ngx_int_t ngx_http_myservice_jwt_handler(ngx_http_request_t *r);
-static ms_token_reason_t ngx_http_myservice_jwt_verify(ngx_http_request_t *r,
-    ngx_http_myservice_jwt_policy_t *policy, ngx_str_t *session,
-    ngx_uint_t *match);
-static ngx_int_t ngx_http_myservice_jwt_deny(ngx_http_request_t *r,
-    const char *status, ngx_uint_t code, const char *message);
 
 static ngx_int_t ngx_http_myservice_jwt_status_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_jwt_expires_variable(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_jwt_role_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_jwt_claim_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_myservice_jwt_claim_value(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ngx_uint_t n);
 
 static ngx_int_t ngx_http_myservice_jwt_preconfiguration(ngx_conf_t *cf);
 static void *ngx_http_myservice_jwt_create_main_conf(ngx_conf_t *cf);
-static void *ngx_http_myservice_jwt_create_loc_conf(ngx_conf_t *cf);
-static char *ngx_http_myservice_jwt_merge_loc_conf(ngx_conf_t *cf,
-    void *parent, void *child);
-static ngx_http_myservice_jwt_policy_t *ngx_http_myservice_jwt_policy(
-    ngx_conf_t *cf, ngx_http_myservice_jwt_loc_conf_t *conf);
-static char *ngx_http_myservice_jwt_secret_file(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_myservice_jwt_cache(ngx_conf_t *cf, ngx_command_t *cmd,
+static char *ngx_http_myservice_jwt_init_main_conf(ngx_conf_t *cf,
     void *conf);
-static void ngx_http_myservice_jwt_free_keys(void *data);
+static ngx_int_t ngx_http_myservice_jwt_collect_claims(ngx_conf_t *cf,
+    ngx_http_myservice_jwt_main_conf_t *jmcf);
 static ngx_int_t ngx_http_myservice_jwt_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_myservice_jwt_init_process(ngx_cycle_t *cycle);
 static void ngx_http_myservice_jwt_exit_process(ngx_cycle_t *cycle);
@@ -83,9 +44,44 @@ static ngx_command_t  ngx_http_myservice_jwt_commands[] = {
       offsetof(ngx_http_myservice_jwt_loc_conf_t, enable),
       NULL },
 
+    { ngx_string("myservice_jwt_forward"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_jwt_loc_conf_t, forward),
+      NULL },
+
     { ngx_string("myservice_jwt_secret_file"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_myservice_jwt_secret_file,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_myservice_jwt_files,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      NGX_HTTP_MYSERVICE_JWT_SECRET,
+      NULL },
+
+    { ngx_string("myservice_jwt_key_file"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_myservice_jwt_files,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      NGX_HTTP_MYSERVICE_JWT_FILE,
+      NULL },
+
+    { ngx_string("myservice_jwt_keys_uri"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
+      ngx_http_myservice_jwt_keys_uri,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("myservice_jwt_key_check"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_myservice_jwt_key_check,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("myservice_jwt_algorithms"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_myservice_jwt_algorithms,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -104,9 +100,30 @@ static ngx_command_t  ngx_http_myservice_jwt_commands[] = {
       offsetof(ngx_http_myservice_jwt_loc_conf_t, session_claim),
       NULL },
 
+    { ngx_string("myservice_jwt_issuer"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_jwt_loc_conf_t, issuer),
+      NULL },
+
+    { ngx_string("myservice_jwt_audience"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_jwt_loc_conf_t, audience),
+      NULL },
+
+    { ngx_string("myservice_jwt_require"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_myservice_jwt_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("myservice_jwt_cache"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_myservice_jwt_cache,
+      ngx_http_myservice_jwt_cache_size,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -120,7 +137,7 @@ static ngx_http_module_t  ngx_http_myservice_jwt_module_ctx = {
     ngx_http_myservice_jwt_init,           /* postconfiguration */
 
     ngx_http_myservice_jwt_create_main_conf, /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_myservice_jwt_init_main_conf, /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -152,210 +169,122 @@ static ngx_http_variable_t  ngx_http_myservice_jwt_variables[] = {
       ngx_http_myservice_jwt_status_variable, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("myservice_jwt_expires"), NULL,
+      ngx_http_myservice_jwt_expires_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("myservice_jwt_role"), NULL,
+      ngx_http_myservice_jwt_role_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("myservice_jwt_claim_"), NULL,
+      ngx_http_myservice_jwt_claim_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE|NGX_HTTP_VAR_PREFIX, 0 },
+
       ngx_http_null_variable
 };
 
-
-/*
- * The order of the answers: no session id, a bad token, a bad session id, an
- * expired token, a token of another session.
- */
-
-static ngx_int_t
-ngx_http_myservice_jwt_handler(ngx_http_request_t *r)
-{
-    ngx_int_t                           rc;
-    ngx_str_t                           session;
-    ngx_uint_t                          match;
-    ms_token_reason_t                   reason;
-    ngx_http_myservice_jwt_loc_conf_t  *jlcf;
-
-    jlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_jwt_module);
-
-    if (!jlcf->enable) {
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_http_myservice_session_id(r, &session);
-
-    if (rc == NGX_ERROR) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_myservice_jwt_deny(r, "SESSION_MISSING",
-                           NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
-                           (char *) ngx_http_myservice_missing_session.data);
-    }
-
-    reason = ngx_http_myservice_jwt_verify(r, jlcf->policy, &session, &match);
-
-    if (reason == MS_TOKEN_INTERNAL) {
-        ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
-                      "token verification failed for lack of resources");
-        return ngx_http_myservice_jwt_deny(r, ms_token_reasons[reason].name,
-                                           NGX_HTTP_MYSERVICE_INTERNAL,
-                                           "internal error");
-    }
-
-    if (reason != MS_TOKEN_OK && reason != MS_TOKEN_EXPIRED) {
-        return ngx_http_myservice_jwt_deny(r, ms_token_reasons[reason].name,
-                                           NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
-                                           ms_token_reasons[reason].message);
-    }
-
-    if (rc == NGX_ABORT) {
-        return ngx_http_myservice_jwt_deny(r, "SESSION_INVALID",
-                           NGX_HTTP_MYSERVICE_INVALID_ARGUMENT,
-                           (char *) ngx_http_myservice_invalid_session.data);
-    }
-
-    if (reason == MS_TOKEN_EXPIRED) {
-        return ngx_http_myservice_jwt_deny(r, ms_token_reasons[reason].name,
-                                           NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
-                                           ms_token_reasons[reason].message);
-    }
-
-    if (!match) {
-        return ngx_http_myservice_jwt_deny(r, "SESSION_MISMATCH",
-                                           NGX_HTTP_MYSERVICE_UNAUTHENTICATED,
-                                           "session-id mismatch");
-    }
-
-    return NGX_OK;
-}
-
-
-static ms_token_reason_t
-ngx_http_myservice_jwt_verify(ngx_http_request_t *r,
-    ngx_http_myservice_jwt_policy_t *policy, ngx_str_t *session,
-    ngx_uint_t *match)
-{
-    size_t             len;
-    time_t             now;
-    ms_token_t         token;
-    const char        *text;
-    ms_cache_key_t     key;
-    ngx_table_elt_t   *h;
-    ms_cache_value_t   value;
-    ms_token_reason_t  reason;
-
-    *match = 0;
-    h = r->headers_in.authorization;
-
-    if (h == NULL) {
-        return MS_TOKEN_MISSING;
-    }
-
-    text = (char *) h->value.data;
-    len = h->value.len;
-    now = ngx_time();
-
-    ms_token_strip(&text, &len);
-
-    if (len == 0) {
-        return MS_TOKEN_MISSING;
-    }
-
-    if (len > MS_TOKEN_MAX) {
-        return MS_TOKEN_TOO_LONG;
-    }
-
-    if (policy->cache) {
-
-        if (ms_cache_key(policy->cache, text, len, &key) != 0) {
-            return MS_TOKEN_INTERNAL;
-        }
-
-        if (ms_cache_find(policy->cache, &key, now, &value)) {
-            *match = value.session_len == session->len
-                     && ngx_memcmp(value.session, session->data, session->len)
-                        == 0;
-            return MS_TOKEN_OK;
-        }
-    }
-
-    reason = ms_token_verify(policy->keys, text, len, &policy->rules, now,
-                             &token);
-
-    if (reason != MS_TOKEN_OK) {
-        return reason;
-    }
-
-    *match = token.session_len == session->len
-             && ngx_memcmp(token.session, session->data, session->len) == 0;
-
-    if (policy->cache) {
-        ngx_memzero(&value, sizeof(ms_cache_value_t));
-
-        value.session = token.session;
-        value.session_len = token.session_len;
-        value.role = "";
-        value.expires = token.expires;
-
-        ms_cache_put(policy->cache, &key, now, &value);
-    }
-
-    ms_token_free(&token);
-
-    return MS_TOKEN_OK;
-}
-
-
-/* "status" and "message" are static */
-
-static ngx_int_t
-ngx_http_myservice_jwt_deny(ngx_http_request_t *r, const char *status,
-    ngx_uint_t code, const char *message)
-{
-    ngx_str_t                      text;
-    ngx_http_myservice_jwt_ctx_t  *ctx;
-
-    ctx = ngx_palloc(r->pool, sizeof(ngx_http_myservice_jwt_ctx_t));
-    if (ctx == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ctx->status = status;
-    ngx_http_set_ctx(r, ctx, ngx_http_myservice_jwt_module);
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "access denied: %s", status);
-
-    text.data = (u_char *) message;
-    text.len = ngx_strlen(message);
-
-    return ngx_http_myservice_refuse(r, code, &text);
-}
-
-
-/* a call that is refused behind the token check has an upstream */
 
 static ngx_int_t
 ngx_http_myservice_jwt_status_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t                           status;
-    ngx_http_myservice_jwt_ctx_t       *ctx;
-    ngx_http_myservice_jwt_loc_conf_t  *jlcf;
+    ngx_str_t                      status;
+    ngx_http_myservice_jwt_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_myservice_jwt_module);
-    jlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_jwt_module);
+    ctx = ngx_http_myservice_jwt_get_ctx(r);
 
-    if (ctx) {
-        status.data = (u_char *) ctx->status;
-        status.len = ngx_strlen(ctx->status);
-
-        return ngx_http_myservice_variable(v, &status);
-    }
-
-    if (!jlcf->enable || (ngx_http_myservice_refused(r) && !r->upstream)) {
+    if (ctx == NULL || ctx->policy == NULL) {
         return ngx_http_myservice_variable(v, NULL);
     }
 
-    ngx_str_set(&status, "OK");
+    status.data = (u_char *) ngx_http_myservice_jwt_answer(ctx->reason).name;
+    status.len = ngx_strlen(status.data);
 
     return ngx_http_myservice_variable(v, &status);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_jwt_expires_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t                      expires;
+    ngx_http_myservice_jwt_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_jwt_get_ctx(r);
+
+    if (ctx == NULL || ctx->claims == NULL) {
+        return ngx_http_myservice_variable(v, NULL);
+    }
+
+    expires.data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+    if (expires.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    expires.len = ngx_sprintf(expires.data, "%L", ctx->expires)
+                  - expires.data;
+
+    return ngx_http_myservice_variable(v, &expires);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_jwt_role_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    return ngx_http_myservice_jwt_claim_value(r, v,
+                                              NGX_HTTP_MYSERVICE_JWT_ROLE);
+}
+
+
+/* a name that is made at run time, as by ssi, may be of no known claim */
+
+static ngx_int_t
+ngx_http_myservice_jwt_claim_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t  *name = (ngx_str_t *) data;
+
+    ngx_str_t                           *claim;
+    ngx_uint_t                           i;
+    ngx_http_myservice_jwt_main_conf_t  *jmcf;
+
+    static const size_t  prefix = sizeof(NGX_HTTP_MYSERVICE_JWT_CLAIM) - 1;
+
+    jmcf = ngx_http_get_module_main_conf(r, ngx_http_myservice_jwt_module);
+    claim = jmcf->claims.elts;
+
+    for (i = 0; i < jmcf->claims.nelts; i++) {
+        if (claim[i].len == name->len - prefix
+            && ngx_strncmp(claim[i].data, name->data + prefix, claim[i].len)
+               == 0)
+        {
+            return ngx_http_myservice_jwt_claim_value(r, v, i);
+        }
+    }
+
+    return ngx_http_myservice_variable(v, NULL);
+}
+
+
+static ngx_int_t
+ngx_http_myservice_jwt_claim_value(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ngx_uint_t n)
+{
+    ngx_str_t                      value;
+    ngx_http_myservice_jwt_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_jwt_get_ctx(r);
+
+    if (ctx == NULL || ctx->claims == NULL
+        || ngx_http_myservice_jwt_claim(ctx->claims, n, &value) != NGX_OK)
+    {
+        return ngx_http_myservice_variable(v, NULL);
+    }
+
+    return ngx_http_myservice_variable(v, &value);
 }
 
 
@@ -370,6 +299,7 @@ ngx_http_myservice_jwt_preconfiguration(ngx_conf_t *cf)
 static void *
 ngx_http_myservice_jwt_create_main_conf(ngx_conf_t *cf)
 {
+    ngx_str_t                            role = ngx_string("role");
     ngx_http_myservice_jwt_main_conf_t  *conf;
 
     conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_myservice_jwt_main_conf_t));
@@ -379,213 +309,92 @@ ngx_http_myservice_jwt_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&conf->policies, cf->pool, 4,
                        sizeof(ngx_http_myservice_jwt_policy_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&conf->keyrings, cf->pool, 4,
+                          sizeof(ngx_http_myservice_jwt_keyring_t *))
+           != NGX_OK
+        || ngx_array_init(&conf->claims, cf->pool, 4, sizeof(ngx_str_t))
+           != NGX_OK)
     {
         return NULL;
     }
 
-    return conf;
-}
-
-
-static void *
-ngx_http_myservice_jwt_create_loc_conf(ngx_conf_t *cf)
-{
-    ngx_http_myservice_jwt_loc_conf_t  *conf;
-
-    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_myservice_jwt_loc_conf_t));
-    if (conf == NULL) {
+    if (ngx_http_myservice_jwt_add_claim(cf, conf, &role)
+        != NGX_HTTP_MYSERVICE_JWT_ROLE)
+    {
         return NULL;
     }
 
-    /*
-     * set by ngx_pcalloc():
-     *
-     *     conf->session_claim = { 0, NULL };
-     *     conf->policy = NULL;
-     */
-
-    conf->enable = NGX_CONF_UNSET;
-    conf->keys = NGX_CONF_UNSET_PTR;
-    conf->leeway = NGX_CONF_UNSET;
-    conf->cache = NGX_CONF_UNSET;
+    conf->key_check = NGX_CONF_UNSET_MSEC;
 
     return conf;
 }
 
 
 static char *
-ngx_http_myservice_jwt_merge_loc_conf(ngx_conf_t *cf, void *parent,
-    void *child)
+ngx_http_myservice_jwt_init_main_conf(ngx_conf_t *cf, void *conf)
 {
-    ngx_http_myservice_jwt_loc_conf_t  *prev = parent;
-    ngx_http_myservice_jwt_loc_conf_t  *conf = child;
+    ngx_http_myservice_jwt_main_conf_t  *jmcf = conf;
 
-    ngx_conf_merge_value(conf->enable, prev->enable, 0);
-    ngx_conf_merge_ptr_value(conf->keys, prev->keys, NULL);
-    ngx_conf_merge_value(conf->leeway, prev->leeway, 0);
-    ngx_conf_merge_str_value(conf->session_claim, prev->session_claim,
-                             "session_id");
-    ngx_conf_merge_value(conf->cache, prev->cache,
-                         NGX_HTTP_MYSERVICE_JWT_CACHE);
-
-    if (!conf->enable) {
-        return NGX_CONF_OK;
-    }
-
-    if (conf->keys == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_jwt\" is on but there is no key, "
-                           "set \"myservice_jwt_secret_file\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->session_claim.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_jwt_session_claim\" is empty");
-        return NGX_CONF_ERROR;
-    }
-
-    conf->policy = ngx_http_myservice_jwt_policy(cf, conf);
-    if (conf->policy == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    ngx_conf_init_msec_value(jmcf->key_check, NGX_HTTP_MYSERVICE_JWT_CHECK);
 
     return NGX_CONF_OK;
 }
 
 
-static ngx_http_myservice_jwt_policy_t *
-ngx_http_myservice_jwt_policy(ngx_conf_t *cf,
-    ngx_http_myservice_jwt_loc_conf_t *conf)
+/* nginx knows the variables that the configuration uses */
+
+static ngx_int_t
+ngx_http_myservice_jwt_collect_claims(ngx_conf_t *cf,
+    ngx_http_myservice_jwt_main_conf_t *jmcf)
 {
-    ngx_uint_t                            i;
-    ngx_http_myservice_jwt_policy_t      *policy, **policies;
-    ngx_http_myservice_jwt_main_conf_t   *jmcf;
+    ngx_str_t                   name;
+    ngx_uint_t                  i;
+    ngx_http_variable_t        *v;
+    ngx_http_core_main_conf_t  *cmcf;
 
-    jmcf = ngx_http_conf_get_module_main_conf(cf,
-                                              ngx_http_myservice_jwt_module);
+    static const size_t  prefix = sizeof(NGX_HTTP_MYSERVICE_JWT_CLAIM) - 1;
 
-    policies = jmcf->policies.elts;
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    v = cmcf->variables.elts;
 
-    for (i = 0; i < jmcf->policies.nelts; i++) {
-        policy = policies[i];
+    for (i = 0; i < cmcf->variables.nelts; i++) {
 
-        if (policy->keys == conf->keys
-            && policy->rules.leeway == conf->leeway
-            && policy->entries == (ngx_uint_t) conf->cache
-            && ngx_strcmp(policy->rules.session_claim,
-                          conf->session_claim.data) == 0)
+        if (v[i].name.len <= prefix
+            || ngx_strncmp(v[i].name.data, NGX_HTTP_MYSERVICE_JWT_CLAIM,
+                           prefix)
+               != 0)
         {
-            return policy;
+            continue;
+        }
+
+        name.data = v[i].name.data + prefix;
+        name.len = v[i].name.len - prefix;
+
+        if (ngx_http_myservice_jwt_add_claim(cf, jmcf, &name) == NGX_ERROR) {
+            return NGX_ERROR;
         }
     }
 
-    policy = ngx_pcalloc(cf->pool, sizeof(ngx_http_myservice_jwt_policy_t));
-    if (policy == NULL) {
-        return NULL;
-    }
-
-    policy->keys = conf->keys;
-    policy->entries = conf->cache;
-    policy->rules.leeway = conf->leeway;
-    policy->rules.session_claim = (char *) conf->session_claim.data;
-
-    policies = ngx_array_push(&jmcf->policies);
-    if (policies == NULL) {
-        return NULL;
-    }
-
-    *policies = policy;
-
-    return policy;
-}
-
-
-static char *
-ngx_http_myservice_jwt_secret_file(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_myservice_jwt_loc_conf_t  *jlcf = conf;
-
-    char                 error[NGX_MAX_ERROR_STR];
-    ngx_str_t           *value, path;
-    ngx_pool_cleanup_t  *cln;
-
-    if (jlcf->keys != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    path = value[1];
-
-    if (ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    jlcf->keys = ms_keys_from_secret_file((char *) path.data, error,
-                                          sizeof(error));
-    if (jlcf->keys == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", error);
-        return NGX_CONF_ERROR;
-    }
-
-    cln->handler = ngx_http_myservice_jwt_free_keys;
-    cln->data = jlcf->keys;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_myservice_jwt_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_myservice_jwt_loc_conf_t  *jlcf = conf;
-
-    ngx_str_t  *value;
-
-    if (jlcf->cache != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "off") == 0) {
-        jlcf->cache = 0;
-        return NGX_CONF_OK;
-    }
-
-    jlcf->cache = ngx_atoi(value[1].data, value[1].len);
-
-    if (jlcf->cache < 1 || jlcf->cache > NGX_HTTP_MYSERVICE_JWT_CACHE_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\", expected \"off\" or the "
-                           "number of tokens, 1-%d", &value[1],
-                           NGX_HTTP_MYSERVICE_JWT_CACHE_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static void
-ngx_http_myservice_jwt_free_keys(void *data)
-{
-    ms_keys_free(data);
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 ngx_http_myservice_jwt_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
+    ngx_http_handler_pt                 *h;
+    ngx_http_core_main_conf_t           *cmcf;
+    ngx_http_myservice_jwt_main_conf_t  *jmcf;
+
+    jmcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_myservice_jwt_module);
+
+    if (ngx_http_myservice_jwt_add_zone(cf, jmcf) != NGX_OK
+        || ngx_http_myservice_jwt_collect_claims(cf, jmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
@@ -596,6 +405,10 @@ ngx_http_myservice_jwt_init(ngx_conf_t *cf)
 
     *h = ngx_http_myservice_jwt_handler;
 
+    if (jmcf->fetched) {
+        ngx_http_myservice_jwt_fetch_filters();
+    }
+
     return NGX_OK;
 }
 
@@ -603,8 +416,10 @@ ngx_http_myservice_jwt_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_myservice_jwt_init_process(ngx_cycle_t *cycle)
 {
+    size_t                                size;
     ngx_uint_t                            i;
     ngx_http_myservice_jwt_policy_t     **policies;
+    ngx_http_myservice_jwt_keyring_t    **keyrings;
     ngx_http_myservice_jwt_main_conf_t   *jmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
@@ -618,6 +433,9 @@ ngx_http_myservice_jwt_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    ngx_http_myservice_jwt_open_stats(jmcf);
+
+    size = ngx_http_myservice_jwt_claims_size(jmcf->claims.nelts);
     policies = jmcf->policies.elts;
 
     for (i = 0; i < jmcf->policies.nelts; i++) {
@@ -626,12 +444,22 @@ ngx_http_myservice_jwt_init_process(ngx_cycle_t *cycle)
             continue;
         }
 
-        policies[i]->cache = ms_cache_create(policies[i]->entries);
+        policies[i]->cache = ms_cache_create(policies[i]->entries, size);
 
         if (policies[i]->cache == NULL) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                           "could not allocate a token cache of %ui entries",
                           policies[i]->entries);
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_http_myservice_jwt_watch_keys(cycle, jmcf);
+
+    keyrings = jmcf->keyrings.elts;
+
+    for (i = 0; i < jmcf->keyrings.nelts; i++) {
+        if (ngx_http_myservice_jwt_fetch_init(cycle, keyrings[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -652,6 +480,8 @@ ngx_http_myservice_jwt_exit_process(ngx_cycle_t *cycle)
     if (jmcf == NULL) {
         return;
     }
+
+    ngx_http_myservice_jwt_fetch_exit();
 
     policies = jmcf->policies.elts;
 

@@ -31,6 +31,7 @@ typedef struct {
     void                       *input_filter_ctx;
     ngx_http_upstream_t        *upstream;
 
+    ngx_table_elt_t            *timeout;
     unsigned                    session_known:1;
 } ngx_http_myservice_ctx_t;
 
@@ -224,6 +225,7 @@ ngx_http_myservice_session_id(ngx_http_request_t *r, ngx_str_t *session)
     ngx_http_myservice_ctx_t  *ctx;
 
     static const size_t  len = sizeof("session-id") - 1;
+    static const size_t  timeout = sizeof("grpc-timeout") - 1;
 
     ctx = ngx_http_myservice_create_ctx(r);
     if (ctx == NULL) {
@@ -244,11 +246,17 @@ ngx_http_myservice_session_id(ngx_http_request_t *r, ngx_str_t *session)
         for (i = 0; i < part->nelts; i++) {
 
             if (h[i].key.len == len
-                && ngx_strncasecmp(h[i].key.data, (u_char *) "session-id", len)
-                   == 0)
+                && ngx_memcmp(h[i].lowcase_key, "session-id", len) == 0)
             {
                 ctx->session = h[i].value;
                 n++;
+
+            } else if (h[i].key.len == timeout
+                       && ngx_memcmp(h[i].lowcase_key, "grpc-timeout",
+                                     timeout)
+                          == 0)
+            {
+                ctx->timeout = &h[i];
             }
         }
     }
@@ -270,6 +278,25 @@ ngx_http_myservice_session_id(ngx_http_request_t *r, ngx_str_t *session)
     *session = ctx->session;
 
     return ctx->session_rc;
+}
+
+
+/* usually found on the way to the session id */
+
+ngx_table_elt_t *
+ngx_http_myservice_timeout(ngx_http_request_t *r)
+{
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_get_ctx(r);
+
+    if (ctx && ctx->session_known) {
+        return ctx->timeout;
+    }
+
+    return ngx_http_myservice_find_header(&r->headers_in.headers,
+                                          "grpc-timeout",
+                                          sizeof("grpc-timeout") - 1);
 }
 
 

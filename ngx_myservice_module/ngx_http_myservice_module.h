@@ -59,6 +59,9 @@ ngx_uint_t ngx_http_myservice_broken_stream(ngx_http_request_t *r,
 ngx_int_t ngx_http_myservice_session_id(ngx_http_request_t *r,
     ngx_str_t *session);
 
+/* the request's "grpc-timeout", NULL if there is none */
+ngx_table_elt_t *ngx_http_myservice_timeout(ngx_http_request_t *r);
+
 
 extern ngx_module_t  ngx_http_myservice_module;
 

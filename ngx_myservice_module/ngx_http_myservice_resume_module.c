@@ -133,6 +133,7 @@ ngx_http_myservice_resume_mark(void *data)
 static ngx_int_t
 ngx_http_myservice_resume_header_filter(ngx_http_request_t *r)
 {
+    ngx_http_myservice_call_t             *call;
     ngx_http_myservice_resume_ctx_t       *ctx;
     ngx_http_myservice_resume_loc_conf_t  *rlcf;
 
@@ -144,13 +145,17 @@ ngx_http_myservice_resume_header_filter(ngx_http_request_t *r)
 
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_resume_module);
 
-    if (ctx || r != r->main || r->upstream == NULL
+    if (ctx || rlcf->methods == NULL || r != r->main || r->upstream == NULL
         || r->headers_out.status != NGX_HTTP_OK
         || ngx_http_myservice_refused(r)
         || !ngx_http_myservice_is_grpc(r)
-        || !ngx_http_myservice_method_listed(rlcf->methods, &r->uri)
-        || ngx_http_myservice_call_get(r) == NULL)
+        || !ngx_http_myservice_method_listed(rlcf->methods, &r->uri))
     {
+        return ngx_http_next_header_filter(r);
+    }
+
+    call = ngx_http_myservice_call_get(r);
+    if (call == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -162,6 +167,7 @@ ngx_http_myservice_resume_header_filter(ngx_http_request_t *r)
     }
 
     ctx->listed = 1;
+    call->resumable = 1;
 
     return ngx_http_next_header_filter(r);
 }
@@ -391,6 +397,7 @@ ngx_http_myservice_resume_hold(ngx_http_request_t *r,
                       "\"myservice_resume_buffer\", the stream can not be "
                       "resumed any more", size);
         ctx->listed = 0;
+        ngx_http_myservice_call_get(r)->resumable = 0;
         size = used + len;
     }
 
@@ -459,22 +466,27 @@ ngx_http_myservice_resume_buf(ngx_http_request_t *r,
 
 
 /*
- * A conflict that is told behind the header is no broken stream: the call was
+ * A refusal that is told behind the header is no broken stream: the call was
  * not processed, whatever its method.
  */
 
 static ngx_int_t
 ngx_http_myservice_resume_restart(ngx_http_request_t *r)
 {
+    ngx_uint_t                        refused;
     ngx_http_myservice_call_t        *call;
     ngx_http_myservice_resume_ctx_t  *ctx;
 
     call = ngx_http_myservice_call_get(r);
     ctx = ngx_http_myservice_resume_get_ctx(r);
 
-    if (call == NULL || !call->broken || r->connection->error
-        || (!call->conflict && (ctx == NULL || !ctx->listed)))
-    {
+    if (call == NULL || !call->broken || r->connection->error) {
+        return NGX_DECLINED;
+    }
+
+    refused = (call->conflict || call->leaving) && !call->forwarded;
+
+    if (!refused && (ctx == NULL || !ctx->listed)) {
         return NGX_DECLINED;
     }
 
@@ -485,7 +497,7 @@ ngx_http_myservice_resume_restart(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (ctx->restarts++ >= (call->conflict
+    if (ctx->restarts++ >= (refused
                             ? NGX_HTTP_MYSERVICE_RESUME_CONFLICTS
                             : NGX_HTTP_MYSERVICE_RESUME_TRIES)
         || ngx_http_myservice_call_replay(call) != NGX_OK)
@@ -499,7 +511,7 @@ ngx_http_myservice_resume_restart(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (!call->conflict) {
+    if (!refused) {
         ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
                       "stream of instance \"%V\" broke, it is resumed",
                       &call->grant.name);

@@ -14,9 +14,11 @@
 
 
 typedef struct {
-    ngx_http_complex_value_t       *key;
+    ngx_http_complex_value_t       *key;          /* NULL: session id */
+    ngx_http_complex_value_t       *expires;      /* NULL: none */
     ngx_http_myservice_zone_t      *zone;
     ngx_msec_t                      ttl;
+    ngx_str_t                       ttl_text;     /* in milliseconds */
     ngx_msec_t                      lifetime;
     ngx_uint_t                      tries;
     ngx_array_t                    *release;      /* ngx_str_t: methods */
@@ -25,11 +27,17 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                    *retry;        /* ngx_str_t: methods */
+    ngx_msec_t                      retry_timeout;  /* 0: none */
     size_t                          replay_buffer;
-    ngx_uint_t                      sessions;     /* passes to a balancer */
-    ngx_msec_t                      ttl;          /* of that balancer */
+
+    /* that the location passes to, NULL if to another upstream */
+    ngx_http_myservice_sessions_srv_conf_t  *balancer;
 } ngx_http_myservice_sessions_loc_conf_t;
 
+
+/* the directive's parameters, from the array of its words */
+char *ngx_http_myservice_sessions_parse(ngx_conf_t *cf,
+    ngx_http_myservice_sessions_srv_conf_t *conf);
 
 /* all zones, ngx_http_myservice_zone_t *; valid after configuration */
 ngx_array_t *ngx_http_myservice_sessions_zones(ngx_http_request_t *r);

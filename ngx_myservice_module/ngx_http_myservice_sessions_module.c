@@ -7,13 +7,13 @@
 
 #include "ngx_http_myservice_call.h"
 #include "ngx_http_myservice_grpc.h"
+#include "ngx_http_myservice_lease.h"
+#include "ngx_http_myservice_members.h"
 #include "ngx_http_myservice_module.h"
 
 
 #define NGX_HTTP_MYSERVICE_TTL       1800000
-#define NGX_HTTP_MYSERVICE_TTL_MIN   1000
 #define NGX_HTTP_MYSERVICE_TRIES     8
-#define NGX_HTTP_MYSERVICE_ZONE_MIN  (8 * ngx_pagesize)
 
 
 typedef struct {
@@ -23,15 +23,14 @@ typedef struct {
 
 static ngx_int_t ngx_http_myservice_sessions_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
+static void ngx_http_myservice_sessions_servers(
+    ngx_http_upstream_srv_conf_t *us, ngx_http_myservice_zone_t *zone);
 static ngx_int_t ngx_http_myservice_sessions_body_filter(
     ngx_http_request_t *r, ngx_chain_t *in);
 
 static ngx_int_t ngx_http_myservice_sessions_instance_variable(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_myservice_sessions_decision_variable(
-    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
-
-static ngx_int_t ngx_http_myservice_sessions_ttl_variable(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 
 static ngx_int_t ngx_http_myservice_sessions_preconfiguration(
@@ -43,10 +42,6 @@ static char *ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static char *ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_myservice_sessions_parameter(ngx_conf_t *cf,
-    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value);
-static char *ngx_http_myservice_sessions_zone(ngx_conf_t *cf,
-    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value);
 static ngx_int_t ngx_http_myservice_sessions_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle);
 
@@ -72,6 +67,13 @@ static ngx_command_t  ngx_http_myservice_sessions_commands[] = {
       ngx_http_myservice_methods_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_myservice_sessions_loc_conf_t, retry),
+      NULL },
+
+    { ngx_string("myservice_retry_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_myservice_sessions_loc_conf_t, retry_timeout),
       NULL },
 
     { ngx_string("myservice_replay_buffer"),
@@ -132,7 +134,12 @@ static ngx_http_variable_t  ngx_http_myservice_sessions_variables[] = {
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("myservice_session_ttl"), NULL,
-      ngx_http_myservice_sessions_ttl_variable, 0, 0, 0 },
+      ngx_http_myservice_lease_ttl_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("myservice_session_ends"), NULL,
+      ngx_http_myservice_lease_ends_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -207,6 +214,8 @@ ngx_http_myservice_sessions_init_upstream(ngx_conf_t *cf,
 
     us->peer.init = ngx_http_myservice_call_init;
 
+    ngx_http_myservice_sessions_servers(us, conf->zone);
+
     /* servers that stand before the directive were not checked by nginx */
 
     server = us->servers->elts;
@@ -239,6 +248,35 @@ ngx_http_myservice_sessions_init_upstream(ngx_conf_t *cf,
     *zone = conf->zone;
 
     return NGX_OK;
+}
+
+
+/* without those that stand for names, which nginx wanted to see */
+
+static void
+ngx_http_myservice_sessions_servers(ngx_http_upstream_srv_conf_t *us,
+    ngx_http_myservice_zone_t *zone)
+{
+    ngx_uint_t                   i, j, n;
+    ngx_http_upstream_server_t  *server;
+
+    server = us->servers->elts;
+    n = 0;
+
+    for (i = 0; i < us->servers->nelts; i++) {
+
+        for (j = 0; j < zone->nnames; j++) {
+            if (server[i].name.data == zone->names[j]->text.data) {
+                break;
+            }
+        }
+
+        if (j == zone->nnames) {
+            server[n++] = server[i];
+        }
+    }
+
+    us->servers->nelts = n;
 }
 
 
@@ -289,30 +327,6 @@ ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_myservice_sessions_ttl_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    ngx_str_t                                ttl;
-    ngx_http_myservice_sessions_loc_conf_t  *slcf;
-
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
-
-    if (!slcf->sessions) {
-        return ngx_http_myservice_variable(v, NULL);
-    }
-
-    ttl.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
-    if (ttl.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ttl.len = ngx_sprintf(ttl.data, "%M", slcf->ttl) - ttl.data;
-
-    return ngx_http_myservice_variable(v, &ttl);
-}
-
-
-static ngx_int_t
 ngx_http_myservice_sessions_preconfiguration(ngx_conf_t *cf)
 {
     return ngx_http_myservice_add_variables(cf,
@@ -357,6 +371,7 @@ ngx_http_myservice_sessions_create_srv_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->key = NULL;
+     *     conf->expires = NULL;
      *     conf->zone = NULL;
      *     conf->lifetime = 0;
      */
@@ -381,6 +396,7 @@ ngx_http_myservice_sessions_create_loc_conf(ngx_conf_t *cf)
     }
 
     conf->retry = NGX_CONF_UNSET_PTR;
+    conf->retry_timeout = NGX_CONF_UNSET_MSEC;
     conf->replay_buffer = NGX_CONF_UNSET_SIZE;
 
     return conf;
@@ -400,6 +416,7 @@ ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_myservice_sessions_srv_conf_t  *scf;
 
     ngx_conf_merge_ptr_value(conf->retry, prev->retry, NULL);
+    ngx_conf_merge_msec_value(conf->retry_timeout, prev->retry_timeout, 0);
     ngx_conf_merge_size_value(conf->replay_buffer, prev->replay_buffer,
                               65536);
 
@@ -418,8 +435,7 @@ ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_OK;
     }
 
-    conf->sessions = 1;
-    conf->ttl = scf->ttl;
+    conf->balancer = scf;
 
     /*
      * What may be repeated is decided in peer.free(), not by
@@ -441,11 +457,8 @@ ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_myservice_sessions_srv_conf_t  *scf = conf;
 
-    char                              *rv;
-    ngx_str_t                         *value;
-    ngx_uint_t                         i;
-    ngx_http_upstream_srv_conf_t      *us;
-    ngx_http_compile_complex_value_t   ccv;
+    char                          *rv;
+    ngx_http_upstream_srv_conf_t  *us;
 
     if (scf->zone) {
         return "is duplicate";
@@ -458,33 +471,10 @@ ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                "load balancing method";
     }
 
-    value = cf->args->elts;
+    rv = ngx_http_myservice_sessions_parse(cf, scf);
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    scf->key = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (scf->key == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = scf->key;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 2; i < cf->args->nelts; i++) {
-        rv = ngx_http_myservice_sessions_parameter(cf, scf, &value[i]);
-
-        if (rv != NGX_CONF_OK) {
-            return rv;
-        }
-    }
-
-    if (scf->zone == NULL) {
-        return "has no \"zone=name:size\" parameter";
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     us->peer.init_upstream = ngx_http_myservice_sessions_init_upstream;
@@ -494,114 +484,6 @@ ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                 |NGX_HTTP_UPSTREAM_DOWN;
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_myservice_sessions_parameter(ngx_conf_t *cf,
-    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value)
-{
-    ngx_int_t   n;
-    ngx_str_t   s;
-    ngx_msec_t  ms;
-
-    if (ngx_strncmp(value->data, "zone=", 5) == 0) {
-        return ngx_http_myservice_sessions_zone(cf, conf, value);
-    }
-
-    if (ngx_strncmp(value->data, "tries=", 6) == 0) {
-        n = ngx_atoi(value->data + 6, value->len - 6);
-
-        if (n < 1 || n > 64) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\", expected 1-64", value);
-            return NGX_CONF_ERROR;
-        }
-
-        conf->tries = n;
-
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "ttl=", 4) == 0) {
-        s.data = value->data + 4;
-        s.len = value->len - 4;
-
-        ms = ngx_parse_time(&s, 0);
-
-        if (ms == (ngx_msec_t) NGX_ERROR || ms < NGX_HTTP_MYSERVICE_TTL_MIN) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\", expected a time of at least "
-                               "1s", value);
-            return NGX_CONF_ERROR;
-        }
-
-        conf->ttl = ms;
-
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "lifetime=", 9) == 0) {
-        s.data = value->data + 9;
-        s.len = value->len - 9;
-
-        ms = ngx_parse_time(&s, 0);
-
-        if (ms == (ngx_msec_t) NGX_ERROR || ms < NGX_HTTP_MYSERVICE_TTL_MIN) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\", expected a time of at least "
-                               "1s", value);
-            return NGX_CONF_ERROR;
-        }
-
-        conf->lifetime = ms;
-
-        return NGX_CONF_OK;
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
-                       value);
-
-    return NGX_CONF_ERROR;
-}
-
-
-static char *
-ngx_http_myservice_sessions_zone(ngx_conf_t *cf,
-    ngx_http_myservice_sessions_srv_conf_t *conf, ngx_str_t *value)
-{
-    u_char     *p;
-    ssize_t     size;
-    ngx_str_t   name, s;
-
-    name.data = value->data + 5;
-    p = (u_char *) ngx_strchr(name.data, ':');
-
-    if (p == NULL || p == name.data || conf->zone) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\", expected one \"zone=name:size\"",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
-    name.len = p - name.data;
-
-    s.data = p + 1;
-    s.len = value->data + value->len - s.data;
-
-    size = ngx_parse_size(&s);
-
-    if (size == NGX_ERROR || size < (ssize_t) NGX_HTTP_MYSERVICE_ZONE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid size in \"%V\", expected at least %uzk",
-                           value, NGX_HTTP_MYSERVICE_ZONE_MIN / 1024);
-        return NGX_CONF_ERROR;
-    }
-
-    conf->zone = ngx_http_myservice_zone_add(cf, &name, size,
-                                         &ngx_http_myservice_sessions_module);
-
-    return conf->zone ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
@@ -665,7 +547,7 @@ ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle)
 
         /* what does not fit is logged; the others work */
 
-        (void) ngx_http_myservice_zone_sync(zones[i], cycle->log);
+        (void) ngx_http_myservice_members_sync(zones[i], cycle->log);
     }
 
     return NGX_OK;

@@ -3,6 +3,8 @@
  * The state of all pools as JSON, for operators and tests.
  */
 
+#include "ngx_http_myservice_jwt.h"
+#include "ngx_http_myservice_names.h"
 #include "ngx_http_myservice_sessions.h"
 
 
@@ -12,6 +14,7 @@
 /* keys, numbers and punctuation; texts come on top */
 #define NGX_HTTP_MYSERVICE_STATUS_MEMBER  (320 + 10 * NGX_INT64_LEN)
 #define NGX_HTTP_MYSERVICE_STATUS_POOL    (512 + 16 * NGX_INT64_LEN)
+#define NGX_HTTP_MYSERVICE_STATUS_NAME    (160 + 4 * NGX_INT64_LEN)
 
 
 static ngx_int_t ngx_http_myservice_status_handler(ngx_http_request_t *r);
@@ -21,8 +24,10 @@ static ngx_int_t ngx_http_myservice_status_pool(ngx_http_request_t *r,
     ngx_http_myservice_zone_t *zone, ngx_chain_t ***last);
 static u_char *ngx_http_myservice_status_totals(u_char *p,
     ngx_http_myservice_zone_stats_t *stats);
+static ngx_int_t ngx_http_myservice_status_names(ngx_http_request_t *r,
+    ngx_http_myservice_zone_t *zone, ngx_chain_t ***last);
 static u_char *ngx_http_myservice_status_member(u_char *p,
-    ngx_http_myservice_member_t *member);
+    ngx_http_myservice_zone_t *zone, ngx_http_myservice_member_t *member);
 static u_char *ngx_http_myservice_status_text(u_char *p, const char *key,
     ngx_str_t *text);
 static ngx_buf_t *ngx_http_myservice_status_buf(ngx_http_request_t *r,
@@ -159,12 +164,15 @@ ngx_http_myservice_status_pools(ngx_http_request_t *r, ngx_chain_t ***last)
         }
     }
 
-    b = ngx_http_myservice_status_buf(r, sizeof("}}\n"), last);
+    b = ngx_http_myservice_status_buf(r, sizeof("},\"jwt\":}\n")
+                                         + NGX_HTTP_MYSERVICE_JWT_JSON, last);
     if (b == NULL) {
         return NGX_ERROR;
     }
 
-    b->last = ngx_sprintf(b->last, "}}\n");
+    b->last = ngx_sprintf(b->last, "},\"jwt\":");
+    b->last = ngx_http_myservice_jwt_json(b->last, r);
+    b->last = ngx_sprintf(b->last, "}\n");
 
     return NGX_OK;
 }
@@ -207,6 +215,10 @@ ngx_http_myservice_status_pool(ngx_http_request_t *r,
                                              &zone->shm_zone->shm.name);
     b->last = ngx_http_myservice_status_totals(b->last, &stats);
 
+    if (ngx_http_myservice_status_names(r, zone, last) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     first = 1;
 
     for (from = 0; from < stats.limit; /* void */) {
@@ -221,6 +233,7 @@ ngx_http_myservice_status_pool(ngx_http_request_t *r,
 
         b = ngx_http_myservice_status_buf(r,
                  n * (NGX_HTTP_MYSERVICE_STATUS_MEMBER
+                      + NGX_HTTP_MYSERVICE_NAME_MAX
                       + 6 * (MS_POOL_NAME_MAX + MS_POOL_SESSION_MAX)) + 1,
                  last);
         if (b == NULL) {
@@ -234,7 +247,8 @@ ngx_http_myservice_status_pool(ngx_http_request_t *r,
             }
 
             first = 0;
-            b->last = ngx_http_myservice_status_member(b->last, &members[i]);
+            b->last = ngx_http_myservice_status_member(b->last, zone,
+                                                       &members[i]);
         }
     }
 
@@ -244,6 +258,54 @@ ngx_http_myservice_status_pool(ngx_http_request_t *r,
     }
 
     b->last = ngx_sprintf(b->last, "]}");
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_status_names(ngx_http_request_t *r,
+    ngx_http_myservice_zone_t *zone, ngx_chain_t ***last)
+{
+    u_char                     *p;
+    ngx_buf_t                  *b;
+    ngx_uint_t                  i;
+    ngx_http_myservice_slot_t   slot;
+
+    b = ngx_http_myservice_status_buf(r, sizeof(",\"names\":[],\"instances\":[")
+                                         + zone->nnames
+                                           * (NGX_HTTP_MYSERVICE_STATUS_NAME
+                                              + NGX_HTTP_MYSERVICE_NAME_MAX),
+                                      last);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(b->last, ",\"names\":[");
+
+    for (i = 0; i < zone->nnames; i++) {
+        ngx_http_myservice_names_state(zone, i, &slot, r->connection->log);
+
+        p = ngx_sprintf(p, i ? ",{" : "{");
+        p = ngx_http_myservice_status_text(p, "name", &zone->names[i]->text);
+        p = ngx_sprintf(p, ",\"members\":%uD,\"answers\":%uL,"
+                           "\"failures\":%uL",
+                        slot.members, slot.answers, slot.failures);
+
+        if (slot.answers) {
+            p = ngx_sprintf(p, ",\"answered_ms\":%M",
+                            ngx_current_msec - slot.answered);
+        }
+
+        if (slot.state != NGX_OK) {
+            p = ngx_sprintf(p, ",\"error\":\"%s\"",
+                            ngx_resolver_strerror(slot.state));
+        }
+
+        *p++ = '}';
+    }
+
+    b->last = ngx_sprintf(p, "],\"instances\":[");
 
     return NGX_OK;
 }
@@ -278,14 +340,16 @@ ngx_http_myservice_status_totals(u_char *p,
                         stats->decisions[i]);
     }
 
-    return ngx_sprintf(p, "},\"instances\":[");
+    return ngx_sprintf(p, "}");
 }
 
 
 static u_char *
 ngx_http_myservice_status_member(u_char *p,
-    ngx_http_myservice_member_t *member)
+    ngx_http_myservice_zone_t *zone, ngx_http_myservice_member_t *member)
 {
+    ngx_uint_t  i;
+
     *p++ = '{';
 
     p = ngx_http_myservice_status_text(p, "address", &member->name);
@@ -298,6 +362,16 @@ ngx_http_myservice_status_member(u_char *p,
 
     if (member->retry) {
         p = ngx_sprintf(p, ",\"retry_ms\":%uL", member->retry);
+    }
+
+    for (i = 0; i < zone->nnames; i++) {
+
+        if (member->names & (1 << i)) {
+            *p++ = ',';
+            p = ngx_http_myservice_status_text(p, "name",
+                                               &zone->names[i]->text);
+            break;
+        }
     }
 
     if (member->leased) {

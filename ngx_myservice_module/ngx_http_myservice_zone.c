@@ -1,40 +1,19 @@
 
-#include "ngx_http_myservice_zone.h"
+#include "ngx_http_myservice_zone_internal.h"
+
+#include "ngx_http_myservice_names.h"
 
 #include <openssl/rand.h>
 
 
-/* another layout of the memory below needs another number */
-
-#define NGX_HTTP_MYSERVICE_LAYOUT         3
-
 #define NGX_HTTP_MYSERVICE_FULL_INTERVAL  60000
-
-
-struct ngx_http_myservice_shared_s {
-    ngx_uint_t                  layout;
-    ms_pool_t                  *pool;
-    uint32_t                    capacity;       /* instances */
-    uint64_t                    alerts;         /* as logged */
-    ngx_msec_t                  full;           /* when logged */
-    uint64_t                    decisions[MS_CLAIM_FULL + 1];
-    ngx_http_myservice_watch_t  watch;
-    unsigned                    was_full:1;
-};
+#define NGX_HTTP_MYSERVICE_DUTY           3000
 
 
 static ngx_int_t ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
 static ngx_int_t ngx_http_myservice_zone_check_size(
     ngx_http_myservice_zone_t *zone);
-static ngx_int_t ngx_http_myservice_zone_add_servers(
-    ngx_http_myservice_zone_t *zone, ms_pool_t *pool, uint64_t now);
-static uint32_t ngx_http_myservice_zone_join(ngx_http_myservice_zone_t *zone,
-    ms_pool_t *pool, ngx_addr_t *addr, time_t fail_timeout, uint64_t now);
-static ngx_uint_t ngx_http_myservice_zone_configured(
-    ngx_http_myservice_zone_t *zone, const char *name, size_t len);
-static void ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone,
-    ngx_log_t *log);
 static void ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
     ms_instance_info_t *info, uint64_t now);
 
@@ -77,7 +56,7 @@ ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     ngx_http_myservice_zone_t  *ozone = data;
 
     void                         *mem;
-    size_t                        len, size;
+    size_t                        len, size, part;
     u_char                        key[16];
     ngx_slab_pool_t              *shpool;
     ngx_http_myservice_zone_t    *zone;
@@ -113,7 +92,7 @@ ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     ngx_sprintf(shpool->log_ctx, " in myservice zone \"%V\"%Z",
                 &shm_zone->shm.name);
 
-    /* all the rest of the zone is the pool's */
+    /* all the rest of the zone is the pool's, but two bytes per instance */
 
     size = shpool->pfree * ngx_pagesize;
     mem = size ? ngx_slab_alloc(shpool, size) : NULL;
@@ -124,8 +103,11 @@ ngx_http_myservice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    sh->pool = ms_pool_create(mem, size, key);
-    sh->capacity = ms_pool_capacity(size);
+    part = (size - size / 129) & ~(size_t) 7;
+
+    sh->pool = ms_pool_create(mem, part, key);
+    sh->capacity = ms_pool_capacity(part);
+    sh->sources = (uint16_t *) ((u_char *) mem + part);
     sh->layout = NGX_HTTP_MYSERVICE_LAYOUT;
 
     ngx_explicit_memzero(key, sizeof(key));
@@ -145,7 +127,7 @@ ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone)
     ngx_shm_zone_t              *shm_zone;
     ngx_http_upstream_server_t  *server;
 
-    n = 0;
+    n = zone->nnames * NGX_HTTP_MYSERVICE_NAME_ROOM;
     server = zone->upstream->servers->elts;
 
     for (i = 0; i < zone->upstream->servers->nelts; i++) {
@@ -161,145 +143,17 @@ ngx_http_myservice_zone_check_size(ngx_http_myservice_zone_t *zone)
     /* the slab pool's own header, page table and first pages */
 
     need = ms_pool_size(n);
-    need += need / 128 + 8 * ngx_pagesize;
+    need += need / 64 + 8 * ngx_pagesize;
 
     ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                   "zone \"%V\" of %uzk has room for %uD instances, upstream "
-                  "\"%V\" has %ui: it needs at least %uzk",
+                  "\"%V\" has %ui%s: it needs at least %uzk",
                   &shm_zone->shm.name, shm_zone->shm.size / 1024,
                   zone->sh->capacity, &zone->upstream->host, n,
+                  zone->nnames ? ", resolved names counted as 32" : "",
                   need / 1024 + 1);
 
     return NGX_ERROR;
-}
-
-
-ngx_int_t
-ngx_http_myservice_zone_sync(ngx_http_myservice_zone_t *zone, ngx_log_t *log)
-{
-    uint32_t             i, limit;
-    ngx_int_t            rc;
-    ms_pool_t           *pool;
-    ngx_uint_t           rebuilt;
-    ms_instance_info_t   info;
-
-    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
-    limit = ms_pool_limit(pool);
-
-    for (i = 0; i < limit; i++) {
-        ms_pool_info(pool, i, &info);
-
-        if (info.state != MS_INSTANCE_UNUSED
-            && !ngx_http_myservice_zone_configured(zone, info.name,
-                                                   info.name_len))
-        {
-            ms_pool_remove(pool, i, 0, ngx_current_msec);
-        }
-    }
-
-    rc = ngx_http_myservice_zone_add_servers(zone, pool, ngx_current_msec);
-
-    ngx_http_myservice_zone_unlock(zone, rebuilt, log);
-
-    if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "zone \"%V\" is full: members that were removed still "
-                      "hold leases, some new ones could not be added",
-                      &zone->shm_zone->shm.name);
-    }
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_myservice_zone_add_servers(ngx_http_myservice_zone_t *zone,
-    ms_pool_t *pool, uint64_t now)
-{
-    uint32_t                     instance;
-    ngx_int_t                    rc;
-    ngx_addr_t                  *addr;
-    ngx_uint_t                   i, j;
-    ms_instance_info_t           info;
-    ngx_http_upstream_server_t  *server;
-
-    rc = NGX_OK;
-    server = zone->upstream->servers->elts;
-
-    for (i = 0; i < zone->upstream->servers->nelts; i++) {
-
-        for (j = 0; j < server[i].naddrs; j++) {
-            addr = &server[i].addrs[j];
-
-            instance = ngx_http_myservice_zone_join(zone, pool, addr,
-                                                    server[i].fail_timeout,
-                                                    now);
-
-            if (instance == MS_POOL_NONE) {
-                rc = NGX_ERROR;
-                continue;
-            }
-
-            ms_pool_info(pool, instance, &info);
-
-            if (server[i].down && !info.drain) {
-                ms_pool_drain(pool, instance, now);
-
-            } else if (!server[i].down && info.drain) {
-                ms_pool_undrain(pool, instance, now);
-            }
-        }
-    }
-
-    return rc;
-}
-
-
-static uint32_t
-ngx_http_myservice_zone_join(ngx_http_myservice_zone_t *zone,
-    ms_pool_t *pool, ngx_addr_t *addr, time_t fail_timeout, uint64_t now)
-{
-    uint32_t    instance;
-    uint64_t    retry;
-    ngx_uint_t  fresh;
-
-    fresh = ms_pool_find(pool, (char *) addr->name.data, addr->name.len)
-            == MS_POOL_NONE;
-    retry = zone->health ? MS_POOL_NEVER : (uint64_t) fail_timeout * 1000;
-
-    instance = ms_pool_add(pool, (char *) addr->name.data, addr->name.len,
-                           addr->sockaddr, addr->socklen, retry, now);
-
-    if (instance != MS_POOL_NONE && fresh && zone->mandatory) {
-        ms_pool_await(pool, instance, now);
-    }
-
-    return instance;
-}
-
-
-static ngx_uint_t
-ngx_http_myservice_zone_configured(ngx_http_myservice_zone_t *zone,
-    const char *name, size_t len)
-{
-    ngx_uint_t                   i, j;
-    ngx_http_upstream_server_t  *server;
-
-    server = zone->upstream->servers->elts;
-
-    for (i = 0; i < zone->upstream->servers->nelts; i++) {
-
-        for (j = 0; j < server[i].naddrs; j++) {
-
-            if (server[i].addrs[j].name.len == len
-                && ngx_memcmp(server[i].addrs[j].name.data, name, len) == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
 }
 
 
@@ -347,6 +201,60 @@ ngx_http_myservice_zone_watch(ngx_http_myservice_zone_t *zone)
 }
 
 
+ngx_http_myservice_lookup_t *
+ngx_http_myservice_zone_lookup(ngx_http_myservice_zone_t *zone)
+{
+    return &zone->sh->lookup;
+}
+
+
+ngx_uint_t
+ngx_http_myservice_zone_duty(ngx_http_myservice_zone_t *zone,
+    ngx_http_myservice_duty_t *duty)
+{
+    ngx_pid_t   pid, dead;
+    ngx_uint_t  mine, rebuilt;
+
+    pid = duty->pid;
+    dead = (pid && pid != ngx_pid && kill(pid, 0) == -1
+            && ngx_errno == NGX_ESRCH) ? pid : -1;
+
+    (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    mine = duty->pid == ngx_pid || duty->pid == 0 || duty->pid == dead
+           || (ngx_msec_int_t) (duty->deadline - ngx_current_msec) < 0;
+
+    if (mine) {
+        duty->pid = ngx_pid;
+        duty->deadline = ngx_current_msec + NGX_HTTP_MYSERVICE_DUTY;
+    }
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
+
+    return mine;
+}
+
+
+void
+ngx_http_myservice_zone_leave(ngx_http_myservice_zone_t *zone,
+    ngx_http_myservice_duty_t *duty)
+{
+    ngx_uint_t  rebuilt;
+
+    if (duty->pid != ngx_pid) {
+        return;
+    }
+
+    (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
+
+    if (duty->pid == ngx_pid) {
+        duty->pid = 0;
+    }
+
+    ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
+}
+
+
 void
 ngx_http_myservice_zone_key(ngx_http_myservice_zone_t *zone,
     ngx_str_t *session, ms_pool_key_t *key)
@@ -371,7 +279,7 @@ ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
                           &grant->lease);
 
     if (claim < MS_CLAIM_BUSY) {
-        ms_pool_info(pool, grant->lease.instance, &info);
+        ms_pool_address(pool, grant->lease.instance, &info);
 
         ngx_memcpy(grant->name_buf, info.name, info.name_len);
         grant->name.data = grant->name_buf;
@@ -394,36 +302,43 @@ ngx_http_myservice_zone_claim(ngx_http_myservice_zone_t *zone,
     ngx_http_myservice_zone_unlock(zone, rebuilt, log);
 
     if (claim == MS_CLAIM_FULL) {
-        ngx_http_myservice_zone_full(zone, log);
+        ngx_http_myservice_zone_full(zone, NGX_HTTP_MYSERVICE_FULL_SESSIONS,
+                                     log);
     }
 
     return claim;
 }
 
 
-static void
-ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone, ngx_log_t *log)
+void
+ngx_http_myservice_zone_full(ngx_http_myservice_zone_t *zone, ngx_uint_t kind,
+    ngx_log_t *log)
 {
-    ngx_uint_t  due;
+    ngx_uint_t   due;
+    ngx_msec_t  *full;
+
+    static const char  *what[] = {
+        "another long session id, new sessions are refused",
+        "another instance, some of those that were resolved are not used"
+    };
+
+    full = &zone->sh->full[kind];
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    due = !zone->sh->was_full
-          || ngx_current_msec - zone->sh->full
-             >= NGX_HTTP_MYSERVICE_FULL_INTERVAL;
+    due = *full == 0
+          || ngx_current_msec - *full >= NGX_HTTP_MYSERVICE_FULL_INTERVAL;
 
     if (due) {
-        zone->sh->was_full = 1;
-        zone->sh->full = ngx_current_msec;
+        *full = ngx_current_msec;
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
     if (due) {
         ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "zone \"%V\" has no room for another long session id, "
-                      "new sessions are refused: make it larger",
-                      &zone->shm_zone->shm.name);
+                      "zone \"%V\" has no room for %s: make it larger",
+                      &zone->shm_zone->shm.name, what[kind]);
     }
 }
 
@@ -516,12 +431,17 @@ ngx_http_myservice_zone_snapshot(ngx_http_myservice_zone_t *zone,
     limit = ms_pool_limit(pool);
 
     while (n-- && *from < limit) {
-        ms_pool_info(pool, (*from)++, &info);
+        ms_pool_info(pool, *from, &info);
 
         if (info.state != MS_INSTANCE_UNUSED) {
+            members[copied].names =
+                        ngx_http_myservice_names_of_locked(zone, *from);
+
             ngx_http_myservice_zone_copy(&members[copied++], &info,
                                          ngx_current_msec);
         }
+
+        (*from)++;
     }
 
     ngx_http_myservice_zone_unlock(zone, rebuilt, log);

@@ -1,30 +1,27 @@
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 #include <nghttp2/nghttp2.h>
-
-#include "my_service.pb-c.h"
 
 #include "client.h"
 #include "harness.h"
 
 
 #define CLIENTS_MAX  64
-#define CALLS_MAX    4096
-#define NV_MAX       24
+#define CALLS_MAX    65536
+#define NV_MAX       64
+#define STILL        300                /* milliseconds without a write */
+#define READS_MAX    64                 /* of a connection in a row */
 
 
 struct client_s {
-    int               fd;
+    link_t           *link;             /* NULL: closed */
     bool              gone;
+    bool              told;             /* GOAWAY came */
+    bool              deaf;             /* does not read */
+    unsigned          pongs;
+    unsigned          resets;
     nghttp2_session  *session;
 };
 
@@ -58,11 +55,11 @@ client_on_write(nghttp2_session *session, const uint8_t *data, size_t len,
     (void) flags;
 
     client = user;
-    n = send(client->fd, data, len, MSG_NOSIGNAL);
+    n = link_write(client->link, data, len);
 
-    if (n == -1) {
-        return errno == EAGAIN ? NGHTTP2_ERR_WOULDBLOCK
-                               : NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (n < 0) {
+        return n == -1 ? NGHTTP2_ERR_WOULDBLOCK
+                       : NGHTTP2_ERR_CALLBACK_FAILURE;
     }
 
     return n;
@@ -146,6 +143,17 @@ client_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
 
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         client->gone = true;
+        client->told = true;
+        return 0;
+    }
+
+    if (frame->hd.type == NGHTTP2_PING) {
+        client->pongs++;
+        return 0;
+    }
+
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        client->resets++;
         return 0;
     }
 
@@ -180,8 +188,13 @@ client_on_data(nghttp2_session *session, uint8_t flags, int32_t stream,
     }
 
     call->data++;
-    call->body = realloc(call->body, call->len + len);
-    ck_assert_ptr_nonnull(call->body);
+
+    if (call->len + len > call->room) {
+        call->room = 2 * (call->len + len);
+        call->body = realloc(call->body, call->room);
+        ck_assert_ptr_nonnull(call->body);
+    }
+
     memcpy(call->body + call->len, data, len);
     call->len += len;
 
@@ -208,39 +221,22 @@ client_on_close(nghttp2_session *session, int32_t stream, uint32_t error,
 
 /* Connections */
 
-static int
-client_connect(int port)
+client_t *
+client_open(int port)
 {
-    int                 fd, on;
-    struct sockaddr_in  sin;
-
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ne(fd, -1);
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons((uint16_t) port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert_msg(connect(fd, (struct sockaddr *) &sin, sizeof(sin)) == 0,
-                  "connect to port %d: %s", port, strerror(errno));
-
-    on = 1;
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-
-    return fd;
+    return client_open_link(port, LINK_PLAIN);
 }
 
 
 client_t *
-client_open(int port)
+client_open_link(int port, link_kind_t kind)
 {
     client_t                   *client;
     nghttp2_session_callbacks  *callbacks;
 
     ck_assert_uint_lt(client_count, CLIENTS_MAX);
     client = &client_list[client_count++];
-    client->fd = client_connect(port);
+    client->link = link_open(port, kind);
 
     ck_assert_int_eq(nghttp2_session_callbacks_new(&callbacks), 0);
     nghttp2_session_callbacks_set_send_callback(callbacks, client_on_write);
@@ -263,6 +259,18 @@ client_open(int port)
 }
 
 
+client_t *
+client_open_silent(int port)
+{
+    client_t  *client;
+
+    client = client_open(port);
+    link_hold(client->link);
+
+    return client;
+}
+
+
 void
 client_window(client_t *client, uint32_t size)
 {
@@ -277,17 +285,25 @@ client_window(client_t *client, uint32_t size)
 
 
 void
+client_window_all(client_t *client, int32_t size)
+{
+    ck_assert_int_eq(nghttp2_session_set_local_window_size(client->session,
+                                           NGHTTP2_FLAG_NONE, 0, size), 0);
+}
+
+
+void
 client_close(client_t *client)
 {
     size_t  i;
 
-    if (client->fd == -1) {
+    if (client->link == NULL) {
         return;
     }
 
     nghttp2_session_del(client->session);
-    close(client->fd);
-    client->fd = -1;
+    link_close(client->link);
+    client->link = NULL;
     client->gone = true;
 
     for (i = 0; i < client_ncalls; i++) {
@@ -305,15 +321,73 @@ client_gone(client_t *client)
 }
 
 
+bool
+client_told(client_t *client)
+{
+    return client->told;
+}
+
+
+link_t *
+client_link(client_t *client)
+{
+    (void) nghttp2_session_send(client->session);
+
+    return client->link;
+}
+
+
+unsigned
+client_resets(client_t *client)
+{
+    return client->resets;
+}
+
+
+void
+client_deaf(client_t *client, bool deaf)
+{
+    client->deaf = deaf;
+}
+
+
+void
+client_ping(client_t *client)
+{
+    ck_assert_int_eq(nghttp2_submit_ping(client->session, NGHTTP2_FLAG_NONE,
+                                         NULL), 0);
+}
+
+
+void
+client_wait_pongs(client_t *client, unsigned n)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (client->pongs < n) {
+        ck_assert_msg(harness_now() - since < HARNESS_DEADLINE,
+                      "deadline: %u pongs, %u expected", client->pongs, n);
+        client_poll(100);
+    }
+}
+
+
 /* Reads and writes what can be; closes a broken connection. */
 static void
 client_serve(client_t *client)
 {
+    int      i;
     ssize_t  n;
     uint8_t  buffer[16384];
 
-    for ( ;; ) {
-        n = recv(client->fd, buffer, sizeof(buffer), 0);
+    n = -1;
+
+    /* a server may write faster than this reads */
+
+    for (i = 0; i < READS_MAX && !client->deaf; i++) {
+        n = link_read(client->link, buffer, sizeof(buffer));
 
         if (n <= 0) {
             break;
@@ -326,8 +400,7 @@ client_serve(client_t *client)
         }
     }
 
-    if (n == 0 || (n == -1 && errno != EAGAIN)
-        || nghttp2_session_send(client->session) != 0)
+    if (n == 0 || n == -2 || nghttp2_session_send(client->session) != 0)
     {
         client_close(client);
     }
@@ -344,11 +417,11 @@ client_poll(int timeout)
     n = 0;
 
     for (i = 0; i < client_count; i++) {
-        if (client_list[i].fd != -1) {
+        if (client_list[i].link != NULL) {
             (void) nghttp2_session_send(client_list[i].session);
             map[n] = &client_list[i];
-            fds[n].fd = client_list[i].fd;
-            fds[n].events = POLLIN;
+            fds[n].fd = link_fd(client_list[i].link);
+            fds[n].events = client_list[i].deaf ? 0 : POLLIN;
 
             if (nghttp2_session_want_write(client_list[i].session)) {
                 fds[n].events |= POLLOUT;
@@ -437,7 +510,7 @@ client_request(client_t *client, const char *path,
     nghttp2_data_provider  provider;
 
     ck_assert_uint_lt(client_ncalls, CALLS_MAX);
-    ck_assert_msg(client->fd != -1, "the connection is closed");
+    ck_assert_msg(client->link != NULL, "the connection is closed");
 
     call = calloc(1, sizeof(client_call_t));
     ck_assert_ptr_nonnull(call);
@@ -598,91 +671,25 @@ client_wait_all(void)
 }
 
 
-/* Answers */
-
-/* The next message from "p" on; NULL if it is not complete. */
-static const uint8_t *
-client_message(const client_call_t *call, const uint8_t *p, size_t *len)
-{
-    size_t  left;
-
-    left = call->len - (size_t) (p - call->body);
-
-    if (left < 5) {
-        return NULL;
-    }
-
-    *len = (size_t) p[1] << 24 | (size_t) p[2] << 16 | (size_t) p[3] << 8
-           | p[4];
-
-    return left - 5 < *len ? NULL : p + 5;
-}
-
-
-unsigned
-client_messages(const client_call_t *call)
-{
-    size_t          len;
-    unsigned        n;
-    const uint8_t  *p, *m;
-
-    n = 0;
-    p = call->body;
-
-    while (p != NULL && (m = client_message(call, p, &len)) != NULL) {
-        p = m + len;
-        n++;
-    }
-
-    return n;
-}
-
-
-const char *
-client_pod(const client_call_t *call, unsigned n)
-{
-    size_t                   len;
-    static char              pod[128];
-    const uint8_t           *p, *m;
-    MyService__EchoResponse  *response;
-
-    p = call->body;
-    pod[0] = '\0';
-
-    while (p != NULL && (m = client_message(call, p, &len)) != NULL) {
-        p = m + len;
-
-        if (n-- == 0) {
-            response = my_service__echo_response__unpack(NULL, len, m);
-            ck_assert_ptr_nonnull(response);
-            snprintf(pod, sizeof(pod), "%s", response->pod_name);
-            my_service__echo_response__free_unpacked(response, NULL);
-            break;
-        }
-    }
-
-    return pod;
-}
-
-
 void
-client_assert_at(const client_call_t *call, int code, const char *text,
-    bool trailers_only, const char *file, int line)
+client_await_still(void)
 {
-    ck_assert_msg(call->done, "%s:%d: the call is not over", file, line);
-    ck_assert_msg(!call->reset && call->http == 200 && call->grpc == code
-                  && strcmp(call->message, text) == 0,
-                  "%s:%d: HTTP %d, grpc-status %d \"%s\"%s, expected %d \"%s\"",
-                  file, line, call->http, call->grpc, call->message,
-                  call->reset ? ", reset" : "", code, text);
-    ck_assert_msg(strncmp(call->type, "application/grpc", 16) == 0,
-                  "%s:%d: content-type \"%s\"", file, line, call->type);
+    long long      since, start;
+    unsigned long  writes, before;
 
-    if (trailers_only) {
-        ck_assert_msg(call->headers == 1 && call->data == 0
-                      && call->len == 0 && call->flags == 0x05,
-                      "%s:%d: not Trailers-Only: %u HEADERS (flags 0x%02x), "
-                      "%u DATA", file, line, call->headers, call->flags,
-                      call->data);
+    start = harness_now();
+    since = start;
+    before = gateway_writes();
+
+    while (harness_now() - since < STILL) {
+        client_poll(10);
+        writes = gateway_writes();
+
+        if (writes != before) {
+            before = writes;
+            since = harness_now();
+            ck_assert_msg(since - start < HARNESS_DEADLINE,
+                          "deadline: the gateway still writes");
+        }
     }
 }

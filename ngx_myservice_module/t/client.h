@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "link.h"
+
 
 #define ECHO       "/my_service.MyServiceAPI/MyServiceEcho"
 #define SUBSCRIBE  "/my_service.MyServiceAPI/MyServiceSubscribe"
@@ -40,6 +42,7 @@ typedef struct {
     uint8_t   flags;                    /* of the first HEADERS frame */
     uint8_t  *body;
     size_t    len;
+    size_t    room;                     /* allocated */
     size_t    sent;                     /* of the request, by the library */
 
     client_t *client;
@@ -51,13 +54,36 @@ typedef struct {
 
 
 client_t *client_open(int port);
+client_t *client_open_link(int port, link_kind_t kind);
+
+/* Connected, but the server gets no byte until link_release(). */
+client_t *client_open_silent(int port);
 void client_close(client_t *client);
+
+/* What the client sends on, all submitted frames written to it. */
+link_t *client_link(client_t *client);
+
+/* Stops reading, so that the socket fills up, and starts it again. */
+void client_deaf(client_t *client, bool deaf);
+
+/* RST_STREAM frames that came, also for calls that were over. */
+unsigned client_resets(client_t *client);
+
+/* A PING; waits for the answers to the first "n". */
+void client_ping(client_t *client);
+void client_wait_pongs(client_t *client, unsigned n);
 
 /* How much the server may send on each call, those that run included. */
 void client_window(client_t *client, uint32_t size);
 
+/* The same for all calls together. */
+void client_window_all(client_t *client, int32_t size);
+
 /* The connection is closed by the server or was told to go away. */
 bool client_gone(client_t *client);
+
+/* It was told to go away. */
+bool client_told(client_t *client);
 
 /* Any request. "headers" ends with a NULL name; those whose names begin with
  * ":" replace the defaults (POST, http). A NULL "body" ends the stream with
@@ -83,6 +109,10 @@ void client_wait(client_call_t *call);
 void client_wait_messages(client_call_t *call, unsigned n);
 void client_wait_all(void);
 
+/* Serves all connections that are not deaf until the gateway has nothing to
+ * write to anybody, as far as can be seen. */
+void client_await_still(void);
+
 /* Serves all connections once, for up to "timeout" milliseconds. */
 void client_poll(int timeout);
 
@@ -103,6 +133,9 @@ const char *client_pod(const client_call_t *call, unsigned n);
 
 void client_assert_at(const client_call_t *call, int code, const char *text,
     bool trailers_only, const char *file, int line);
+
+/* The call is not over within "ms" milliseconds. */
+void client_assert_waits(const client_call_t *call, long long ms);
 
 
 #endif /* MODULE_T_CLIENT_H */

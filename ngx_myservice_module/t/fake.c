@@ -23,6 +23,7 @@
 #define INPUT_MAX    65536
 #define PREFACE      24                 /* bytes of the client's magic */
 #define WINDOW       16384              /* bytes taken before an update */
+#define METADATA     32768
 
 /* RFC 9113 section 6 */
 #define DATA           0
@@ -57,8 +58,11 @@ struct fake_s {
     pthread_t       thread;
     atomic_bool     stop;
     atomic_bool     late_settings;
+    atomic_bool     at_once;
     atomic_uint     requests;
     atomic_uint     connections;
+    pthread_mutex_t mutex;
+    char            metadata[METADATA]; /* of the last request */
     fake_conn_t    *conns[CONNS_MAX];
 };
 
@@ -318,13 +322,32 @@ fake_copy(char *to, size_t size, const nghttp2_nv *nv)
 }
 
 
+/* "name: value" lines */
 static void
-fake_header_block(fake_conn_t *conn, fake_call_t *call, uint8_t *p,
-    size_t len)
+fake_keep(fake_t *fake, size_t *used, const nghttp2_nv *nv)
+{
+    int  n;
+
+    n = snprintf(fake->metadata + *used, METADATA - *used, "%.*s: %.*s\n",
+                 (int) nv->namelen, (const char *) nv->name,
+                 (int) nv->valuelen, (const char *) nv->value);
+    *used += (size_t) n;
+    ck_assert_uint_lt(*used, METADATA);
+}
+
+
+static void
+fake_header_block(fake_t *fake, fake_conn_t *conn, fake_call_t *call,
+    uint8_t *p, size_t len)
 {
     int         flags;
+    size_t      used;
     ssize_t     n;
     nghttp2_nv  nv;
+
+    used = 0;
+    pthread_mutex_lock(&fake->mutex);
+    fake->metadata[0] = '\0';
 
     do {
         flags = 0;
@@ -334,6 +357,8 @@ fake_header_block(fake_conn_t *conn, fake_call_t *call, uint8_t *p,
         len -= (size_t) n;
 
         if (flags & NGHTTP2_HD_INFLATE_EMIT) {
+            fake_keep(fake, &used, &nv);
+
             if (nv.namelen == 5 && memcmp(nv.name, ":path", 5) == 0) {
                 fake_copy(call->path, sizeof(call->path), &nv);
 
@@ -346,6 +371,7 @@ fake_header_block(fake_conn_t *conn, fake_call_t *call, uint8_t *p,
 
     } while (!(flags & NGHTTP2_HD_INFLATE_FINAL));
 
+    pthread_mutex_unlock(&fake->mutex);
     nghttp2_hd_inflate_end_headers(conn->inflater);
 }
 
@@ -358,7 +384,7 @@ fake_request(fake_t *fake, fake_conn_t *conn, fake_call_t *call)
 
     /* late settings and the answer behind them come in one read */
 
-    cork = atomic_load(&fake->late_settings);
+    cork = atomic_load(&fake->late_settings) || atomic_load(&fake->at_once);
     (void) setsockopt(conn->fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
 
     fake_settings(conn);
@@ -414,7 +440,7 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         call->fake = fake;
         call->conn = conn;
         call->stream = stream;
-        fake_header_block(conn, call, payload, len);
+        fake_header_block(fake, conn, call, payload, len);
         break;
 
     case DATA:
@@ -569,6 +595,14 @@ fake_main(void *data)
 fake_t *
 fake_start(int number, const char *name, fake_answer_pt answer)
 {
+    return fake_start_at("127.0.0.1", number, name, answer);
+}
+
+
+fake_t *
+fake_start_at(const char *address, int number, const char *name,
+    fake_answer_pt answer)
+{
     int                 on;
     fake_t             *fake;
     struct sockaddr_in  sin;
@@ -577,6 +611,7 @@ fake_start(int number, const char *name, fake_answer_pt answer)
     ck_assert_ptr_nonnull(fake);
     fake->name = name;
     fake->answer = answer;
+    pthread_mutex_init(&fake->mutex, NULL);
 
     fake->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ne(fake->fd, -1);
@@ -587,7 +622,7 @@ fake_start(int number, const char *name, fake_answer_pt answer)
     memset(&sin, 0, sizeof(sin));
     sin.sin_family = AF_INET;
     sin.sin_port = htons((uint16_t) harness_port(number));
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(inet_pton(AF_INET, address, &sin.sin_addr), 1);
     ck_assert_int_eq(bind(fake->fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
     ck_assert_int_eq(listen(fake->fd, 128), 0);
 
@@ -623,6 +658,19 @@ fake_requests(fake_t *fake)
 }
 
 
+const char *
+fake_metadata(fake_t *fake)
+{
+    static char  copy[METADATA];
+
+    pthread_mutex_lock(&fake->mutex);
+    memcpy(copy, fake->metadata, METADATA);
+    pthread_mutex_unlock(&fake->mutex);
+
+    return copy;
+}
+
+
 unsigned
 fake_connections(fake_t *fake)
 {
@@ -634,4 +682,11 @@ void
 fake_late_settings(fake_t *fake)
 {
     atomic_store(&fake->late_settings, true);
+}
+
+
+void
+fake_at_once(fake_t *fake)
+{
+    atomic_store(&fake->at_once, true);
 }

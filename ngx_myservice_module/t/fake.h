@@ -35,6 +35,10 @@ typedef void (*fake_answer_pt)(fake_call_t *call);
 /* Listens on 127.0.0.1:harness_port(number); "name" is its pod_name. */
 fake_t *fake_start(int number, const char *name, fake_answer_pt answer);
 
+/* The same on another address of 127.0.0.0/8. */
+fake_t *fake_start_at(const char *address, int number, const char *name,
+    fake_answer_pt answer);
+
 /* Closes all; nobody listens then. */
 void fake_stop(fake_t *fake);
 
@@ -42,9 +46,15 @@ void fake_stop(fake_t *fake);
 unsigned fake_requests(fake_t *fake);
 unsigned fake_connections(fake_t *fake);
 
+/* The header of the last request, "name: value" lines; static. */
+const char *fake_metadata(fake_t *fake);
+
 /* SETTINGS are sent after the first request instead of at once, together with
  * the answer. */
 void fake_late_settings(fake_t *fake);
+
+/* The parts of an answer come in one read. */
+void fake_at_once(fake_t *fake);
 
 
 /* Answers, to be combined */

@@ -6,11 +6,14 @@
  *     %%GLOBALS%%       load_module, pid, error_log, daemon off
  *     %%GLOBALS_HTTP%%  access_log, temporary paths
  *     %%DIR%%           the directory of the test
+ *     %%PORT_8081%%     the port that is put for 127.0.0.1:8081, alone
  *
  * The secret of the tokens is in %%DIR%%/secret. Check runs every test in a
  * process group of its own and kills what is left of it. A test fails when the
- * error log has an [alert], an [emerg] or a line of a sanitizer. NGINX_BINARY
- * in the environment names another nginx that has the module compiled in.
+ * error log has an [alert], an [emerg] or a line of a sanitizer, or a log a
+ * token. NGINX_BINARY in the environment names another nginx that has the
+ * module compiled in, NGINX_HTTP has directives for all %%GLOBALS_HTTP%%,
+ * NGINX_DEBUG turns the debug log on.
  */
 
 #ifndef MODULE_T_HARNESS_H
@@ -89,6 +92,12 @@ size_t gateway_workers(pid_t *pids, size_t max);
 /* Waits until there are "n": those of an old cycle are gone. */
 void gateway_await_workers(size_t n);
 
+/* System calls of the workers that write, so far ("syscw" of proc(5)). */
+unsigned long gateway_writes(void);
+
+/* Stops the workers, so that what is sent to them meanwhile comes at once. */
+void gateway_freeze(bool freeze);
+
 bool gateway_logged(const char *text);
 
 /* Waits until the access log has the text: lines are written after the end
@@ -116,6 +125,15 @@ const char *token_make(const char *session, long lifetime);
 /* Any claims and key; "alg" is libjwt's name. */
 const char *token_sign(const char *claims, const char *alg,
     const char *secret);
+const char *token_sign_kid(const char *claims, const char *alg,
+    const char *secret, const char *kid);
+
+/* A secret as a JWK for HS256, and a JWK Set of one or (NULL) two JWKs. */
+/* Keeps a text from malloc() until the test ends. */
+const char *token_keep(char *text);
+
+const char *token_jwk(const char *kid, const char *secret);
+const char *token_set(const char *one, const char *two);
 
 
 #endif /* MODULE_T_HARNESS_H */

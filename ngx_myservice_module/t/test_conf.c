@@ -69,7 +69,8 @@ START_TEST(conf_accepted)
 {
     accepted(CONF(SESSIONS SERVER, ""));
     accepted(CONF(SESSIONS SERVER "keepalive 8;\n", JWT));
-    accepted(CONF("myservice_sessions $http_x zone=u:1m ttl=10m lifetime=1d;\n"
+    accepted(CONF("myservice_sessions $http_x zone=u:1m ttl=10m lifetime=1d "
+                  "expires=$myservice_jwt_expires;\n"
                   "myservice_release MyServiceShutdown /a.B/C a.B/D;\n"
                   "server 127.0.0.1:8081 fail_timeout=3s;\n"
                   "server 127.0.0.1:8082 down;\n",
@@ -151,6 +152,13 @@ START_TEST(conf_sessions_parameters)
                  SERVER, ""), "ttl=0");
     refused(CONF("myservice_sessions $myservice_session zone=u:1m "
                  "lifetime=-1;\n" SERVER, ""), "lifetime=-1");
+    refused(CONF("myservice_sessions $myservice_session zone=u:1m "
+                 "expires=;\n" SERVER, ""), "expires=");
+    refused(CONF("myservice_sessions $myservice_session zone=u:1m "
+                 "expires=1 expires=2;\n" SERVER, ""), "expires=2");
+    refused(CONF("myservice_sessions $myservice_session zone=u:1m "
+                 "expires=$no_such_variable;\n" SERVER, ""),
+            "no_such_variable");
     refused(CONF(SESSIONS SESSIONS SERVER, ""), "duplicate");
     refused(CONF("myservice_sessions $no_such_variable zone=u:1m;\n" SERVER,
                  ""), "no_such_variable");
@@ -251,6 +259,17 @@ START_TEST(conf_call_values)
 END_TEST
 
 
+/* it is the connection's, no location has a say */
+START_TEST(conf_coalesce)
+{
+    accepted(CONF(SERVER, "} myservice_coalesce on; location /x {\n"));
+    refused(CONF(SERVER, "myservice_coalesce on;\n"), "not allowed here");
+    refused(CONF(SERVER, "} myservice_coalesce 16k; location /x {\n"),
+            "invalid value");
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -271,6 +290,7 @@ main(int argc, char **argv)
     harness_add(suite, conf_jwt_secret_file);
     harness_add(suite, conf_jwt_values);
     harness_add(suite, conf_call_values);
+    harness_add(suite, conf_coalesce);
 
     return harness_run(suite, argv[0]);
 }

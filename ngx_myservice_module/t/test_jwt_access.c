@@ -19,7 +19,8 @@
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    log_format jwt 'jwt=$myservice_jwt_status '\n"                       \
-    "                   'session=$myservice_session';\n"                      \
+    "                   'session=$myservice_session '\n"                      \
+    "                   'expires=$myservice_jwt_expires';\n"                  \
     "    server {\n"                                                          \
     "        listen 127.0.0.1:8080 http2;\n"                                  \
     "        large_client_header_buffers 4 16k;\n"                            \
@@ -90,6 +91,26 @@ START_TEST(jwt_passes)
     client_assert(call(with("BEARER ", token), "s1"), 0, "");
     ck_assert_uint_eq(fake_requests(fake), 4);
     gateway_await_access("jwt=OK session=s1");
+}
+END_TEST
+
+
+START_TEST(jwt_expires)
+{
+    const char  *token;
+
+    (void) start(CONF(""));
+    token = token_sign("{\"session_id\":\"s1\"," TIMES "}", "HS256",
+                       HARNESS_SECRET);
+
+    client_assert(call(token, "s1"), 0, "");
+    gateway_await_access("jwt=OK session=s1 expires=32503680000");
+
+    /* from the cache */
+    client_assert(call(token, "s1"), 0, "");
+    client_assert_refused(call(token, "s2"), 16, "session-id mismatch");
+    gateway_await_access("jwt=SESSION_MISMATCH session=s2 expires=-");
+    ck_assert(!harness_contains("access.log", "jwt=OK session=s1 expires=-"));
 }
 END_TEST
 
@@ -263,6 +284,167 @@ START_TEST(jwt_invalid_session)
 END_TEST
 
 
+/* A call with two headers of a name, or one of another name. */
+static client_call_t *
+call_twice(const char *token, const char *session, const char *name,
+    const char *value)
+{
+    client_call_t    *c;
+    client_header_t   headers[] = {
+        { "content-type", "application/grpc" },
+        { "authorization", token }, { "session-id", session },
+        { name, value }, { NULL, NULL }
+    };
+
+    c = client_request(client_open(harness_port(8080)), ECHO, headers, "", 0,
+                       false);
+    client_wait(c);
+
+    return c;
+}
+
+
+/* Neither the first nor the last one wins. nginx itself refuses two tokens,
+ * and logs them at this level. */
+START_TEST(jwt_two_tokens)
+{
+    size_t       i;
+    char         good[1024];
+    fake_t      *fake;
+    const char  *other;
+
+    fake = start(CONF(""));
+    gateway_allow("client sent duplicate header line");
+    snprintf(good, sizeof(good), "%s", token_make("s1", 60));
+    other = token_make("s2", 60);
+
+    const char  *const pairs[][2] = {
+        { good, good }, { good, other }, { other, good }, { "", good },
+        { good, "" }, { "x", good }, { good, "x" }, { "", "" }
+    };
+
+    for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        client_assert_refused(call_twice(pairs[i][0], "s1", "authorization",
+                                         pairs[i][1]), 13, "bad request");
+    }
+
+    ck_assert_uint_eq(fake_requests(fake), 0);
+    client_assert(call_twice(good, "s1", "x-authorization", other), 0, "");
+    client_assert(call_twice(good, "s1", "proxy-authorization", other), 0,
+                  "");
+    ck_assert_uint_eq(fake_requests(fake), 2);
+}
+END_TEST
+
+
+START_TEST(jwt_two_sessions)
+{
+    size_t       i;
+    fake_t      *fake;
+    const char  *token;
+
+    static const char *const  pairs[][2] = {
+        { "s1", "s1" }, { "s1", "s2" }, { "s2", "s1" }, { "", "s1" },
+        { "s1", "" }, { "", "" }
+    };
+    static const char *const  others[] = {
+        "s1,s1", "s%31", "S1", "s1%00", "s1;", "\"s1\""
+    };
+
+    fake = start(CONF(""));
+    token = token_make("s1", 60);
+
+    for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        client_assert_refused(call_twice(token, pairs[i][0], "session-id",
+                                         pairs[i][1]), 3,
+                              "invalid session-id");
+    }
+
+    for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        client_assert_refused(call(token, others[i]), 16,
+                              "session-id mismatch");
+    }
+
+    ck_assert_uint_eq(fake_requests(fake), 0);
+
+    /* other headers are just that */
+    client_assert(call_twice(token, "s1", "session_id", "s2"), 0, "");
+    client_assert(call_twice(token, "s1", "session-id-", "s2"), 0, "");
+    ck_assert_uint_eq(fake_requests(fake), 2);
+}
+END_TEST
+
+
+START_TEST(jwt_spelled_otherwise)
+{
+    size_t       i;
+    char         good[1024], text[4096];
+    fake_t      *fake;
+
+    static const char *const  bad[] = {
+        "%s %s", "%s,%s", "%s, Bearer %s", "%s\001", "\001%s", "%s\177",
+        "%s=", "%s%%3d", "%%20%s", "Bearer:%s", "Bearer%s", "Basic %s",
+        "\"%s\"", "Bearer Bearer %s", "%s\t%s"
+    };
+    static const char *const  same[] = {
+        "%s", " %s ", "Bearer  %s", "bEARER %s", "Bearer\t%s", "\t%s"
+    };
+
+    fake = start(CONF(""));
+    snprintf(good, sizeof(good), "%s", token_make("s1", 60));
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(text, sizeof(text), bad[i], good, good);
+        ck_assert_msg(call(text, "s1")->grpc > 0, "case %zu", i);
+    }
+
+    ck_assert_uint_eq(fake_requests(fake), 0);
+
+    for (i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        snprintf(text, sizeof(text), same[i], good);
+        ck_assert_msg(call(text, "s1")->grpc == 0, "%s", same[i]);
+    }
+#pragma GCC diagnostic pop
+}
+END_TEST
+
+
+/* up to the limit a token is as good as any */
+START_TEST(jwt_long_tokens)
+{
+    int          pad;
+    char         claims[8192];
+    size_t       len;
+    fake_t      *fake;
+    const char  *token;
+
+    fake = start(CONF(""));
+
+    for (pad = 5950; pad < 6080; pad++) {
+        snprintf(claims, sizeof(claims),
+                 "{\"session_id\":\"s1\"," TIMES ",\"pad\":\"%0*d\"}", pad,
+                 0);
+        token = token_sign(claims, "HS256", HARNESS_SECRET);
+        len = strlen(token);
+
+        if (len > 8188 && len <= 8192) {
+            client_assert(call(token, "s1"), 0, "");
+
+        } else if (len > 8192) {
+            client_assert_refused(call(token, "s1"), 16, INVALID);
+            break;
+        }
+    }
+
+    ck_assert_int_lt(pad, 6080);
+    ck_assert_uint_gt(fake_requests(fake), 0);
+    gateway_await_access("jwt=TOO_LONG");
+}
+END_TEST
+
+
 START_TEST(jwt_expired)
 {
     fake_t      *fake;
@@ -414,12 +596,17 @@ main(int argc, char **argv)
     suite = suite_create("jwt access");
 
     harness_add(suite, jwt_passes);
+    harness_add(suite, jwt_expires);
     harness_add(suite, jwt_no_session);
     harness_add(suite, jwt_bad_token);
     harness_add(suite, jwt_wrong_key);
     harness_add(suite, jwt_claims);
     harness_add(suite, jwt_session_claim);
     harness_add(suite, jwt_invalid_session);
+    harness_add(suite, jwt_two_tokens);
+    harness_add(suite, jwt_two_sessions);
+    harness_add(suite, jwt_spelled_otherwise);
+    harness_add(suite, jwt_long_tokens);
     harness_add(suite, jwt_expired);
     harness_add(suite, jwt_leeway);
     harness_add(suite, jwt_expires_cached);

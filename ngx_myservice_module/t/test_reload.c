@@ -10,9 +10,11 @@
 #include "harness.h"
 
 
-#define CONF(zone, servers)                                                   \
+#define CONF(zone, servers)  CONF_WORKERS("2", zone, servers)
+
+#define CONF_WORKERS(workers, zone, servers)                                  \
     "%%GLOBALS%%\n"                                                           \
-    "worker_processes 2;\n"                                                   \
+    "worker_processes " workers ";\n"                                         \
     "events {}\n"                                                             \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
@@ -72,6 +74,37 @@ START_TEST(reload_keeps_leases)
             ck_assert_str_eq(client_pod(echo(session), 0), pods[i]);
         }
     }
+}
+END_TEST
+
+
+/*
+ * A connection that was accepted before and speaks afterwards is still the old
+ * worker's: it has its call, and then has to go. The other connection is
+ * accepted behind it, and so shows that it was.
+ */
+START_TEST(reload_sends_clients_away)
+{
+    client_t   *late;
+    long long   since;
+
+    (void) instance_start(8081, "i1", NULL);
+    gateway_start(CONF_WORKERS("1", "1m", SERVER(1)));
+
+    late = client_open_silent(harness_port(8080));
+    client_assert(echo("s"), 0, "");
+    gateway_reload(NULL);
+    link_release(client_link(late), 0);
+    client_assert(echo_get(late, "s"), 0, "");
+
+    since = harness_now();
+
+    while (!client_gone(late)) {
+        client_poll(10);
+        harness_pause(since, "the old worker still serves a connection");
+    }
+
+    gateway_await_workers(1);
 }
 END_TEST
 
@@ -187,6 +220,7 @@ main(int argc, char **argv)
     suite = suite_create("reload");
 
     harness_add(suite, reload_keeps_leases);
+    harness_add(suite, reload_sends_clients_away);
     harness_add(suite, reload_adds_member);
     harness_add(suite, reload_removes_member);
     harness_add(suite, reload_stream_goes_on);

@@ -1,6 +1,6 @@
 /*
  * The life of a lease: idle time at the gateway and at the instance, calls in
- * flight, absolute lifetime.
+ * flight, absolute lifetime, the end with the token.
  */
 
 #include <stdio.h>
@@ -23,6 +23,7 @@
     "    }\n"                                                                 \
     "    server {\n"                                                          \
     "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        keepalive_requests 100000;\n"                                    \
     "        myservice_grpc_errors on;\n"                                     \
     "        location / {\n"                                                  \
     directives                                                                \
@@ -32,6 +33,10 @@
     "}\n"
 
 #define TELL      "grpc_set_header session-ttl $myservice_session_ttl;\n"
+#define TOKEN     "myservice_jwt on;\n"                                       \
+                  "myservice_jwt_secret_file %%DIR%%/secret;\n" TELL          \
+                  "grpc_set_header session-ends $myservice_session_ends;\n"
+#define EXPIRES   "ttl=1h expires=$myservice_jwt_expires"
 #define CONFLICT  "serves another session"
 #define BUSY      "all instances are busy"
 
@@ -167,6 +172,176 @@ START_TEST(ttl_lifetime)
 END_TEST
 
 
+static client_call_t *
+call_start(const char *path, const char *session, long seconds)
+{
+    return client_grpc(client_open(harness_port(8080)), path,
+                       token_make(session, seconds), session, "", 0);
+}
+
+
+static client_call_t *
+call_get(const char *path, const char *session, long seconds)
+{
+    client_call_t  *call;
+
+    call = call_start(path, session, seconds);
+    client_wait(call);
+
+    return call;
+}
+
+
+/* both sides forget the session when its token ends, used or not */
+START_TEST(expires_ends)
+{
+    long long  start;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF(EXPIRES, TOKEN));
+
+    start = harness_now();
+    client_assert(call_get(ECHO, "s1", 3), 0, "");
+    client_assert_refused(call_get(ECHO, "s2", 60), 8, BUSY);
+    (void) await_instance("s2");
+    ck_assert_int_ge(harness_now() - start, 2000);
+    ck_assert_int_lt(harness_now() - start, 8000);
+    ck_assert(!gateway_logged(CONFLICT));
+}
+END_TEST
+
+
+/* a newer token extends the lease, an older one changes nothing */
+START_TEST(expires_later)
+{
+    long long  start;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF(EXPIRES, TOKEN));
+
+    start = harness_now();
+    client_assert(call_get(ECHO, "s1", 2), 0, "");
+    client_assert(call_get(ECHO, "s1", 5), 0, "");
+    client_assert(call_get(ECHO, "s1", 2), 0, "");
+    (void) await_instance("s2");
+    ck_assert_int_ge(harness_now() - start, 4000);
+    ck_assert(!gateway_logged(CONFLICT));
+}
+END_TEST
+
+
+/* a stream ends with the lease, and its instance is free */
+START_TEST(expires_stream)
+{
+    client_call_t  *stream;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF(EXPIRES, TOKEN
+                       "myservice_resume MyServiceSubscribe;\n"));
+
+    stream = call_get(SUBSCRIBE, "s1", 2);
+    client_assert(stream, 16, "token expired");
+    ck_assert_uint_ge(client_messages(stream), 1);
+    (void) await_instance("s2");
+    ck_assert(!gateway_logged(CONFLICT));
+    ck_assert(!gateway_logged("[error]"));
+}
+END_TEST
+
+
+/* it goes on when another call brings a newer token */
+START_TEST(expires_stream_goes_on)
+{
+    long long       start;
+    client_call_t  *stream;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF(EXPIRES, TOKEN));
+
+    start = harness_now();
+    stream = call_start(SUBSCRIBE, "s1", 2);
+    client_wait_messages(stream, 1);
+    client_assert(call_get(ECHO, "s1", 60), 0, "");
+
+    while (harness_now() - start < 4000) {
+        client_poll(50);
+        ck_assert(!stream->done);
+    }
+
+    client_assert_refused(call_get(ECHO, "s2", 60), 8, BUSY);
+}
+END_TEST
+
+
+/* the control: an instance that is told nothing keeps its session */
+START_TEST(expires_not_told)
+{
+    long long  start;
+    client_t  *client;
+
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF(EXPIRES, "myservice_jwt on;\n"
+                       "myservice_jwt_secret_file %%DIR%%/secret;\n"));
+
+    start = harness_now();
+    client_assert(call_get(ECHO, "s1", 2), 0, "");
+    client = client_open(harness_port(8080));
+
+    do {
+        client_assert_refused(echo_get(client, "s2"), 8, BUSY);
+        harness_pause(start, "no conflict");
+    } while (!gateway_logged(CONFLICT));
+}
+END_TEST
+
+
+/* no value, no end; what is no time is no permission */
+START_TEST(expires_values)
+{
+    size_t          i;
+    client_call_t  *call;
+
+    client_header_t  headers[] = {
+        { "content-type", "application/grpc" },
+        { "te", "trailers" },
+        { "session-id", "s1" },
+        { "until", NULL },
+        { NULL, NULL }
+    };
+    static const struct {
+        const char  *value;
+        int          code;
+    } values[] = {
+        { "", 0 }, { "1", 0 }, { "32503680000", 0 }, { "soon", 13 },
+        { "-1", 13 }, { "1.5", 13 }, { "99999999999999999999999", 13 }
+    };
+
+    (void) instance_start(8081, "one", NULL);
+    gateway_start(CONF("expires=$http_until", ""));
+
+    for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        headers[3].value = values[i].value;
+        call = client_request(client_open(harness_port(8080)), ECHO, headers,
+                              "\0\0\0\0", 5, false);
+        client_wait(call);
+        client_assert(call, values[i].code,
+                      values[i].code == 0 ? "" : "internal error");
+    }
+}
+END_TEST
+
+
+/* a stream ends, too, at the end of the absolute lifetime */
+START_TEST(lifetime_stream)
+{
+    (void) instance_start(8081, "one", NULL);
+    gateway_start(CONF("ttl=1h lifetime=1s", ""));
+
+    client_assert(call_get(SUBSCRIBE, "s1", 60), 14, "session expired");
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -177,6 +352,13 @@ main(void)
     harness_add(suite, ttl_not_told);
     harness_add(suite, ttl_stream);
     harness_add(suite, ttl_lifetime);
+    harness_add(suite, expires_ends);
+    harness_add(suite, expires_later);
+    harness_add(suite, expires_stream);
+    harness_add(suite, expires_stream_goes_on);
+    harness_add(suite, expires_not_told);
+    harness_add(suite, expires_values);
+    harness_add(suite, lifetime_stream);
 
     return harness_run(suite, "test_ttl");
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 #include <jwt.h>
+#include <openssl/evp.h>
 
 #include "harness.h"
 
@@ -18,6 +19,14 @@ static size_t  token_count;
 const char *
 token_sign(const char *claims, const char *alg, const char *secret)
 {
+    return token_sign_kid(claims, alg, secret, NULL);
+}
+
+
+const char *
+token_sign_kid(const char *claims, const char *alg, const char *secret,
+    const char *kid)
+{
     jwt_t      *jwt;
     char       *text;
     jwt_alg_t   id;
@@ -30,6 +39,7 @@ token_sign(const char *claims, const char *alg, const char *secret)
                                                 : NULL,
                                  secret != NULL ? (int) strlen(secret) : 0),
                      0);
+    ck_assert(kid == NULL || jwt_add_header(jwt, "kid", kid) == 0);
     text = jwt_encode_str(jwt);
     ck_assert_ptr_nonnull(text);
     jwt_free(jwt);
@@ -56,4 +66,53 @@ token_make(const char *session, long lifetime)
              (long long) now + lifetime);
 
     return token_sign(claims, "HS256", HARNESS_SECRET);
+}
+
+
+const char *
+token_keep(char *text)
+{
+    ck_assert_uint_lt(token_count, TOKENS_MAX);
+    token_list[token_count++] = text;
+
+    return text;
+}
+
+
+const char *
+token_jwk(const char *kid, const char *secret)
+{
+    int    n;
+    char   base64[512], *p, *text;
+
+    ck_assert_uint_lt(strlen(secret), 256);
+    n = EVP_EncodeBlock((unsigned char *) base64,
+                        (const unsigned char *) secret, (int) strlen(secret));
+
+    while (n > 0 && base64[n - 1] == '=') {
+        base64[--n] = '\0';
+    }
+
+    for (p = base64; *p != '\0'; p++) {
+        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+    }
+
+    ck_assert_int_gt(asprintf(&text, "{\"kty\":\"oct\",\"kid\":\"%s\","
+                              "\"alg\":\"HS256\",\"k\":\"%s\"}",
+                              kid, base64), 0);
+
+    return token_keep(text);
+}
+
+
+const char *
+token_set(const char *one, const char *two)
+{
+    char  *text;
+
+    ck_assert_int_gt(asprintf(&text, "{\"keys\":[%s%s%s]}", one,
+                              two != NULL ? "," : "",
+                              two != NULL ? two : ""), 0);
+
+    return token_keep(text);
 }

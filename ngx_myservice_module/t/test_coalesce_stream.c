@@ -1,0 +1,462 @@
+/*
+ * myservice_coalesce and flow control: clients that do not read, windows that
+ * are used up, calls that are cancelled, files between calls.
+ */
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "harness.h"
+#include "sized.h"
+
+
+#define CONF(directives)  LISTEN("", directives)
+
+#define LISTEN(options, directives)                                           \
+    "%%GLOBALS%%\n"                                                           \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    upstream u {\n"                                                      \
+    "        server 127.0.0.1:8081;\n"                                        \
+    "        keepalive 64;\n"                                                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2 " options ";\n"                      \
+    "        client_max_body_size 5m;\n"                                      \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        myservice_coalesce on;\n"                                        \
+    directives                                                                \
+    "        location / {\n"                                                  \
+    "            grpc_pass grpc://u;\n"                                       \
+    "        }\n"                                                             \
+    "        location = /files {\n"                                           \
+    "            root %%DIR%%;\n"                                             \
+    "        }\n"                                                             \
+    "    }\n"                                                                 \
+    "}\n"
+
+#define MEGABYTE  1000000
+#define PINGS     100
+
+
+/* The client does not read any more when the call's request is over. */
+static client_call_t *
+flood(client_t *client)
+{
+    client_call_t  *call;
+
+    call = sized_start(client, SUBSCRIBE, "s1", MEGABYTE);
+
+    while (call->headers == 0) {
+        client_poll(100);
+    }
+
+    client_deaf(client, true);
+
+    return call;
+}
+
+
+/*
+ * 40 MB to a client that reads nothing: the sockets fill up, and neither PINGs
+ * nor other calls get lost or out of order
+ */
+static void
+read_slowly(const char *conf, link_kind_t kind, unsigned messages)
+{
+    int             i;
+    client_t       *client;
+    client_call_t  *stream, *calls[20];
+
+    (void) instance_start(8081, "one", "--subscribe-interval 1ms");
+    gateway_start(conf);
+    client = client_open_link(harness_port(8080), kind);
+    client_window(client, 1 << 30);
+    client_window_all(client, 1 << 30);
+    client_wait(sized_start(client, ECHO, "s1", 1));
+
+    stream = flood(client);
+
+    for (i = 0; i < PINGS; i++) {
+        client_ping(client);
+    }
+
+    for (i = 0; i < 20; i++) {
+        calls[i] = sized_start(client, ECHO, "s1", (size_t) i * 999);
+    }
+
+    client_await_still();
+
+    for (i = 0; i < PINGS; i++) {
+        client_ping(client);
+    }
+
+    client_await_still();
+    client_deaf(client, false);
+    client_wait_messages(stream, messages);
+    client_wait_pongs(client, 2 * PINGS);
+
+    ck_assert(!stream->done);
+    ck_assert_uint_ge(sized_check(stream, MEGABYTE), messages);
+    client_cancel(stream);
+
+    for (i = 0; i < 20; i++) {
+        client_wait(calls[i]);
+        sized_ok(calls[i], (size_t) i * 999);
+    }
+}
+
+
+START_TEST(slow_reader)
+{
+    read_slowly(CONF(""), LINK_PLAIN, 40);
+}
+END_TEST
+
+
+/* with a socket that is nearly always full */
+START_TEST(slow_reader_small)
+{
+    read_slowly(LISTEN("sndbuf=4k", ""), LINK_SMALL, 10);
+}
+END_TEST
+
+
+/* the client goes while the gateway cannot write */
+START_TEST(slow_reader_leaves)
+{
+    int        i;
+    client_t  *client;
+
+    (void) instance_start(8081, "one", "--subscribe-interval 1ms");
+    gateway_start(CONF(""));
+
+    for (i = 0; i < 3; i++) {
+        client = client_open(harness_port(8080));
+        client_window(client, 1 << 30);
+        client_window_all(client, 1 << 30);
+        (void) flood(client);
+        client_await_still();
+        client_close(client);
+    }
+
+    client_assert(echo_get(client_open(harness_port(8080)), "s1"), 0, "");
+}
+END_TEST
+
+
+/* headers go, bodies wait for windows; opened a little, then wide */
+START_TEST(windows)
+{
+    int             i;
+    client_t       *client;
+    client_call_t  *calls[10];
+    long long       since;
+
+    (void) instance_start(8081, "one", NULL);
+    gateway_start(CONF(""));
+    client = client_open(harness_port(8080));
+    client_window(client, 0);
+
+    for (i = 0; i < 10; i++) {
+        calls[i] = sized_start(client, ECHO, "s1", 20000);
+    }
+
+    since = harness_now();
+
+    for (i = 0; i < 10; i++) {
+        while (calls[i]->headers == 0) {
+            client_poll(10);
+            ck_assert_int_lt(harness_now() - since, HARNESS_DEADLINE);
+        }
+
+        ck_assert_uint_eq(calls[i]->len, 0);
+    }
+
+    client_window(client, 1000);
+
+    for (i = 0; i < 10; i++) {
+        while (calls[i]->len < 1000) {
+            client_poll(10);
+            ck_assert_int_lt(harness_now() - since, HARNESS_DEADLINE);
+        }
+    }
+
+    client_window(client, 65535);
+
+    for (i = 0; i < 10; i++) {
+        client_wait(calls[i]);
+        sized_ok(calls[i], 20000);
+    }
+}
+END_TEST
+
+
+/* at any moment of a call, beside calls that go on */
+START_TEST(cancels)
+{
+    int             i, j;
+    unsigned        random;
+    client_t       *client;
+    client_call_t  *calls[10], *stream;
+
+    (void) instance_start(8081, "one", "--subscribe-interval 1ms");
+    gateway_start(CONF(""));
+    client = client_open(harness_port(8080));
+    client_wait(sized_start(client, ECHO, "s1", 1));
+    stream = sized_start(client, SUBSCRIBE, "s1", 100);
+    random = 1;
+
+    for (i = 0; i < 40; i++) {
+        for (j = 0; j < 10; j++) {
+            random = random * 1103515245 + 12345;
+            calls[j] = sized_start(client, j % 2 ? ECHO : SUBSCRIBE, "s1",
+                                   (random >> 16) % 30000);
+        }
+
+        for (j = 0; j < 10; j++) {
+            random = random * 1103515245 + 12345;
+
+            if ((random >> 16) % 3) {
+                client_poll(1);
+            }
+
+            if (!calls[j]->done) {
+                client_cancel(calls[j]);
+            }
+        }
+    }
+
+    client_wait_messages(stream, client_messages(stream) + 5);
+    (void) sized_check(stream, 100);
+    client_cancel(stream);
+    client_assert(echo_get(client, "s1"), 0, "");
+}
+END_TEST
+
+
+#define STORM_CLIENTS  8
+#define STORM_STEPS    1200
+
+static client_t       *storm_clients[STORM_CLIENTS];
+static client_call_t  *storm_calls[STORM_STEPS];
+static size_t          storm_sizes[STORM_STEPS];
+
+
+static client_t *
+storm_open(void)
+{
+    client_t  *client;
+
+    client = client_open(harness_port(8080));
+    client_window(client, 1 << 20);
+    client_window_all(client, 1 << 20);
+
+    return client;
+}
+
+
+/* One step: mostly calls, now and then something that disturbs them. */
+static void
+storm_step(int step, unsigned random, bool all)
+{
+    int         i;
+    client_t  **client;
+
+    i = (int) (random % STORM_CLIENTS);
+    client = &storm_clients[i];
+    random /= STORM_CLIENTS;
+
+    switch (random % 16) {
+
+    case 0:
+        client_deaf(*client, (random >> 4) % 2);
+        break;
+
+    case 1:
+        client_ping(*client);
+        break;
+
+    case 2:
+    case 3:
+        i = (int) (random >> 4) % (step + 1);
+
+        if (storm_calls[i] != NULL && !storm_calls[i]->done) {
+            client_cancel(storm_calls[i]);
+        }
+
+        break;
+
+    case 4:
+        if (all) {
+            client_close(*client);
+            *client = storm_open();
+            break;
+        }
+
+        /* fall through */
+
+    default:
+        storm_sizes[step] = (random >> 4) % ((random >> 3) % 2 ? 300 : 50000);
+        storm_calls[step] = sized_start(*client,
+                                        random % 16 == 5 ? SUBSCRIBE : ECHO,
+                                        "s1", storm_sizes[step]);
+    }
+}
+
+
+/* everything at the same time; each call that is over is right, and whole
+ * when nobody has cancelled it */
+START_TEST(storm)
+{
+    int             i;
+    unsigned        random;
+    client_call_t  *call;
+
+    (void) instance_start(8081, "one", "--subscribe-interval 3ms");
+    gateway_start(CONF("http2_max_concurrent_streams 1000;\n"));
+
+    for (i = 0; i < STORM_CLIENTS; i++) {
+        storm_clients[i] = storm_open();
+    }
+
+    random = 7;
+
+    for (i = 0; i < STORM_STEPS; i++) {
+        random = random * 1103515245 + 12345;
+        storm_step(i, random >> 8, i % 5 == 0);
+
+        if (i % 4 == 0) {
+            client_poll(1);
+        }
+    }
+
+    for (i = 0; i < STORM_CLIENTS; i++) {
+        client_deaf(storm_clients[i], false);
+    }
+
+    for (i = 0; i < STORM_STEPS; i++) {
+        call = storm_calls[i];
+
+        if (call == NULL) {
+            continue;
+        }
+
+        if (!call->done && client_messages(call) == 0) {
+            client_wait_messages(call, 1);
+        }
+
+        if (call->grpc == 0) {
+            client_wait(call);
+            sized_ok(call, storm_sizes[i]);
+
+        } else {
+            (void) sized_check(call, storm_sizes[i]);
+        }
+    }
+}
+END_TEST
+
+
+static char  file[3 * MEGABYTE];
+
+
+/* files are sent from where they are, in their order with everything else */
+static void
+files(const char *conf)
+{
+    int              i;
+    client_t        *client;
+    client_call_t   *gets[4], *calls[20];
+    client_header_t  headers[] = { { ":method", "GET" }, { NULL, NULL } };
+
+    for (i = 0; i < (int) sizeof(file); i++) {
+        file[i] = (char) (i / 3 + i / 1009);
+    }
+
+    (void) harness_file("files", file, sizeof(file));
+
+    (void) instance_start(8081, "one", NULL);
+    gateway_start(conf);
+    client = client_open(harness_port(8080));
+    client_window(client, 1 << 30);
+    client_window_all(client, 1 << 30);
+
+    for (i = 0; i < 20; i++) {
+        calls[i] = sized_start(client, ECHO, "s1", (size_t) i * 1000);
+
+        if (i % 5 == 0) {
+            gets[i / 5] = client_request(client, "/files", headers, NULL, 0,
+                                         false);
+        }
+    }
+
+    for (i = 0; i < 20; i++) {
+        client_wait(calls[i]);
+        sized_ok(calls[i], (size_t) i * 1000);
+    }
+
+    for (i = 0; i < 4; i++) {
+        client_wait(gets[i]);
+        ck_assert_int_eq(gets[i]->http, 200);
+        ck_assert_uint_eq(gets[i]->len, sizeof(file));
+        ck_assert_int_eq(memcmp(gets[i]->body, file, sizeof(file)), 0);
+    }
+}
+
+
+START_TEST(files_sendfile)
+{
+    files(CONF("sendfile on; tcp_nopush on;\n"));
+}
+END_TEST
+
+
+START_TEST(files_read)
+{
+    files(CONF("sendfile off;\n"));
+}
+END_TEST
+
+
+START_TEST(files_threads)
+{
+    int          rc;
+    const char  *output;
+
+    rc = gateway_test(CONF("aio threads;\n"), &output);
+
+    if (rc != 0 && strstr(output, "unsupported on this platform") != NULL) {
+        return;
+    }
+
+    files(CONF("sendfile on; aio threads; sendfile_max_chunk 64k;\n"));
+}
+END_TEST
+
+
+int
+main(int argc, char **argv)
+{
+    Suite  *suite;
+
+    (void) argc;
+    suite = suite_create("coalesce_stream");
+
+    harness_add(suite, slow_reader);
+    harness_add(suite, slow_reader_small);
+    harness_add(suite, slow_reader_leaves);
+    harness_add(suite, windows);
+    harness_add(suite, cancels);
+    harness_add(suite, storm);
+    harness_add(suite, files_sendfile);
+    harness_add(suite, files_read);
+    harness_add(suite, files_threads);
+
+    return harness_run(suite, argv[0]);
+}

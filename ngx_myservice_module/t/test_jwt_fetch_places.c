@@ -1,0 +1,196 @@
+/*
+ * Where a JWK Set can be fetched from: proxies in all ways, TLS, files, nginx's
+ * cache.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "harness.h"
+#include "issuer.h"
+#include "keyed.h"
+#include "tls_front.h"
+
+
+/* a long answer, in parts, chunked, with and without buffers of nginx */
+static void
+long_answer(const char *conf)
+{
+    int          fd;
+    char         head[64];
+    size_t       i, n;
+    static char  body[128 * 1024];
+
+    /* unknown members are none of our business */
+    n = (size_t) snprintf(body, sizeof(body), "{\"x\":\"");
+    memset(body + n, 'x', 100000);
+    n += 100000;
+    n += (size_t) snprintf(body + n, sizeof(body) - n, "\",%s", SET_A + 1);
+
+    issuer_listen();
+    keyed_start(conf);
+    fd = issuer_accept();
+    (void) issuer_read(fd);
+    issuer_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                 47);
+
+    for (i = 0; i < n; i += 10000) {
+        (void) client_poll(1);
+        snprintf(head, sizeof(head), "%zx\r\n", n - i < 10000 ? n - i : 10000);
+        issuer_write(fd, head, strlen(head));
+        issuer_write(fd, body + i, n - i < 10000 ? n - i : 10000);
+        issuer_write(fd, "\r\n", 2);
+    }
+
+    issuer_write(fd, "0\r\n\r\n", 5);
+    client_assert(keyed_call(keyed_token("a", SECRET_A)), 0, "");
+    close(fd);
+}
+
+
+START_TEST(fetch_long_answer)
+{
+    long_answer(KEYED_CONF_WITH("", "/keys", "",
+                                KEYED_PROXY "proxy_http_version 1.1;\n"));
+}
+END_TEST
+
+
+START_TEST(fetch_unbuffered)
+{
+    long_answer(KEYED_CONF_WITH("", "/keys", "",
+                                KEYED_PROXY "proxy_http_version 1.1;\n"
+                                "proxy_buffering off;\n"));
+}
+END_TEST
+
+
+/* a location need not be a proxy; arguments; nothing is there */
+START_TEST(fetch_other_locations)
+{
+    (void) harness_file("jwks.json", SET_A, strlen(SET_A));
+
+    keyed_start(KEYED_CONF_WITH("", "/keys?x=1", "",
+                                "if ($args != x=1) { return 404; }\n"
+                                "alias %%DIR%%/jwks.json;\n"));
+    client_assert(keyed_call(keyed_token("a", SECRET_A)), 0, "");
+
+    gateway_reload(KEYED_CONF_WITH("", "/keys", "", "return 200 '{}';\n"));
+    keyed_open();
+    client_assert_refused(keyed_call(keyed_token("a", SECRET_A)), 14,
+                          "service unavailable");
+
+    gateway_reload(KEYED_CONF_WITH("", "/keys", "",
+                                   "error_page 403 /x; deny all;\n"));
+    keyed_open();
+    client_assert_refused(keyed_call(keyed_token("a", SECRET_A)), 14,
+                          "service unavailable");
+
+    gateway_reload(KEYED_CONF_WITH("", "/keys", "", "rewrite ^ /keys last;\n"));
+    keyed_open();
+    client_assert_refused(keyed_call(keyed_token("a", SECRET_A)), 14,
+                          "service unavailable");
+}
+END_TEST
+
+
+/* TLS and names are checked as the location says */
+#define TLS(name)                                                             \
+    KEYED_CONF_WITH("", "/keys",                                              \
+        "server {\n"                                                          \
+        "    listen 127.0.0.1:8082 ssl;\n"                                    \
+        "    access_log off;\n"                                               \
+        "    ssl_certificate %%DIR%%/tls/server.crt;\n"                       \
+        "    ssl_certificate_key %%DIR%%/tls/server.key;\n"                   \
+        "    location = /jwks.json { root %%DIR%%; }\n"                       \
+        "}\n",                                                                \
+        "proxy_pass https://127.0.0.1:8082/jwks.json;\n"                      \
+        "proxy_ssl_verify on;\n"                                              \
+        "proxy_ssl_trusted_certificate %%DIR%%/tls/ca.crt;\n"                 \
+        "proxy_ssl_name " name ";\n")
+
+START_TEST(fetch_tls)
+{
+    tls_front_certs("tls");
+    (void) harness_file("jwks.json", SET_A, strlen(SET_A));
+
+    keyed_start(TLS("localhost"));
+    client_assert(keyed_call(keyed_token("a", SECRET_A)), 0, "");
+
+    gateway_reload(TLS("other"));
+    keyed_open();
+    client_assert_refused(keyed_call(keyed_token("a", SECRET_A)), 14,
+                          "service unavailable");
+}
+END_TEST
+
+
+/* nginx's cache keeps the set over a reload while the issuer is down */
+START_TEST(fetch_cached)
+{
+    int  fd;
+
+    const char  *conf = KEYED_CONF_WITH("", "/keys",
+        "proxy_cache_path %%DIR%%/cache keys_zone=keys:1m;\n",
+        KEYED_PROXY
+        "proxy_cache keys;\n"
+        "proxy_cache_use_stale error timeout http_500;\n");
+
+    issuer_listen();
+    keyed_start(conf);
+    fd = issuer_accept();
+    issuer_answer(fd, "200 OK", SET_A);
+    client_assert(keyed_call(keyed_token("a", SECRET_A)), 0, "");
+    issuer_gone();
+
+    gateway_reload(NULL);
+    keyed_open();
+    client_assert(keyed_call(keyed_token("a", SECRET_A)), 0, "");
+    client_assert_refused(keyed_call(keyed_token("a", SECRET_B)), 16, INVALID);
+}
+END_TEST
+
+
+/* file keys work at once; a token that they do not fit waits */
+START_TEST(fetch_and_file)
+{
+    int             fd;
+    client_call_t  *c;
+
+    (void) harness_file("b", SECRET_B, strlen(SECRET_B));
+    issuer_listen();
+    keyed_start(KEYED_CONF("/keys timeout=2s;\n"
+                           "myservice_jwt_secret_file %%DIR%%/b"));
+
+    c = keyed_begin(keyed_token("a", SECRET_A));
+    client_assert(keyed_call(keyed_token(NULL, SECRET_B)), 0, "");
+    fd = issuer_accept();
+    ck_assert(!c->done);
+    issuer_answer(fd, "200 OK", SET_A);
+    client_wait(c);
+    client_assert(c, 0, "");
+    client_assert(keyed_call(keyed_token(NULL, SECRET_B)), 0, "");
+}
+END_TEST
+
+
+int
+main(int argc, char **argv)
+{
+    Suite  *suite;
+
+    (void) argc;
+    suite = suite_create("jwt fetch places");
+
+    harness_add(suite, fetch_long_answer);
+    harness_add(suite, fetch_unbuffered);
+    harness_add(suite, fetch_other_locations);
+    harness_add(suite, fetch_tls);
+    harness_add(suite, fetch_cached);
+    harness_add(suite, fetch_and_file);
+
+    return harness_run(suite, argv[0]);
+}
