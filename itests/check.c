@@ -1,6 +1,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <grpc/status.h>
 
@@ -192,6 +193,17 @@ check_code_name(int code)
     }
 
     return names[code];
+}
+
+
+void
+check_pace(int64_t ms)
+{
+    struct timespec  pause;
+
+    pause.tv_sec = ms / 1000;
+    pause.tv_nsec = ms % 1000 * 1000000;
+    (void) nanosleep(&pause, NULL);
 }
 
 

@@ -25,6 +25,8 @@ typedef struct {
     const char  *stack;             /* the script of our stack, or NULL */
     int64_t      timeout;           /* of a scenario, ms */
     int64_t      token_ttl;         /* ms; 0: not told */
+    int64_t      soak;              /* ms: how long "survive_" scenarios do
+                                       harm */
     int          no_resume;         /* of the gateway: without resume */
     rpc_tls_t   *tls;               /* NULL: plaintext */
     const char  *tls_server_name;   /* of the gateway, or NULL: its host */
@@ -73,6 +75,10 @@ bool check_done(check_t *check);
 
 /* "UNAVAILABLE" */
 const char *check_code_name(int code);
+
+/* The pace of a load, or of the harm that is done to it; to wait for something,
+ * poll with a deadline. */
+void check_pace(int64_t ms);
 
 /* Milliseconds left for the scenario, at least 1, at most "most". */
 int64_t check_time_left(const test_t *test, int64_t most);

@@ -55,6 +55,8 @@ main(int argc, char **argv)
         { "token-ttl", "TEST_TOKEN_TTL", OPTION_TIME, &settings.token_ttl,
           "0s", 0, 86400 * 1000,
           "life of the tokens of this stack, to wait for their end" },
+        { "soak", "TEST_SOAK", OPTION_TIME, &settings.soak, "6s", 1000,
+          3600 * 1000, "how long a survive_ scenario does harm" },
         { "instances", "TEST_INSTANCES", OPTION_STRING, &settings.instances,
           NULL, 0, 0, "addresses of the instances, a,b,c, to call directly" },
         { "no-resume", "TEST_NO_RESUME", OPTION_FLAG, &settings.no_resume,

@@ -30,6 +30,8 @@ void session_transfer(test_t *test);
 void system_overload(test_t *test);
 void no_instances_available(test_t *test);
 void login_errors(test_t *test);
+void login_flood(test_t *test);
+void login_rate(test_t *test);
 void gateway_error_unauthenticated(test_t *test);
 void myservice_authentication_errors(test_t *test);
 void myservice_shutdown_errors(test_t *test);
@@ -41,6 +43,14 @@ void stream_subscription(test_t *test);
 void stream_subscription_myservice_stop(test_t *test);
 void stream_subscription_myservice_stop_no_resume(test_t *test);
 void reflection_and_health(test_t *test);
+void key_rotation(test_t *test);
+void survive_kills(test_t *test);
+void survive_kills_no_retry(test_t *test);
+void survive_crowd(test_t *test);
+void survive_reloads(test_t *test);
+void survive_worker_kills(test_t *test);
+void survive_restart(test_t *test);
+void survive_upgrade(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */

@@ -23,6 +23,11 @@ static rpc_client_t *stack_search(const test_t *test, const char *session,
 static size_t stack_instances(const test_t *test, instance_t *instances);
 static size_t stack_ask(const char *script, instance_t *instances);
 static bool stack_command(test_t *test, const char *command, int instance);
+static int stack_script(const test_t *test, const char *command,
+    int instance);
+static bool stack_gateway(test_t *test, const char *command);
+static size_t stack_numbers(const test_t *test, const char *command,
+    long *numbers, size_t max);
 static int stack_health(rpc_client_t *instance, rpc_result_t *result);
 
 
@@ -108,6 +113,100 @@ stack_restart(test_t *test, int instance)
 }
 
 
+bool
+stack_kill_if_running(const test_t *test, int instance)
+{
+    return stack_script(test, "kill", instance) == 0;
+}
+
+
+bool
+stack_reload(test_t *test)
+{
+    return stack_gateway(test, "reload");
+}
+
+
+bool
+stack_upgrade(test_t *test)
+{
+    return stack_gateway(test, "upgrade");
+}
+
+
+bool
+stack_regateway(test_t *test)
+{
+    return stack_gateway(test, "regateway");
+}
+
+
+bool
+stack_key(const test_t *test, const char *arguments, char *line, size_t size)
+{
+    char   command[512];
+    FILE  *out;
+
+    line[0] = '\0';
+
+    if (test->settings->stack == NULL) {
+        return false;
+    }
+
+    snprintf(command, sizeof(command), "'%s' key %s", test->settings->stack,
+             arguments);
+
+    out = popen(command, "re");
+    if (out == NULL) {
+        return false;
+    }
+
+    if (fgets(line, (int) size, out) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+
+        while (fgetc(out) != EOF) { /* the rest of it */ }
+    }
+
+    return pclose(out) == 0;
+}
+
+
+size_t
+stack_workers(const test_t *test, pid_t *pids, size_t max)
+{
+    long    numbers[INSTANCES_MAX];
+    size_t  i, n;
+
+    n = stack_numbers(test, "workers", numbers,
+                      max < INSTANCES_MAX ? max : INSTANCES_MAX);
+
+    for (i = 0; i < n; i++) {
+        pids[i] = (pid_t) numbers[i];
+    }
+
+    return n;
+}
+
+
+bool
+stack_kill_worker(test_t *test, pid_t pid)
+{
+    return stack_command(test, "kill-worker", (int) pid);
+}
+
+
+long
+stack_count(const test_t *test, const char *text)
+{
+    long  n;
+    char  command[256];
+
+    snprintf(command, sizeof(command), "count '%s'", text);
+
+    return stack_numbers(test, command, &n, 1) == 1 ? n : -1;
+}
+
+
 int
 stack_calls(rpc_client_t *instance, const char *session)
 {
@@ -132,6 +231,51 @@ stack_calls(rpc_client_t *instance, const char *session)
     rpc_result_free(&result);
 
     return n;
+}
+
+
+long
+stack_memory(const test_t *test, const char *name)
+{
+    long   pid, kb;
+    char   line[512], path[64], found[64];
+    FILE  *file;
+
+    if (test->settings->stack == NULL) {
+        return -1;
+    }
+
+    snprintf(line, sizeof(line), "'%s' addresses", test->settings->stack);
+    file = popen(line, "re");
+    pid = -1;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "%63s %*s %ld", found, &kb) == 2
+            && strcmp(found, name) == 0)
+        {
+            pid = kb;
+        }
+    }
+
+    if (file == NULL || pclose(file) != 0 || pid <= 0) {
+        return -1;
+    }
+
+    snprintf(path, sizeof(path), "/proc/%ld/status", pid);
+    file = fopen(path, "re");
+    kb = -1;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "VmRSS: %ld", &kb) == 1) {
+            break;
+        }
+    }
+
+    if (file != NULL) {
+        fclose(file);
+    }
+
+    return kb;
 }
 
 
@@ -232,18 +376,12 @@ stack_ask(const char *script, instance_t *instances)
 }
 
 
-/* What the script says is for the reader: standard output is TAP. */
-
 static bool
 stack_command(test_t *test, const char *command, int instance)
 {
-    int   status;
-    char  line[512];
+    int  status;
 
-    snprintf(line, sizeof(line), "'%s' %s %d >&2", test->settings->stack,
-             command, instance);
-
-    status = system(line);
+    status = stack_script(test, command, instance);
 
     if (status != 0) {
         return check(test, false, "the stack does \"%s %d\": got status %d, "
@@ -253,6 +391,64 @@ stack_command(test_t *test, const char *command, int instance)
     check_note(test, "the stack has done \"%s %d\"", command, instance);
 
     return true;
+}
+
+
+static bool
+stack_gateway(test_t *test, const char *command)
+{
+    int  status;
+
+    status = stack_script(test, command, 0);
+
+    return status == 0
+           || check(test, false, "the stack does \"%s\": got status %d, "
+                    "want 0", command, status);
+}
+
+
+/* What the script says is for the reader: standard output is TAP. */
+
+static int
+stack_script(const test_t *test, const char *command, int instance)
+{
+    char  line[512], number[16];
+
+    number[0] = '\0';
+
+    if (instance != 0) {
+        snprintf(number, sizeof(number), "%d", instance);
+    }
+
+    snprintf(line, sizeof(line), "'%s' %s %s >&2", test->settings->stack,
+             command, number);
+
+    return system(line);
+}
+
+
+static size_t
+stack_numbers(const test_t *test, const char *command, long *numbers,
+    size_t max)
+{
+    char     line[512];
+    FILE    *out;
+    size_t   n;
+
+    snprintf(line, sizeof(line), "'%s' %s", test->settings->stack, command);
+
+    out = popen(line, "re");
+    if (out == NULL) {
+        return 0;
+    }
+
+    n = 0;
+
+    while (n < max && fscanf(out, "%ld", &numbers[n]) == 1) {
+        n++;
+    }
+
+    return pclose(out) == 0 ? n : 0;
 }
 
 

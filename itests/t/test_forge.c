@@ -18,7 +18,9 @@
 #define NOW        1800000000
 
 
-static const ms_token_rules_t  rules = { 0, "session_id", NULL };
+static const ms_token_rules_t  rules = {
+    .session_claim = "session_id"
+};
 
 
 static char *
@@ -53,7 +55,8 @@ verify(const char *secret, const char *token, char *session, size_t size)
     ms_token_t          parsed;
     ms_token_reason_t   reason;
 
-    keys = ms_keys_from_secret(secret, strlen(secret), error, sizeof(error));
+    keys = ms_keys_from_secret(secret, strlen(secret), NULL, error,
+                               sizeof(error));
     ck_assert_ptr_nonnull(keys);
 
     len = strlen(token);

@@ -1,0 +1,474 @@
+/*
+ * One session under load, and the judgement of each of its answers.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "itests/player.h"
+#include "my_service.pb-c.h"
+#include "rpc/server.h"
+
+
+#define COMPLAINTS  10                  /* printed in full */
+
+/* A client may learn this late that its connection is gone, ms. */
+#define LATE        1000
+
+/* Between two calls, and until a refused session tries again, ms. */
+#define PACE        10
+#define BACK_OFF    300
+
+
+/* One call or message. */
+typedef struct {
+    int           code;
+    const char   *message;
+    const char   *pod;                  /* of an answer */
+    int64_t       begin;
+    int64_t       end;
+} answer_t;
+
+
+static bool player_seat(player_t *player);
+static void player_visit(player_t *player);
+static void player_echo(player_t *player);
+static void player_stream(player_t *player, int64_t end);
+static void player_shutdown(player_t *player);
+static void player_answer(player_t *player, const answer_t *answer);
+static void player_good(player_t *player, const answer_t *answer);
+static void player_bad(player_t *player, const answer_t *answer);
+static void player_complain(player_t *player, const answer_t *answer,
+    const char *what);
+static bool player_pause(player_t *player, int64_t ms);
+static bool load_harmed(const load_t *load, harm_t kind, int instance,
+    int64_t begin, int64_t end);
+static int load_instance(const char *pod);
+
+
+void *
+player_run(void *data)
+{
+    player_t  *player = data;
+
+    while (player_seat(player)) {
+        player_visit(player);
+
+        pthread_mutex_lock(&player->load->mutex);
+        player->load->seats++;
+        player->load->count.visits++;
+        pthread_cond_broadcast(&player->load->changed);
+        pthread_mutex_unlock(&player->load->mutex);
+
+        /* somebody else first */
+
+        if (player_pause(player, BACK_OFF)) {
+            break;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Waits for one; false at the end. */
+
+static bool
+player_seat(player_t *player)
+{
+    bool     playing;
+    load_t  *load;
+
+    load = player->load;
+
+    pthread_mutex_lock(&load->mutex);
+
+    while (load->seats == 0 && !load->stopping) {
+        pthread_cond_wait(&load->changed, &load->mutex);
+    }
+
+    playing = !load->stopping;
+
+    if (playing) {
+        load->seats--;
+    }
+
+    pthread_mutex_unlock(&load->mutex);
+
+    return playing;
+}
+
+
+static void
+player_visit(player_t *player)
+{
+    bool           first;
+    load_t        *load;
+    int64_t        end;
+
+    load = player->load;
+    end = load->plan.visit != 0 ? rpc_now() + load->plan.visit : INT64_MAX;
+    player->bound = false;
+    player->visits++;
+    first = true;
+
+    do {
+        if (load->plan.streams != 0
+            && player->number % load->plan.streams == 0)
+        {
+            player_stream(player, end);
+
+        } else {
+            player_echo(player);
+        }
+
+        if (first && player->bound) {
+            first = false;
+            pthread_mutex_lock(&load->mutex);
+            load->answered++;
+            pthread_cond_broadcast(&load->changed);
+            pthread_mutex_unlock(&load->mutex);
+        }
+
+        if (player_pause(player, player->bound ? PACE : BACK_OFF)) {
+            return;
+        }
+
+    } while (rpc_now() < end);
+
+    if (load->plan.shutdowns != 0
+        && (player->number + player->visits) % load->plan.shutdowns == 0
+        && player->bound)
+    {
+        player_shutdown(player);
+    }
+}
+
+
+static void
+player_echo(player_t *player)
+{
+    answer_t                       answer;
+    outcome_t                      outcome;
+    const MyService__EchoResponse *echo;
+
+    answer.begin = rpc_now();
+    outcome = call_echo(&player->client, NULL);
+    answer.end = rpc_now();
+
+    echo = (const MyService__EchoResponse *) outcome.response;
+
+    answer.code = outcome.code;
+    answer.message = outcome.message;
+    answer.pod = echo != NULL ? echo->pod_name : NULL;
+
+    if (echo != NULL
+        && strcmp(echo->server_session_id, player->client.session) != 0)
+    {
+        answer.code = GRPC_STATUS_DATA_LOSS;
+        answer.message = "answer of another session";
+    }
+
+    player_answer(player, &answer);
+    outcome_free(&outcome);
+}
+
+
+/* Until the end of the visit, or of the stream. */
+
+static void
+player_stream(player_t *player, int64_t end)
+{
+    bool                           stopping;
+    answer_t                       answer;
+    rpc_result_t                   result;
+    rpc_stream_t                  *stream;
+    ProtobufCMessage              *message;
+    const MyService__EchoResponse *echo;
+
+    answer.begin = rpc_now();
+    stream = call_subscribe(&player->client,
+                            check_time_left(player->client.test, 3600000));
+    if (stream == NULL) {
+        abort();
+    }
+
+    do {
+        message = rpc_stream_next(stream);
+        answer.end = rpc_now();
+
+        if (message == NULL) {
+            rpc_stream_finish(stream, &result);
+
+            answer.code = result.code;
+            answer.message = result.message;
+            player_answer(player, &answer);
+            rpc_result_free(&result);
+
+            return;
+        }
+
+        echo = (const MyService__EchoResponse *) message;
+
+        /* the time between two messages is not that of a call */
+
+        answer.code = GRPC_STATUS_OK;
+        answer.message = "";
+        answer.pod = echo->pod_name;
+        answer.begin = answer.end;
+        player_answer(player, &answer);
+        protobuf_c_message_free_unpacked(message, NULL);
+
+        pthread_mutex_lock(&player->load->mutex);
+        stopping = player->load->stopping;
+        pthread_mutex_unlock(&player->load->mutex);
+
+    } while (!stopping && answer.end < end);
+
+    rpc_stream_cancel(stream);
+    rpc_stream_finish(stream, &result);
+    rpc_result_free(&result);
+}
+
+
+/* Not repeatable, and without its instance it has nothing to shut down. */
+
+static void
+player_shutdown(player_t *player)
+{
+    int         instance;
+    load_t     *load;
+    answer_t    answer;
+    outcome_t   outcome;
+
+    load = player->load;
+    instance = load_instance(player->client.pod);
+
+    answer.begin = rpc_now();
+    outcome = call_shutdown(&player->client, NULL);
+    answer.end = rpc_now();
+    answer.code = outcome.code;
+    answer.message = outcome.message;
+
+    pthread_mutex_lock(&load->mutex);
+
+    if (outcome.code == GRPC_STATUS_OK) {
+        if (load->nended < ENDED_MAX) {
+            load->ended[load->nended++] = instance;
+        }
+
+    } else if (load_harmed(load, HARM_INSTANCE, instance, player->since,
+                           answer.end)
+               || load_harmed(load, HARM_WORKER, 0, answer.begin - LATE,
+                              answer.end)
+               || (load->plan.ttl != 0
+                   && answer.end - player->last > load->plan.ttl))
+    {
+        load->count.undone++;
+
+    } else {
+        load->count.failed++;
+        player_complain(player, &answer, "Shutdown failed");
+    }
+
+    pthread_mutex_unlock(&load->mutex);
+
+    player->bound = false;
+    outcome_free(&outcome);
+}
+
+
+static void
+player_answer(player_t *player, const answer_t *answer)
+{
+    load_t  *load;
+
+    load = player->load;
+
+    pthread_mutex_lock(&load->mutex);
+
+    if (answer->end - answer->begin > load->count.slowest) {
+        load->count.slowest = answer->end - answer->begin;
+    }
+
+    if (answer->code == GRPC_STATUS_OK) {
+        player_good(player, answer);
+
+    } else {
+        player_bad(player, answer);
+    }
+
+    pthread_mutex_unlock(&load->mutex);
+}
+
+
+static void
+player_good(player_t *player, const answer_t *answer)
+{
+    load_t  *load;
+
+    load = player->load;
+    load->count.calls++;
+
+    if (player->bound && strcmp(player->client.pod, answer->pod) == 0) {
+        player->last = answer->end;
+        return;
+    }
+
+    if (!player->bound) {
+        /* void */
+
+    } else if (load_harmed(load, HARM_INSTANCE,
+                           load_instance(player->client.pod), player->since,
+                           answer->end))
+    {
+        load->count.moves++;
+
+    } else if (load->plan.ttl == 0
+               || answer->end - player->last <= load->plan.ttl)
+    {
+        load->count.strayed++;
+        player_complain(player, answer, "moved for no reason");
+    }
+
+    snprintf(player->client.pod, sizeof(player->client.pod), "%s",
+             answer->pod);
+    player->bound = true;
+    player->since = answer->begin;
+    player->last = answer->end;
+}
+
+
+static void
+player_bad(player_t *player, const answer_t *answer)
+{
+    bool     harmed, idle;
+    load_t  *load;
+
+    load = player->load;
+
+    if (answer->code == GRPC_STATUS_RESOURCE_EXHAUSTED && !player->bound) {
+        load->count.busy++;
+        return;
+    }
+
+    harmed = load_harmed(load, HARM_INSTANCE,
+                         player->bound ? load_instance(player->client.pod)
+                                       : 0,
+                         player->bound ? player->since : answer->begin,
+                         answer->end);
+    idle = load->plan.ttl != 0
+           && answer->end - player->last > load->plan.ttl;
+
+    if (answer->code == GRPC_STATUS_RESOURCE_EXHAUSTED && (harmed || idle)) {
+        load->count.lost++;
+        player->bound = false;
+
+    } else if (answer->code == GRPC_STATUS_UNAVAILABLE
+               && load_harmed(load, HARM_WORKER, 0, answer->begin - LATE,
+                              answer->end))
+    {
+        load->count.cut++;
+
+    } else if (answer->code == GRPC_STATUS_UNAVAILABLE && harmed) {
+        load->count.unrepeatable++;
+        check_note(load->test, "%s, session %s, on \"%s\": not repeated: %s",
+                   player->client.name, player->client.session,
+                   player->bound ? player->client.pod : "", answer->message);
+
+    } else {
+        load->count.failed++;
+        player_complain(player, answer, "failed");
+    }
+}
+
+
+/* The caller holds the mutex. */
+
+static void
+player_complain(player_t *player, const answer_t *answer, const char *what)
+{
+    load_count_t  *count;
+
+    count = &player->load->count;
+
+    if (count->failed + count->strayed > COMPLAINTS) {
+        return;
+    }
+
+    (void) check(player->load->test, false, "%s, session %s, on \"%s\": %s: "
+                 "%s \"%s\", now on \"%s\", after %lld ms",
+                 player->client.name, player->client.session,
+                 player->bound ? player->client.pod : "", what,
+                 check_code_name(answer->code), answer->message,
+                 answer->code == GRPC_STATUS_OK ? answer->pod : "",
+                 (long long) (answer->end - answer->begin));
+}
+
+
+/* Up to twice "ms"; true at the end of the load. */
+
+static bool
+player_pause(player_t *player, int64_t ms)
+{
+    bool             stopping;
+    load_t          *load;
+    struct timespec  until;
+
+    load = player->load;
+    ms = ms / 2 + rand_r(&player->seed) % ms;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+
+    pthread_mutex_lock(&load->mutex);
+
+    while (!load->stopping
+           && pthread_cond_timedwait(&load->changed, &load->mutex, &until)
+              == 0)
+    {
+        /* void */
+    }
+
+    stopping = load->stopping;
+
+    pthread_mutex_unlock(&load->mutex);
+
+    return stopping;
+}
+
+
+/* "instance" 0: any.  The caller holds the mutex. */
+
+static bool
+load_harmed(const load_t *load, harm_t kind, int instance, int64_t begin,
+    int64_t end)
+{
+    size_t           i;
+    const record_t  *record;
+
+    for (i = 0; i < load->nharms; i++) {
+        record = &load->harms[i];
+
+        if (record->kind == kind
+            && (instance == 0 || record->instance == instance)
+            && record->begin <= end && record->end >= begin)
+        {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+static int
+load_instance(const char *pod)
+{
+    int  number;
+
+    return sscanf(pod, "myservice-%d", &number) == 1 ? number : -1;
+}

@@ -1,0 +1,64 @@
+/*
+ * What load.c and player.c share; nobody else's.
+ */
+
+#ifndef ITESTS_PLAYER_H
+#define ITESTS_PLAYER_H
+
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "itests/client.h"
+#include "itests/load.h"
+
+
+#define HARMS_MAX  512
+#define ENDED_MAX  64
+
+
+typedef struct {
+    harm_t    kind;
+    int       instance;
+    int64_t   begin;
+    int64_t   end;                      /* INT64_MAX: not healed yet */
+} record_t;
+
+/* A session and its thread. */
+typedef struct {
+    load_t     *load;
+    pthread_t   thread;
+    client_t    client;
+    unsigned    seed;
+    size_t      number;
+    size_t      visits;
+    bool        bound;
+    int64_t     since;                  /* first call on client.pod began */
+    int64_t     last;                   /* last good answer */
+} player_t;
+
+struct load_s {
+    test_t           *test;
+    load_plan_t       plan;
+    pthread_mutex_t   mutex;            /* guards all below */
+    pthread_cond_t    changed;
+    bool              stopping;
+    size_t            seats;            /* not taken */
+    size_t            answered;         /* visits that had an answer */
+    size_t            nharms;
+    record_t          harms[HARMS_MAX];
+    size_t            nended;
+    int               ended[ENDED_MAX];
+    load_count_t      count;
+    size_t            started;
+    player_t          players[];
+};
+
+
+/* The thread; "data" is its player_t. */
+void *player_run(void *data);
+
+
+#endif /* ITESTS_PLAYER_H */
