@@ -21,7 +21,7 @@ GEN := $(B)/gen
 OBJ := $(B)/obj
 LIB := $(B)/lib
 
-CPPFLAGS += -I. -isystem $(GEN) -D_GNU_SOURCE
+CPPFLAGS += -I. -isystem $(GEN) -isystem /usr/include/postgresql -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
 CFLAGS += -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
           -Wmissing-prototypes -fno-omit-frame-pointer \
@@ -32,13 +32,13 @@ LDFLAGS += -fsanitize=$(SAN)
 endif
 LDFLAGS += -Wl,--as-needed
 LDLIBS = -lgrpc -lgpr -lprotobuf-c -ljwt -ljansson -lcrypto -lssl \
-         -lsodium -lsqlite3 -lnghttp2 -lpthread -lm
+         -lsodium -lsqlite3 -lpq -lcrypt -lnghttp2 -lpthread -lm
 CHECK_LIBS = -lcheck -lsubunit -lrt
 
 # a request flows: nginx with the module, then a service on rpc/ and jwt/
 DIRS := rpc jwt myservice authsvc itests
 MODULE := ngx_myservice_module
-MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c health_message.c messages.c percent.c)
+MODULE_PURE := $(wildcard $(MODULE)/pool*.c) $(addprefix $(MODULE)/,frames.c health_message.c messages.c percent.c timeout.c)
 PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests $(B)/healthcheck
 
 PROTOS := my_service.proto health.proto reflection.proto reflection_v1alpha.proto
@@ -52,6 +52,8 @@ LIBS := $(LIB)/libitests.a $(LIB)/libmyservice.a $(LIB)/libauthsvc.a \
 
 UNIT_SRCS := $(wildcard $(addsuffix /t/test_*.c,$(DIRS) $(MODULE)))
 UNIT_TESTS := $(patsubst %.c,$(B)/t/%,$(notdir $(UNIT_SRCS)))
+COALESCE_TESTS := conflict deadline errors gateway_health jwt_access retry sessions stream ttl
+UNIT_TESTS += $(B)/t/test_histogram
 MODULE_SRCS := $(wildcard $(MODULE)/*.c $(MODULE)/*.h jwt/*.c jwt/*.h config)
 
 .PHONY: all
@@ -138,6 +140,12 @@ $(B)/t/$(notdir $(1:%.c=%)): $(OBJ)/$(1:%.c=%.o) $(LIBS) \
 endef
 $(foreach t,$(UNIT_SRCS),$(eval $(call unit_test,$(t))))
 
+$(addprefix $(B)/t/test_jwt_,attacks conf keys): $(addprefix $(OBJ)/jwt/t/,signer.o forge.o)
+
+$(B)/t/test_histogram: $(OBJ)/bench/t/test_histogram.o $(OBJ)/bench/histogram.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(LDLIBS)
+
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 
 
@@ -179,12 +187,22 @@ tests: $(UNIT_TESTS)
 unit: tests programs module             ## unit tests and module tests (Check)
 	@scripts/run-unit $(UNIT_TESTS)
 
+.PHONY: check-coalesce
+check-coalesce: tests programs module   ## module tests with myservice_coalesce on
+	@NGINX_HTTP='myservice_coalesce on;' scripts/run-unit \
+	    $(COALESCE_TESTS:%=$(B)/t/test_%)
+
 .PHONY: itest
 itest: all                              ## every scenario, each on a fresh stack
 	@scripts/run-itests
 
 itest_%: all                            ## one scenario
 	@scripts/run-itests $*
+
+.PHONY: soak
+soak: all                               ## the survive_ scenarios, a minute each
+	@TEST_SOAK=$${TEST_SOAK:-60s} scripts/run-itests \
+	    $$($(B)/integrationtests --list | awk '/^survive_/ { print $$1 }')
 
 .PHONY: compat
 compat: all                             ## other gRPC clients: Python, Node, Go
@@ -225,12 +243,87 @@ check-valgrind: deps                    ## scenarios with the services under val
 	@$(MAKE) --no-print-directory -j2 all
 	@VALGRIND=1 scripts/run-itests
 
+# fuzzing: jwt/fuzz/NAME.c with the inputs of jwt/fuzz/corpus/NAME
+
+FUZZED := $(B)/fuzz
+FUZZ := $(patsubst jwt/fuzz/%.c,$(B)/fuzz/%,$(wildcard jwt/fuzz/*.c))
+FUZZ_TIME ?= $(if $(QUICK),30,300)
+export FUZZ_TIME
+
+$(B)/fuzz/%: $(OBJ)/jwt/fuzz/%.o $(LIB)/libjwt.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZ)
+
+.PHONY: fuzz
+fuzz:                                   ## fuzz jwt/, FUZZ_TIME=300 seconds a target (QUICK=1: 30)
+	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang \
+	    SAN=address,undefined,fuzzer-no-link fuzz-programs
+	@BUILD=$(FUZZED) scripts/run-fuzz
+
+.PHONY: check-fuzz
+check-fuzz:                             ## the same for 30 seconds a target
+	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=30
+
 .PHONY: ci
 ci:                                     ## what .ci/run runs
 	@.ci/run
 
 
-# benchmarks
+# benchmarks: docs/performance.md
+
+BENCH := $(addprefix $(B)/bench/,backend failover grpcxx guard hash load pool \
+         report)
+BENCH_LIBS = -lnghttp2 -lssl -lcrypto -ljwt -ljansson -lm
+
+bench_objects = $(addprefix $(OBJ)/bench/,$(addsuffix .o,$(1)))
+
+$(B)/bench/backend: $(call bench_objects,backend wire)
+$(B)/bench/load: $(call bench_objects,load calls histogram proc token wire)
+
+$(B)/bench/report: $(call bench_objects,report stats svg)
+
+$(B)/bench/guard: $(call bench_objects,guard stats)
+
+$(addprefix $(B)/bench/,backend load report guard):
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(BENCH_LIBS)
+
+$(B)/bench/hash: $(call bench_objects,hash) $(LIBS)
+$(B)/bench/failover: $(call bench_objects,failover histogram token) $(LIBS)
+
+$(B)/bench/hash $(B)/bench/failover:
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# grpc++, to compare myservice with
+$(GEN)/cxx/my_service.grpc.pb.cc: proto/my_service.proto
+	@mkdir -p $(@D)
+	protoc -I proto -I /usr/include --cpp_out=$(@D) --grpc_out=$(@D) \
+	    --plugin=protoc-gen-grpc=$$(command -v grpc_cpp_plugin) $<
+
+$(B)/bench/grpcxx: bench/grpcxx.cc $(GEN)/cxx/my_service.grpc.pb.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O2 -g -Wall -Wextra -isystem $(GEN)/cxx -o $@ $^ \
+	    $(GEN)/cxx/my_service.pb.cc $$(pkg-config --libs grpc++ protobuf)
+
+.PHONY: bench
+bench:                                  ## against bare nginx and HAProxy; QUICK=1: two minutes
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory -j2 all bench-programs
+	@bench/run $(PARTS)
+
+.PHONY: check-cost
+check-cost:                             ## what a call costs, against bench/baseline.json
+	@scripts/deps cost
+	@$(MAKE) --no-print-directory -j2 module \
+	    $(addprefix $(B)/bench/,backend guard load)
+	@bench/cost
+
+.PHONY: bench-programs
+bench-programs: $(BENCH)
 
 $(B)/bench/pool: $(OBJ)/bench/pool.o $(LIB)/libmodule.a
 	@mkdir -p $(@D)
@@ -238,6 +331,23 @@ $(B)/bench/pool: $(OBJ)/bench/pool.o $(LIB)/libmodule.a
 
 .PHONY: bench-pool
 bench-pool: $(B)/bench/pool             ## ns per operation of the lease table
+	@$<
+
+$(B)/bench/login: $(call bench_objects,login) $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+.PHONY: bench-login
+bench-login: $(B)/bench/login $(B)/authsvc ## what Login tells by its time, and costs others
+	@bench/logins
+
+$(B)/bench/jwt: $(call bench_objects,jwt) $(OBJ)/jwt/t/signer.o \
+    $(OBJ)/jwt/t/forge.o $(LIB)/libjwt.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: bench-jwt
+bench-jwt: $(B)/bench/jwt               ## us per token: algorithms, openssl speed, cache
 	@$<
 
 .PHONY: clean
