@@ -15,6 +15,10 @@
 #include "rpc/log.h"
 
 
+/* Milliseconds from NOT_SERVING to the stop. */
+#define RUN_LINGER  100
+
+
 struct rpc_run_s {
     int  signals;               /* signalfd */
     int  quit;                  /* eventfd */
@@ -233,7 +237,10 @@ run_wait(rpc_run_t *run)
 }
 
 
-/* Health first: a call that races with the GOAWAY of the stop fails. */
+/*
+ * Health first, then a moment in which calls that were on their way are still
+ * answered: the core cancels those that come after its stop has begun.
+ */
 
 static void
 run_drain(rpc_server_t *server, const rpc_run_options_t *options)
@@ -248,6 +255,7 @@ run_drain(rpc_server_t *server, const rpc_run_options_t *options)
 
     if (rpc_server_post(server, run_drain_post, &drain) == 0) {
         while (sem_wait(&drain.done) == -1 && errno == EINTR) { /* void */ }
+        (void) poll(NULL, 0, RUN_LINGER);
     }
 
     sem_destroy(&drain.done);
