@@ -18,6 +18,7 @@
 static pid_t        gateway_pid;
 static int          gateway_ports[LISTEN_MAX];
 static size_t       gateway_nports;
+static size_t       gateway_nworkers;
 static const char  *gateway_allowed[ALLOW_MAX];
 static size_t       gateway_nallowed;
 
@@ -121,6 +122,8 @@ gateway_write(const char *conf, const char *log)
     out = fopen(harness_path("nginx.conf"), "w");
     ck_assert_ptr_nonnull(out);
     gateway_nports = 0;
+    p = strstr(conf, "worker_processes ");
+    gateway_nworkers = p != NULL ? (size_t) atoi(p + 17) : 1;
 
     for (p = conf; *p != '\0'; p += n) {
         if (strncmp(p, "%%GLOBALS%%", 11) == 0) {
@@ -156,7 +159,8 @@ static pid_t
 gateway_run(const char *log, const char *option, const char *output)
 {
     bool         dynamic;
-    char         prefix[PATH_MAX + 8], conf[PATH_MAX + 16], error[PATH_MAX + 64];
+    char         prefix[PATH_MAX + 8], conf[PATH_MAX + 16];
+    char         error[PATH_MAX + 64];
     const char  *argv[9];
 
     snprintf(prefix, sizeof(prefix), "%s/", harness_directory());
@@ -207,6 +211,9 @@ gateway_start(const char *conf)
     gateway_write(conf, "error.log");
     gateway_pid = gateway_run("error.log", NULL, "output.log");
     gateway_await_ports();
+
+    /* the first one answers while the master starts the others */
+    gateway_await_workers(gateway_nworkers);
 }
 
 
@@ -258,11 +265,56 @@ gateway_await_workers(size_t n)
 }
 
 
+static bool
+gateway_has(const pid_t *pids, size_t n, pid_t pid)
+{
+    size_t  i;
+
+    for (i = 0; i < n && pids[i] != pid; i++) { /* void */ }
+
+    return i < n;
+}
+
+
+void
+gateway_kill_workers(size_t n)
+{
+    pid_t      old[WORKERS_MAX], pids[WORKERS_MAX];
+    size_t     i, m, dying;
+    long long  since;
+
+    m = gateway_workers(old, WORKERS_MAX);
+    ck_assert_uint_ge(m, n);
+
+    for (i = 0; i < n; i++) {
+        ck_assert_int_eq(kill(old[i], SIGKILL), 0);
+    }
+
+    since = harness_now();
+
+    /* one that was just killed is there for a moment more */
+    for ( ;; ) {
+        m = gateway_workers(pids, WORKERS_MAX);
+        dying = 0;
+
+        for (i = 0; i < n; i++) {
+            dying += gateway_has(pids, m, old[i]);
+        }
+
+        if (dying == 0 && m == gateway_nworkers) {
+            break;
+        }
+
+        harness_pause(since, "the master starts new workers");
+    }
+}
+
+
 void
 gateway_reload(const char *conf)
 {
     pid_t      old[WORKERS_MAX], pids[WORKERS_MAX];
-    size_t     i, j, n, m, fresh;
+    size_t     i, n, m, fresh;
     long long  since;
 
     if (conf != NULL) {
@@ -278,11 +330,7 @@ gateway_reload(const char *conf)
         fresh = m;
 
         for (i = 0; i < n; i++) {
-            for (j = 0; j < m; j++) {
-                if (pids[j] == old[i]) {
-                    fresh--;
-                }
-            }
+            fresh -= gateway_has(pids, m, old[i]);
 
             if (!process_title_has(old[i], "shutting down")) {
                 fresh = 0;

@@ -70,6 +70,7 @@ const char *harness_file(const char *name, const void *data, size_t len);
 
 /* nginx */
 
+/* Starts it and waits until it listens and all of its workers are there. */
 void gateway_start(const char *conf);
 
 /* Runs nginx -t; returns its exit code and what it said, static. */
@@ -91,6 +92,10 @@ size_t gateway_workers(pid_t *pids, size_t max);
 
 /* Waits until there are "n": those of an old cycle are gone. */
 void gateway_await_workers(size_t n);
+
+/* SIGKILL to "n" of the workers, whichever they are; waits until others have
+ * taken their places. The test must allow "exited on signal 9". */
+void gateway_kill_workers(size_t n);
 
 /* System calls of the workers that write, so far ("syscw" of proc(5)). */
 unsigned long gateway_writes(void);
