@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -489,23 +490,29 @@ service_expire(void *data)
 }
 
 
-/* Tells the owner, if there is one, and how many of its calls are in flight:
- * an answer with the number alone says that the instance is free. */
+/* Tells how many calls are in flight, the owner, if there is one, and for how
+ * many milliseconds more he is: an answer with the number alone says that the
+ * instance is free. */
 
 static void
 service_annotate(rpc_call_t *call, void *data)
 {
-    char        calls[16];
+    char        calls[16], left[24];
+    int64_t     now;
     service_t  *service = data;
 
-    (void) session_expire(&service->session, rpc_now());
+    now = rpc_now();
+    (void) session_expire(&service->session, now);
 
     snprintf(calls, sizeof(calls), "%u", service->session.calls);
+    snprintf(left, sizeof(left), "%" PRId64,
+             session_left(&service->session, now));
 
     if (rpc_call_add_initial(call, "session-calls", calls) == -1
         || (service->session.id[0] != '\0'
-            && rpc_call_add_initial(call, "session-id", service->session.id)
-               == -1))
+            && (rpc_call_add_initial(call, "session-id", service->session.id)
+                == -1
+                || rpc_call_add_initial(call, "session-left", left) == -1)))
     {
         log_error("cannot tell the owner in a health answer");
     }

@@ -4,6 +4,7 @@
 #include "myservice/session.h"
 
 
+static int64_t session_deadline(const session_t *session, int64_t now);
 static void session_to(session_t *session, session_state_t state);
 
 
@@ -72,12 +73,7 @@ session_leave(session_t *session, int64_t now)
         return;
     }
 
-    session->deadline = now + session->ttl;
-
-    if (session->ends != 0 && session->ends < session->deadline) {
-        session->deadline = session->ends;
-    }
-
+    session->deadline = session_deadline(session, now);
     session_to(session, SESSION_IDLE);
 }
 
@@ -103,6 +99,29 @@ session_ends(session_t *session, int64_t ends)
     if (ends > session->ends) {
         session->ends = ends;
     }
+}
+
+
+int64_t
+session_left(const session_t *session, int64_t now)
+{
+    int64_t  deadline;
+
+    switch (session->state) {
+
+    case SESSION_IDLE:
+        deadline = session->deadline;
+        break;
+
+    case SESSION_BUSY:
+        deadline = session_deadline(session, now);
+        break;
+
+    default:
+        return 0;
+    }
+
+    return deadline > now ? deadline - now : 0;
 }
 
 
@@ -156,6 +175,20 @@ session_expire(session_t *session, int64_t now)
     session_to(session, SESSION_UNSET);
 
     return true;
+}
+
+
+/* Of a session that becomes idle now. */
+
+static int64_t
+session_deadline(const session_t *session, int64_t now)
+{
+    int64_t  deadline;
+
+    deadline = now + session->ttl;
+
+    return session->ends != 0 && session->ends < deadline ? session->ends
+                                                          : deadline;
 }
 
 

@@ -64,6 +64,10 @@ void session_ttl(session_t *session, int64_t ttl);
  * later time extends it, an earlier one changes nothing.  Only inside a call. */
 void session_ends(session_t *session, int64_t ends);
 
+/* How long the session lasts after "now" if no other call comes; while calls
+ * are in flight as if they ended now.  0 if none is set. */
+int64_t session_left(const session_t *session, int64_t now);
+
 /* The owner's shutdown closes; any other changes nothing. */
 session_result_t session_shutdown(session_t *session, const char *id,
     int64_t now) __attribute__((warn_unused_result));

@@ -274,6 +274,8 @@ ngx_http_myservice_check_header(nghttp2_session *session,
 {
     ngx_http_myservice_check_t  *check = data;
 
+    ngx_int_t  left;
+
     if (ngx_http_myservice_check_is(name, name_len, "grpc-status")) {
         check->grpc_status = ngx_atoi((u_char *) value, len);
         return 0;
@@ -301,6 +303,13 @@ ngx_http_myservice_check_header(nghttp2_session *session,
 
         ngx_memcpy(check->result->session.data, value, len);
         check->result->session.len = len;
+
+    } else if (ngx_http_myservice_check_is(name, name_len, "session-left")) {
+        left = ngx_atoi((u_char *) value, len);
+
+        if (left > 0) {
+            check->result->left = left;
+        }
     }
 
     return 0;

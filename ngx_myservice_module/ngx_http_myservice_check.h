@@ -33,6 +33,7 @@ typedef struct {
                                                  be told from the answer */
     unsigned                    tells:1;      /* it has metadata about it */
     ngx_str_t                   session;      /* empty: none */
+    ngx_msec_t                  left;         /* of it, 0: not told */
     ngx_msec_t                  sent;
 
     u_char                      name_buf[MS_POOL_NAME_MAX];

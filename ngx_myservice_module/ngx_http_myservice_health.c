@@ -595,7 +595,10 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
     ngx_http_myservice_lease_learned(conf->sessions, &terms);
 
     ms_pool_learn(pool, target->instance, result->session.data,
-                  result->session.len, &terms,
+                  result->session.len,
+                  result->left ? result->left + NGX_HTTP_MYSERVICE_LEASE_GRACE
+                               : 0,
+                  &terms,
                   result->sent - NGX_HTTP_MYSERVICE_HEALTH_SLACK,
                   ngx_current_msec);
 

@@ -155,9 +155,10 @@ void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
  * without one, its own is tried again once per request.  Members that are
  * down and without owner are tried, each at most once per request ("seek"),
  * only when no member is up.  A hit sets the idle time, and may move the hard
- * end later, never earlier; the first hit of a learned lease sets it.  Fills "lease" when granted.  Every grant of a
- * tentative lease is owed one ms_pool_confirm(), ms_pool_give_back() or
- * ms_pool_fail(); one that never comes costs the idle time.
+ * end later, never earlier; the first hit of a learned lease sets it.  Fills
+ * "lease" when granted.  Every grant of a tentative lease is owed one
+ * ms_pool_confirm(), ms_pool_give_back() or ms_pool_fail(); one that never
+ * comes costs the idle time.
  */
 ms_claim_t ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, ms_pool_seek_t *seek, uint64_t now,
@@ -233,9 +234,13 @@ void ms_pool_down(ms_pool_t *pool, uint32_t instance, uint64_t now);
  * when it was asked at "sent".  Its word counts: it is leased to that session
  * ("foreign" if the owner is bound elsewhere) or free from now on.  Nothing
  * changes if it is tentative, or if it was used or released since then.
+ * "left" is how long the instance keeps the session if nobody uses it, 0 if
+ * it did not say: a lease that only the instance knows of then ends with it,
+ * one of ours not before it.
  */
 void ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *owner,
-    size_t len, const ms_pool_terms_t *terms, uint64_t sent, uint64_t now);
+    size_t len, uint64_t left, const ms_pool_terms_t *terms, uint64_t sent,
+    uint64_t now);
 
 
 /* For status: records are 0..ms_pool_limit()-1, UNUSED ones among them. */

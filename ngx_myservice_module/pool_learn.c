@@ -11,18 +11,22 @@ static void ms_learn_nobody(ms_pool_t *pool, uint32_t id, uint64_t now);
 static int ms_learn_news(const ms_pool_t *pool, uint32_t id,
     const ms_owner_t *owner);
 static void ms_learn_owner(ms_pool_t *pool, uint32_t id,
-    const ms_owner_t *owner);
+    const ms_owner_t *owner, uint64_t left);
+static void ms_learn_left(ms_pool_t *pool, uint32_t id, uint64_t left,
+    uint64_t now);
 static void ms_learn_revive(ms_pool_t *pool, uint32_t id);
 
 
 void
 ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
-    size_t len, const ms_pool_terms_t *terms, uint64_t sent, uint64_t now)
+    size_t len, uint64_t left, const ms_pool_terms_t *terms, uint64_t sent,
+    uint64_t now)
 {
-    uint32_t        other;
-    ms_owner_t      owner;
-    ms_record_t    *r;
-    ms_pool_key_t   key;
+    uint32_t          other;
+    ms_owner_t        owner;
+    ms_record_t      *r;
+    ms_pool_key_t     key;
+    ms_pool_terms_t   told;
 
     if (instance >= pool->limit) {
         return;
@@ -47,7 +51,10 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
         return;
     }
 
-    owner = (ms_owner_t) { .terms = terms, .now = now };
+    told = *terms;
+    told.ttl = left != 0 ? left : terms->ttl;
+
+    owner = (ms_owner_t) { .terms = &told, .now = now };
 
     if (len <= MS_POOL_SESSION_MAX
         && (ms_text_fits(pool, len, MS_SESSION_INLINE)
@@ -63,7 +70,7 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
         owner.learned = !owner.foreign;
     }
 
-    ms_learn_owner(pool, instance, &owner);
+    ms_learn_owner(pool, instance, &owner, left);
 }
 
 
@@ -87,7 +94,8 @@ ms_learn_nobody(ms_pool_t *pool, uint32_t id, uint64_t now)
 
 
 static void
-ms_learn_owner(ms_pool_t *pool, uint32_t id, const ms_owner_t *owner)
+ms_learn_owner(ms_pool_t *pool, uint32_t id, const ms_owner_t *owner,
+    uint64_t left)
 {
     ms_record_t  *r;
 
@@ -97,6 +105,11 @@ ms_learn_owner(ms_pool_t *pool, uint32_t id, const ms_owner_t *owner)
 
     if (r->lease != 0 && !ms_learn_news(pool, id, owner)) {
         ms_learn_revive(pool, id);
+
+        if (owner->len != 0 && left != 0) {
+            ms_learn_left(pool, id, left, owner->now);
+        }
+
         ms_pool_commit(pool);
         return;
     }
@@ -136,6 +149,31 @@ ms_learn_news(const ms_pool_t *pool, uint32_t id, const ms_owner_t *owner)
                                      r->session_len),
                          owner->session, owner->len)
                   != 0);
+}
+
+
+/*
+ * The idle time begins with the last use that this gateway knows of.  Of a
+ * lease that it never used only the instance knows; for one of its own the
+ * instance may know of calls that came another way.
+ */
+static void
+ms_learn_left(ms_pool_t *pool, uint32_t id, uint64_t left, uint64_t now)
+{
+    uint64_t      ttl;
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+    ttl = ms_time_add(now - r->used, left);
+
+    if (ttl > UINT32_MAX) {
+        ttl = UINT32_MAX;
+    }
+
+    if (ttl > r->ttl || r->learned || r->foreign) {
+        r->ttl = (uint32_t) ttl;
+        ms_pool_schedule(pool, id);
+    }
 }
 
 

@@ -367,12 +367,13 @@ last_set(ProtobufCMessage *response)
 static void
 answer_take(answer_t *answer, rpc_result_t *result)
 {
-    char  *owner, *calls;
+    char  *owner, *calls, *left;
 
     last_set(answer->response);
 
     owner = rpc_metadata_find(&result->initial, "session-id");
     calls = rpc_metadata_find(&result->initial, "session-calls");
+    left = rpc_metadata_find(&result->initial, "session-left");
 
     answer->code = result->code;
     snprintf(answer->message, sizeof(answer->message), "%s",
@@ -381,8 +382,11 @@ answer_take(answer_t *answer, rpc_result_t *result)
              owner != NULL ? owner : "");
     snprintf(answer->calls, sizeof(answer->calls), "%s",
              calls != NULL ? calls : "");
+    snprintf(answer->left, sizeof(answer->left), "%s",
+             left != NULL ? left : "");
 
     free(owner);
     free(calls);
+    free(left);
     rpc_result_free(result);
 }

@@ -33,6 +33,7 @@ typedef struct {
     ProtobufCMessage  *response;        /* valid until the next call */
     char               owner[300];      /* initial metadata "session-id" */
     char               calls[16];       /* and "session-calls" */
+    char               left[24];        /* and "session-left" */
 } answer_t;
 
 

@@ -313,6 +313,28 @@ START_TEST(test_ends_told)
 END_TEST
 
 
+/* a health answer says how long the session lasts from now on */
+START_TEST(test_left)
+{
+    long            left;
+    rpc_metadata_t  metadata[] = {
+        { "session-id", "s1" }, { "session-ttl", "60000" }
+    };
+
+    instance_start(&instance, plain);
+
+    ck_assert_str_eq(call_health(&instance).left, "");
+    assert_served(call_method(&instance, "MyServiceEcho", metadata, 2), "s1");
+
+    left = strtol(call_health(&instance).left, NULL, 10);
+    ck_assert_int_le(left, 60000);
+    ck_assert_int_gt(left, 60000 - PATIENCE);
+
+    ck_assert_int_eq(instance_stop(&instance), 0);
+}
+END_TEST
+
+
 START_TEST(test_ttl_told)
 {
     size_t           i;
@@ -568,6 +590,7 @@ main(void)
     tcase_add_test(tcase, test_two_streams);
     tcase_add_test(tcase, test_ttl);
     tcase_add_test(tcase, test_ttl_stream);
+    tcase_add_test(tcase, test_left);
     tcase_add_test(tcase, test_ttl_told);
     tcase_add_test(tcase, test_ends_told);
     tcase_add_test(tcase, test_health);

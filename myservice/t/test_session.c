@@ -11,6 +11,7 @@ typedef enum {
     LEAVE,
     TTL,
     ENDS,
+    LEFT,
     SHUTDOWN,
     DRAIN,
     EXPIRE                              /* result: 1 if it expired */
@@ -184,6 +185,23 @@ static const story_t  stories[] = {
         { LEAVE, NULL, 4, 0, SESSION_CLOSED, "a" },
     } },
 
+    { "how long it lasts if nobody comes", {
+        { LEFT, NULL, 0, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEFT, NULL, 70, 100, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 80, 0, SESSION_IDLE, "a" },
+        { LEFT, NULL, 90, 90, SESSION_IDLE, "a" },
+        { ENTER, "a", 100, SESSION_OK, SESSION_BUSY, "a" },
+        { ENDS, NULL, 150, 0, SESSION_BUSY, "a" },
+        { LEFT, NULL, 110, 40, SESSION_BUSY, "a" },
+        { LEFT, NULL, 151, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 120, 0, SESSION_IDLE, "a" },
+        { LEFT, NULL, 130, 20, SESSION_IDLE, "a" },
+        { LEFT, NULL, 150, 0, SESSION_IDLE, "a" },
+        { SHUTDOWN, "a", 140, SESSION_OK, SESSION_CLOSED, "a" },
+        { LEFT, NULL, 141, 0, SESSION_CLOSED, "a" },
+    } },
+
     { "drain without a session", {
         { DRAIN, NULL, 0, 0, SESSION_CLOSED, "" },
         { ENTER, "a", 1, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "" },
@@ -229,6 +247,10 @@ run(const story_t *story)
 
         case ENDS:
             session_ends(&session, step->now);
+            break;
+
+        case LEFT:
+            result = (int) session_left(&session, step->now);
             break;
 
         case SHUTDOWN:

@@ -167,9 +167,15 @@ fake_response_fields(uint8_t *p)
 void
 fake_headers(fake_call_t *call)
 {
-    uint8_t  block[128], *p;
+    size_t   i;
+    uint8_t  block[512], *p;
 
     p = fake_response_fields(block);
+
+    for (i = 0; i < 4 && call->more[i][0] != NULL; i++) {
+        p = fake_field(p, call->more[i][0], call->more[i][1]);
+    }
+
     fake_frame(call->conn, HEADERS, END_HEADERS, call->stream, block,
                (size_t) (p - block));
 }

@@ -27,6 +27,7 @@ typedef struct {
     char          path[128];
     char          session[280];
     size_t        body;                 /* bytes of DATA */
+    const char   *more[4][2];           /* fields for the answer's header */
 } fake_call_t;
 
 typedef void (*fake_answer_pt)(fake_call_t *call);

@@ -622,11 +622,12 @@ model_await(model_t *model, int instance)
 
 
 void
-model_learn(model_t *model, int instance, int owner,
+model_learn(model_t *model, int instance, int owner, uint64_t left,
     const ms_pool_terms_t *terms, uint64_t sent, uint64_t now)
 {
     int                elsewhere;
     bool               foreign;
+    ms_pool_terms_t    told;
     model_instance_t  *i;
 
     i = &model->instances[instance];
@@ -662,8 +663,16 @@ model_learn(model_t *model, int instance, int owner,
     {
         back_again(i);
 
+        if (owner != MODEL_UNKNOWN && left != 0
+            && (i->learned || i->foreign || now + left > i->used + i->ttl))
+        {
+            i->ttl = now + left - i->used;
+        }
+
     } else {
-        bind(model, instance, confirmed(i), owner, terms, now);
+        told = *terms;
+        told.ttl = left != 0 ? left : terms->ttl;
+        bind(model, instance, confirmed(i), owner, &told, now);
         i->foreign = foreign;
         i->learned = owner >= 0 && !foreign;
     }

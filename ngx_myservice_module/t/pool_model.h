@@ -83,7 +83,7 @@ void model_undrain(model_t *model, int instance);
 void model_up(model_t *model, int instance);
 void model_down(model_t *model, int instance, uint64_t now);
 void model_await(model_t *model, int instance);
-void model_learn(model_t *model, int instance, int owner,
+void model_learn(model_t *model, int instance, int owner, uint64_t left,
     const ms_pool_terms_t *terms, uint64_t sent, uint64_t now);
 uint64_t model_lease_end(const model_instance_t *instance);
 

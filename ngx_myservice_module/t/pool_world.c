@@ -224,10 +224,11 @@ world_lease_step(world_t *world, const char *verb, const char *session,
 
 static void
 world_learn(world_t *world, const char *name, const char *owner,
-    const char *sent)
+    const char *sent, const char *left)
 {
     ms_pool_learn(world->pool, world_instance(world, name), owner,
-                  owner[0] == '-' ? 0 : strlen(owner), &world_terms,
+                  owner[0] == '-' ? 0 : strlen(owner),
+                  strtoul(left, NULL, 10), &world_terms,
                   strtoul(sent, NULL, 10), world->now);
 }
 
@@ -237,10 +238,10 @@ world_step(world_t *world, const char *step)
 {
     int          n;
     const char  *broken;
-    char         word[4][16];
+    char         word[5][16];
 
-    n = sscanf(step, "%15s %15s %15s %15s", word[0], word[1], word[2],
-               word[3]);
+    n = sscanf(step, "%15s %15s %15s %15s %15s", word[0], word[1], word[2],
+               word[3], word[4]);
     ck_assert_int_ge(n, 2);
 
     if (strcmp(word[0], "at") == 0) {
@@ -253,8 +254,8 @@ world_step(world_t *world, const char *step)
     } else if (strcmp(word[0], "claim") == 0) {
         world_claim(world, word[1], word[2]);
 
-    } else if (strcmp(word[0], "learn") == 0 && n == 4) {
-        world_learn(world, word[1], word[2], word[3]);
+    } else if (strcmp(word[0], "learn") == 0 && n >= 4) {
+        world_learn(world, word[1], word[2], word[3], n > 4 ? word[4] : "0");
 
     } else if (strcmp(word[0], "is") == 0) {
         world_is(world, word[1], word[2], n > 3 ? word[3] : NULL);

@@ -6,7 +6,7 @@
  *     now TIME                      time passes, nobody enters
  *     add|remove|force|drain|undrain|up|down|end|await INSTANCE
  *     health INSTANCE               an add without retry time
- *     learn INSTANCE OWNER SENT     "-": it has none
+ *     learn INSTANCE OWNER SENT [LEFT]     "-": it has none
  *     full INSTANCE                 an add that is refused
  *     claim SESSION DECISION        a claim in the session's request
  *     request SESSION               a new request of the session

@@ -239,6 +239,30 @@ static const case_t  cases[] = {
         "claim a HIT", "confirm a", "at 1800", "learn x a 1799", "at 1900",
         "is x free" } },
 
+    { "it tells how long it keeps him",
+      { "add x", "at 10", "learn x a 9 300", "at 309", "is x leased a",
+        "at 310", "is x free" } },
+
+    { "that it does so for longer, or not, as nobody here uses it",
+      { "add x", "at 10", "learn x a 9 300", "at 200", "learn x a 199 5000",
+        "at 5199", "is x leased a", "learn x a 5198 100", "at 5298",
+        "is x leased a", "at 5299", "is x free" } },
+
+    { "that it keeps him for longer than we do",
+      { "add x", "claim a NEW", "confirm a", "at 10", "learn x a 9 300",
+        "at 999", "is x leased a", "learn x a 998 500", "at 1498",
+        "is x leased a", "at 1499", "is x free" } },
+
+    { "the owner's next call counts again",
+      { "add x", "at 10", "learn x a 9 300", "claim a REBUILT", "at 1009",
+        "is x leased a", "at 1010", "is x free" } },
+
+    { "a foreign one ends when it says so",
+      { "add x", "add y", "claim a NEW", "confirm a", "keep a old",
+        "fail a", "request a", "claim a MOVED", "confirm a", "at 10",
+        "learn @old a 9 300", "is @old foreign a", "at 310",
+        "is @old free" } },
+
     { "its owner has moved",
       { "add x", "add y", "claim a NEW", "confirm a", "keep a old",
         "fail a", "request a", "claim a MOVED", "confirm a", "at 10",

@@ -162,22 +162,29 @@ do_down(ms_pool_t *pool, const ms_lease_t *lease)
 static void
 do_learn_short(ms_pool_t *pool, const ms_lease_t *lease)
 {
-    ms_pool_learn(pool, lease->instance, "c", 1, &world_terms, 20, 20);
+    ms_pool_learn(pool, lease->instance, "c", 1, 0, &world_terms, 20, 20);
 }
 
 
 static void
 do_learn_long(ms_pool_t *pool, const ms_lease_t *lease)
 {
-    ms_pool_learn(pool, lease->instance, text, sizeof(text), &world_terms, 20,
-                  20);
+    ms_pool_learn(pool, lease->instance, text, sizeof(text), 0, &world_terms,
+                  20, 20);
+}
+
+
+static void
+do_learn_left(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_learn(pool, lease->instance, "a", 1, 5000, &world_terms, 20, 20);
 }
 
 
 static void
 do_learn_nobody(ms_pool_t *pool, const ms_lease_t *lease)
 {
-    ms_pool_learn(pool, lease->instance, NULL, 0, &world_terms, 20, 20);
+    ms_pool_learn(pool, lease->instance, NULL, 0, 0, &world_terms, 20, 20);
 }
 
 
@@ -271,6 +278,7 @@ static const crash_t  cases[] = {
     { "learn, down", { THREE, "claim a NEW", "fail a" }, do_learn_long },
     { "learn, own", { THREE, "claim c NEW", "confirm c", "keep c a",
                       "fail c" }, do_learn_short },
+    { "learn, left", { THREE, "claim a NEW", "confirm a" }, do_learn_left },
     { "learn, nobody", { THREE, "claim a NEW", "confirm a", "fail a" },
       do_learn_nobody },
     { "await", { THREE, "claim a NEW", "back a" }, do_await },

@@ -327,17 +327,24 @@ static void
 step_learn(pair_t *pair, int i, uint32_t id)
 {
     int              s;
-    uint64_t         sent;
+    uint64_t         sent, left;
     ms_pool_terms_t  terms;
 
     terms = some_terms(pair);
     sent = pair->now + 1 - pick(pair, pair->now < 60 ? 1 : 60);
+    left = pick(pair, 2) ? 0 : 1 + pick(pair, 2 * (unsigned) terms.ttl);
     s = (int) pick(pair, (unsigned) pair->sessions * 2) - pair->sessions;
     s = s < 0 ? MODEL_NOBODY : s;
 
+    /* mostly what is known */
+    if (pick(pair, 2) == 0 && pair->model.instances[i].owner >= 0) {
+        s = pair->model.instances[i].owner;
+    }
+
     ms_pool_learn(pair->pool, id, s >= 0 ? pair->texts[s] : NULL,
-                  s >= 0 ? pair->lengths[s] : 0, &terms, sent, pair->now);
-    model_learn(&pair->model, i, s, &terms, sent, pair->now);
+                  s >= 0 ? pair->lengths[s] : 0, left, &terms, sent,
+                  pair->now);
+    model_learn(&pair->model, i, s, left, &terms, sent, pair->now);
 }
 
 
