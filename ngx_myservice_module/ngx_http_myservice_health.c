@@ -559,6 +559,7 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
         }
 
         ms_pool_down(pool, target->instance, ngx_current_msec);
+        ms_pool_health(pool, target->instance, MS_VERDICT_FAILED);
 
         return NGX_OK;
     }
@@ -578,6 +579,8 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
     if (!up && target->passed < conf->passes) {
         return NGX_DECLINED;
     }
+
+    ms_pool_health(pool, target->instance, MS_VERDICT_PASSED);
 
     watch = ngx_http_myservice_zone_watch(conf->sessions->zone);
 

@@ -12,7 +12,7 @@
 #define NGX_HTTP_MYSERVICE_STATUS_BATCH   32
 
 /* keys, numbers and punctuation; texts come on top */
-#define NGX_HTTP_MYSERVICE_STATUS_MEMBER  (320 + 10 * NGX_INT64_LEN)
+#define NGX_HTTP_MYSERVICE_STATUS_MEMBER  (352 + 10 * NGX_INT64_LEN)
 #define NGX_HTTP_MYSERVICE_STATUS_POOL    (512 + 16 * NGX_INT64_LEN)
 #define NGX_HTTP_MYSERVICE_STATUS_NAME    (160 + 4 * NGX_INT64_LEN)
 
@@ -34,6 +34,13 @@ static ngx_buf_t *ngx_http_myservice_status_buf(ngx_http_request_t *r,
     size_t size, ngx_chain_t ***last);
 static char *ngx_http_myservice_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+
+static const char *const  ngx_http_myservice_status_health[] = {
+    [MS_VERDICT_NONE] = "unknown",
+    [MS_VERDICT_PASSED] = "serving",
+    [MS_VERDICT_FAILED] = "failing"
+};
 
 
 static ngx_command_t  ngx_http_myservice_status_commands[] = {
@@ -359,6 +366,11 @@ ngx_http_myservice_status_member(u_char *p,
                     ms_instance_state_name(member->state),
                     member->drain ? "true" : "false",
                     member->removed ? "true" : "false", member->failures);
+
+    if (zone->health) {
+        p = ngx_sprintf(p, ",\"health\":\"%s\"",
+                        ngx_http_myservice_status_health[member->health]);
+    }
 
     if (member->retry) {
         p = ngx_sprintf(p, ",\"retry_ms\":%uL", member->retry);

@@ -459,6 +459,7 @@ ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
     member->removed = info->removed;
     member->foreign = info->foreign;
     member->leased = info->lease != 0;
+    member->health = info->health;
     member->failures = info->failures;
 
     member->age = now - info->started;

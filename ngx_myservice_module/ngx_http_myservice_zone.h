@@ -114,6 +114,7 @@ typedef struct {
     unsigned                        removed:1;
     unsigned                        foreign:1;
     unsigned                        leased:1;
+    ms_verdict_t                    health;
     uint32_t                        failures;
     uint32_t                        names;        /* bits: of zone->names */
     uint64_t                        age;          /* milliseconds: of the */

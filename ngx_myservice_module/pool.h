@@ -69,6 +69,14 @@ typedef enum {
 } ms_claim_t;
 
 
+/* What the health checks last found. */
+typedef enum {
+    MS_VERDICT_NONE = 0,
+    MS_VERDICT_PASSED,
+    MS_VERDICT_FAILED
+} ms_verdict_t;
+
+
 /* A session, hashed before the lock is taken. */
 typedef struct {
     const uint8_t  *session;            /* borrowed */
@@ -104,6 +112,7 @@ typedef struct {
 typedef struct {
     ms_instance_state_t  state;
     unsigned        held:1;             /* drained by an operator */
+    ms_verdict_t    health;
     unsigned        drain:1;            /* takes no new session */
     unsigned        removed:1;          /* goes when its lease has ended */
     unsigned        foreign:1;          /* owner learned, bound elsewhere */
@@ -219,8 +228,9 @@ void ms_pool_remove(ms_pool_t *pool, uint32_t instance, int force,
 void ms_pool_drain(ms_pool_t *pool, uint32_t instance, uint64_t now);
 void ms_pool_undrain(ms_pool_t *pool, uint32_t instance, uint64_t now);
 
-/* For the caller, the pool only remembers it; 0 when a member is new. */
+/* For the caller, the pool only remembers them; 0 when a member is new. */
 void ms_pool_hold(ms_pool_t *pool, uint32_t instance, int held);
+void ms_pool_health(ms_pool_t *pool, uint32_t instance, ms_verdict_t health);
 
 /* A new member that is not used before health says that it serves: LEFT. */
 void ms_pool_await(ms_pool_t *pool, uint32_t instance, uint64_t now);

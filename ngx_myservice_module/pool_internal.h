@@ -66,6 +66,7 @@ typedef struct {
     uint16_t  foreign:1;
     uint16_t  learned:1;                /* no claim has hit the lease yet */
     uint16_t  held:1;
+    uint16_t  health:2;
     uint8_t   name_len;
     uint8_t   addr_len;
 

@@ -98,6 +98,7 @@ ms_pool_record(ms_pool_t *pool)
     r->drain = 0;
     r->removed = 0;
     r->held = 0;
+    r->health = 0;
     ms_record_clear(r);
 
     return id;
@@ -293,6 +294,19 @@ ms_pool_hold(ms_pool_t *pool, uint32_t instance, int held)
 
 
 void
+ms_pool_health(ms_pool_t *pool, uint32_t instance, ms_verdict_t health)
+{
+    ms_record_t  *r;
+
+    r = ms_pool_member(pool, instance);
+
+    if (r != NULL) {
+        r->health = health & 3;
+    }
+}
+
+
+void
 ms_pool_await(ms_pool_t *pool, uint32_t instance, uint64_t now)
 {
     ms_record_t  *r;
@@ -431,6 +445,7 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
 
     info->state = r->state;
     info->held = r->held;
+    info->health = r->health;
     info->drain = r->drain;
     info->removed = r->removed;
     info->failures = r->failures;

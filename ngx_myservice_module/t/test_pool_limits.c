@@ -443,6 +443,33 @@ START_TEST(test_held)
 END_TEST
 
 
+START_TEST(test_health)
+{
+    world_t             world;
+    ms_instance_info_t  info;
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+    ms_pool_info(world.pool, 0, &info);
+    ck_assert_int_eq(info.health, MS_VERDICT_NONE);
+
+    ms_pool_health(world.pool, 0, MS_VERDICT_FAILED);
+    world_step(&world, "claim a NEW");
+    world_step(&world, "fail a");
+    ms_pool_info(world.pool, 0, &info);
+    ck_assert_int_eq(info.health, MS_VERDICT_FAILED);
+
+    /* another member in the same record */
+    world_step(&world, "force x");
+    ms_pool_health(world.pool, 0, MS_VERDICT_PASSED);
+    world_step(&world, "add y");
+    ms_pool_info(world.pool, 0, &info);
+    ck_assert_int_eq(info.health, MS_VERDICT_NONE);
+    world_free(&world);
+}
+END_TEST
+
+
 START_TEST(test_session)
 {
     world_t        world;
@@ -648,6 +675,7 @@ main(void)
     tcase_add_test(tcase, test_no_such_instance);
     tcase_add_test(tcase, test_info);
     tcase_add_test(tcase, test_held);
+    tcase_add_test(tcase, test_health);
     tcase_add_test(tcase, test_session);
     suite_add_tcase(suite, tcase);
 

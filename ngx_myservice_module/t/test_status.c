@@ -173,6 +173,63 @@ START_TEST(status_lease)
 END_TEST
 
 
+static void
+serve(fake_call_t *call)
+{
+    fake_health(call, 1);
+}
+
+
+/* waits until the checks say so of the second instance */
+static void
+await_health(const char *health)
+{
+    bool        found;
+    json_t     *root, *members;
+    long long   since;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        members = json_object_get(status("u\"x", &root), "instances");
+        found = strcmp(text(json_array_get(members, 0), "health"),
+                       "serving") == 0
+                && strcmp(text(json_array_get(members, 1), "health"), health)
+                   == 0;
+        json_decref(root);
+
+        if (found) {
+            return;
+        }
+
+        harness_pause(since, health);
+    }
+}
+
+
+/* the second one does not exist; one failure is no result yet */
+START_TEST(status_health)
+{
+    json_t  *root, *pool;
+
+    (void) fake_start(8081, "one", serve);
+    gateway_start(CONF("myservice_health interval=1d;\n" TWO));
+    await_health("unknown");
+    ck_assert_int_eq(number(status("u\"x", &root), "states", "down"), 0);
+    json_decref(root);
+
+    gateway_reload(CONF("myservice_health interval=100ms;\n" TWO));
+    await_health("failing");
+
+    gateway_reload(CONF(TWO));
+    pool = status("u\"x", &root);
+    ck_assert_ptr_null(json_object_get(
+        json_array_get(json_object_get(pool, "instances"), 0), "health"));
+    json_decref(root);
+}
+END_TEST
+
+
 START_TEST(status_methods)
 {
     client_call_t  *c;
@@ -225,6 +282,7 @@ main(void)
     suite = suite_create("status");
     harness_add(suite, status_pools);
     harness_add(suite, status_lease);
+    harness_add(suite, status_health);
     harness_add(suite, status_methods);
     harness_add(suite, status_many);
 
