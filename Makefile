@@ -209,7 +209,7 @@ compat: all                             ## other gRPC clients: Python, Node, Go
 	@scripts/run-compat
 
 .PHONY: docker-itest
-docker-itest:                           ## every scenario in containers
+docker-itest:                           ## the scenarios in containers
 	@docker/run-itests
 
 docker-itest_%:                         ## one scenario in containers
