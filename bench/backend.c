@@ -405,6 +405,10 @@ conn_accept(listener_t *listener)
 
     fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd == -1) {
+        if (errno == EMFILE || errno == ENFILE) {
+            die("accept");
+        }
+
         return;
     }
 
@@ -448,6 +452,9 @@ listen_one(uint32_t address, int port)
     listener->kind = KIND_LISTENER;
     listener->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
                           0);
+    if (listener->fd == -1) {
+        die("socket");
+    }
 
     on = 1;
     (void) setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));

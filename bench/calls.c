@@ -418,13 +418,17 @@ calls_poll(calls_t *calls, int wait)
     struct epoll_event   events[CALLS_EVENTS];
     static uint64_t      last;
 
+    if (last == 0) {
+        last = calls_now();
+    }
+
     calls_flush(calls);
 
     n = epoll_wait(calls->epoll, events, CALLS_EVENTS, wait);
 
     if (n <= 0) {
         now = calls_now();
-        if (last != 0 && now - last > CALLS_PATIENCE) {
+        if (now - last > CALLS_PATIENCE) {
             fprintf(stderr, "load: %llu calls without an answer\n",
                     (unsigned long long) calls->running);
             exit(1);

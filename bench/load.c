@@ -271,12 +271,35 @@ print(json_t *result)
 }
 
 
+/* What was measured is worth nothing if calls failed. */
+
+static void
+judge(const calls_count_t *count)
+{
+    if (count->failed > 0) {
+        fprintf(stderr, "load: %llu calls failed: %s\n",
+                (unsigned long long) count->failed, count->error);
+        exit(1);
+    }
+
+    if (count->done == 0 && count->bytes == 0) {
+        die("no call was answered");
+    }
+}
+
+
 /* Bytes per connection that does nothing, and per stream that is open. */
 
 static void
 measure_memory(load_t *load, calls_t *calls)
 {
-    proc_use_t  before, idle, open;
+    proc_use_t      before, idle, open;
+    calls_count_t  *count;
+
+    count = calloc(1, sizeof(calls_count_t));
+    if (count == NULL) {
+        die("no memory");
+    }
 
     run_command(load->before);
     proc_use(load->watch, 1, &before);
@@ -292,6 +315,8 @@ measure_memory(load_t *load, calls_t *calls)
     calls_settle(calls);
     usleep(SETTLE);
     proc_use(load->watch, 1, &open);
+    calls_count(calls, count);
+    judge(count);
 
     print(json_pack("{s:f, s:f, s:f}",
                     "memory", (double) before.memory,
@@ -301,6 +326,7 @@ measure_memory(load_t *load, calls_t *calls)
                     "memory_per_stream",
                     ((double) open.memory - (double) idle.memory)
                     / load->calls.active));
+    free(count);
 }
 
 
@@ -392,13 +418,8 @@ measure(load_t *load, calls_t *calls)
     calls_count(calls, count);
     run_command(load->after);
 
+    judge(count);
     report(load, count, seconds, &from, &to);
-
-    if (count->failed > 0) {
-        fprintf(stderr, "load: %llu calls failed: %s\n",
-                (unsigned long long) count->failed, count->error);
-    }
-
     free(count);
 }
 

@@ -117,12 +117,43 @@ columns_of(json_t *table, const char **columns)
 }
 
 
+/* -1 where it says nothing: of bare nginx itself, of columns of other kinds. */
+
+static double
+ratio(const json_t *tables, const char *table, const char *row,
+    const char *column)
+{
+    size_t   i;
+    stats_t  stats, bare;
+
+    static const char *const  compared[] = { "rate", "cpu", "p50", "p99",
+                                             "p999" };
+
+    for (i = 0; strcmp(compared[i], column) != 0; i++) {
+        if (i == sizeof(compared) / sizeof(compared[0]) - 1) {
+            return -1;
+        }
+    }
+
+    if (strcmp(row, BARE) == 0
+        || stats_get(tables, table, row, column, &stats) != 0
+        || stats_get(tables, table, BARE, column, &bare) != 0
+        || bare.median <= 0)
+    {
+        return -1;
+    }
+
+    return stats.median / bare.median;
+}
+
+
 static void
 print_row(const json_t *tables, const char *table, const char *row,
     const char **columns, size_t n)
 {
     size_t   i;
-    stats_t  stats, bare;
+    double   to_bare;
+    stats_t  stats;
 
     printf("| %s |", row);
 
@@ -131,11 +162,10 @@ print_row(const json_t *tables, const char *table, const char *row,
 
         if (stats_get(tables, table, row, columns[i], &stats) == 0) {
             cell(&stats);
+            to_bare = ratio(tables, table, row, columns[i]);
 
-            if (strcmp(columns[i], "cpu") == 0 && strcmp(row, BARE) != 0
-                && stats_get(tables, table, BARE, "cpu", &bare) == 0)
-            {
-                printf(" = **%.2f**", stats.median / bare.median);
+            if (to_bare >= 0) {
+                printf(" = **%.2f**", to_bare);
             }
         }
 
@@ -215,12 +245,51 @@ goal_value(const json_t *tables, char *text, double *value)
 }
 
 
+/* "VALUE <= LIMIT : TEXT", or "VALUE < LIMIT : TEXT". */
+
+static void
+print_goal(const json_t *tables, json_t *goals, char *line)
+{
+    bool     below;
+    char    *limit, *text;
+    double   most, value;
+
+    limit = strstr(line, " < ");
+    below = limit != NULL;
+    limit = below ? limit : strstr(line, " <= ");
+    text = strstr(line, " : ");
+
+    if (line[0] == '#' || limit == NULL || text == NULL) {
+        return;
+    }
+
+    *limit = '\0';
+    most = atof(limit + (below ? 3 : 4));
+    text[strcspn(text, "\n")] = '\0';
+    text += 3;
+
+    printf("| %s | %s%g | ", text, below ? "< " : "", most);
+
+    if (!goal_value(tables, line, &value)) {
+        printf("| not measured |\n");
+        return;
+    }
+
+    number(value);
+    printf(" | %s |\n", value < most || (value == most && !below)
+                        ? "met" : "**missed**");
+
+    json_array_append_new(goals,
+        json_pack("{s:s, s:f, s:f}", "goal", text, "limit", most,
+                  "measured", value));
+}
+
+
 static void
 print_goals(json_t *root, const char *path)
 {
     FILE    *f;
-    char     line[512], *limit, *text;
-    double   value;
+    char     line[512];
     json_t  *goals;
 
     f = fopen(path, "r");
@@ -233,41 +302,22 @@ print_goals(json_t *root, const char *path)
     printf("\n### Goals\n\n| | limit | measured | |\n|---|---|---|---|\n");
 
     while (fgets(line, sizeof(line), f) != NULL) {
-        limit = strstr(line, " <= ");
-        text = strstr(line, " : ");
-
-        if (line[0] == '#' || limit == NULL || text == NULL) {
-            continue;
-        }
-
-        *limit = '\0';
-        text[strcspn(text, "\n")] = '\0';
-        text += 3;
-
-        if (!goal_value(json_object_get(root, "tables"), line, &value)) {
-            continue;
-        }
-
-        printf("| %s | %g | ", text, atof(limit + 4));
-        number(value);
-        printf(" | %s |\n", value <= atof(limit + 4) ? "met" : "**missed**");
-
-        json_array_append_new(goals,
-            json_pack("{s:s, s:f, s:f}", "goal", text, "limit",
-                      atof(limit + 4), "measured", value));
+        print_goal(json_object_get(root, "tables"), goals, line);
     }
 
     fclose(f);
 }
 
 
-/* The values of the rounds become their median, min and max. */
+/* The values of the rounds become their median, min and max, and the ratio to
+ * bare nginx. */
 
 static void
-condense(json_t *tables)
+condense(json_t *tables, const json_t *measured)
 {
     void        *t, *r, *c;
-    json_t      *table, *row;
+    double       to_bare;
+    json_t      *table, *row, *value;
     stats_t      stats;
     const char  *column;
 
@@ -289,14 +339,23 @@ condense(json_t *tables)
             {
                 column = json_object_iter_key(c);
 
-                if (stats_get(tables, json_object_iter_key(t),
-                              json_object_iter_key(r), column, &stats) == 0)
+                if (stats_get(measured, json_object_iter_key(t),
+                              json_object_iter_key(r), column, &stats) != 0)
                 {
-                    json_object_iter_set_new(row, c,
-                        json_pack("{s:f, s:f, s:f, s:i}",
-                                  "median", stats.median, "min", stats.min,
-                                  "max", stats.max, "rounds", stats.n));
+                    continue;
                 }
+
+                value = json_pack("{s:f, s:f, s:f, s:i}",
+                                  "median", stats.median, "min", stats.min,
+                                  "max", stats.max, "rounds", stats.n);
+                to_bare = ratio(measured, json_object_iter_key(t),
+                                json_object_iter_key(r), column);
+
+                if (to_bare >= 0) {
+                    json_object_set_new(value, "ratio", json_real(to_bare));
+                }
+
+                json_object_iter_set_new(row, c, value);
             }
         }
     }
@@ -326,7 +385,7 @@ main(int argc, char **argv)
     char         error[512];
     FILE        *f;
     void        *t;
-    json_t      *root, *tables;
+    json_t      *root, *tables, *measured;
     const char  *machine;
 
     if (argc != 4) {
@@ -357,7 +416,9 @@ main(int argc, char **argv)
     svg_write(f, tables, machine != NULL ? machine : "");
     fclose(f);
 
-    condense(tables);
+    measured = json_deep_copy(tables);
+    condense(tables, measured);
+    json_decref(measured);
 
     f = create(argv[3], ".json");
     json_dumpf(root, f, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
