@@ -22,6 +22,8 @@ static void ngx_http_myservice_resolve_answer(
     ngx_uint_t partial);
 static void ngx_http_myservice_resolve_failed(
     ngx_http_myservice_resolve_lookup_t *lookup, ngx_int_t state);
+static ngx_msec_t ngx_http_myservice_resolve_delay(
+    ngx_http_myservice_resolve_lookup_t *lookup);
 static ngx_int_t ngx_http_myservice_resolve_addrs(ngx_resolver_ctx_t *ctx,
     in_port_t port, ngx_array_t *addrs);
 static ngx_int_t ngx_http_myservice_resolve_srvs(ngx_resolver_ctx_t *ctx,
@@ -232,7 +234,7 @@ done:
         valid = ngx_min(valid, NGX_HTTP_MYSERVICE_RESOLVE_VALID);
 
         ngx_add_timer(&lookup->timer,
-                      partial ? NGX_HTTP_MYSERVICE_RESOLVE_RETRY
+                      partial ? ngx_http_myservice_resolve_delay(lookup)
                               : (ngx_msec_t) valid * 1000
                                 + ngx_random() % (valid * 10 + 1));
     }
@@ -254,7 +256,15 @@ ngx_http_myservice_resolve_answer(ngx_http_myservice_resolve_lookup_t *lookup,
     conf = lookup->resolve->conf;
     name = conf->names[lookup->n];
 
-    lookup->failed = 0;
+    if (!partial) {
+        lookup->failed = 0;
+
+    } else if (lookup->failed == 0) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "resolve: not all targets of \"%V\" of upstream \"%V\" "
+                      "could be resolved, its instances stay",
+                      &name->name.text, &conf->upstream->host);
+    }
 
     if (ngx_http_myservice_names_resolved(conf->sessions->zone, lookup->n,
                                           addrs->elts, addrs->nelts, partial,
@@ -281,7 +291,6 @@ ngx_http_myservice_resolve_failed(ngx_http_myservice_resolve_lookup_t *lookup,
     ngx_int_t state)
 {
     ngx_int_t                               last;
-    ngx_msec_t                              delay;
     ngx_uint_t                              level;
     ngx_http_myservice_resolve_name_t      *name;
     ngx_http_myservice_resolve_srv_conf_t  *conf;
@@ -301,12 +310,23 @@ ngx_http_myservice_resolve_failed(ngx_http_myservice_resolve_lookup_t *lookup,
                   &name->name.text, &conf->upstream->host, state,
                   ngx_resolver_strerror(state));
 
+    ngx_add_timer(&lookup->timer, ngx_http_myservice_resolve_delay(lookup));
+}
+
+
+/* longer each time */
+
+static ngx_msec_t
+ngx_http_myservice_resolve_delay(ngx_http_myservice_resolve_lookup_t *lookup)
+{
+    ngx_msec_t  delay;
+
     delay = NGX_HTTP_MYSERVICE_RESOLVE_RETRY << ngx_min(lookup->failed, 8);
     delay = ngx_min(delay, NGX_HTTP_MYSERVICE_RESOLVE_MAX);
 
     lookup->failed++;
 
-    ngx_add_timer(&lookup->timer, delay - ngx_random() % (delay / 4 + 1));
+    return delay - ngx_random() % (delay / 4 + 1);
 }
 
 

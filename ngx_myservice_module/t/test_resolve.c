@@ -257,6 +257,9 @@ END_TEST
 /* a target that can not be looked up may still be there */
 START_TEST(resolve_services_partial)
 {
+    unsigned   n;
+    long long  since;
+
     dns = dns_start(8119);
     dns_services(dns, SRVNAME, "1 1 8081 a.test,1 1 8082 b.test", 1);
     dns_addresses(dns, "a.test", "127.0.0.1", 1);
@@ -270,6 +273,17 @@ START_TEST(resolve_services_partial)
     dns_await_questions(dns, "b.test", 2);
     ck_assert(status_has(status_member("127.0.0.1", 8082, "free")));
     ck_assert(status_has(status_member("127.0.0.1", 8081, "free")));
+
+    /* it is asked for again, not as fast as can be */
+    n = dns_questions(dns, SRVNAME);
+    since = harness_now();
+
+    while (harness_now() - since < 3000) {
+        harness_pause(since, "time");
+    }
+
+    ck_assert_uint_le(dns_questions(dns, SRVNAME) - n, 6);
+    ck_assert_uint_eq(logged_warnings(), 1);
 
     /* one that is gone is gone */
     dns_fail(dns, "b.test", DNS_NXDOMAIN);
