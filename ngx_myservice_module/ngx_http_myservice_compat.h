@@ -9,6 +9,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_http.h>
 #include <nginx.h>
 
 
@@ -35,6 +36,34 @@ typedef struct {
 #else
 #define NGX_HTTP_MYSERVICE_RESET_GRPC_CHAINS  0
 #endif
+
+
+/*
+ * The first members of the private ngx_http_grpc_loc_conf_t, the same in
+ * 1.22.1, 1.26.3 and 1.31.5.  Only "ssl" tells grpcs:// from grpc://: since
+ * 1.23.1 locations of both kinds share one upstream.ssl.
+ */
+
+typedef struct {
+    ngx_http_upstream_conf_t   upstream;
+
+    struct {
+        ngx_array_t           *flushes;
+        ngx_array_t           *lengths;
+        ngx_array_t           *values;
+        ngx_hash_t             hash;
+    } headers;
+
+    ngx_array_t               *headers_source;
+    ngx_str_t                  host;
+    ngx_uint_t                 host_set;
+    ngx_array_t               *grpc_lengths;
+    ngx_array_t               *grpc_values;
+
+#if (NGX_HTTP_SSL)
+    ngx_uint_t                 ssl;
+#endif
+} ngx_http_myservice_grpc_loc_conf_t;
 
 
 /* which addresses a resolver asks for */

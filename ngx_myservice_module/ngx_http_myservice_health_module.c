@@ -4,6 +4,7 @@
  * has ended.  The checks are in ngx_http_myservice_health.c.
  */
 
+#include "ngx_http_myservice_compat.h"
 #include "ngx_http_myservice_health.h"
 #include "ngx_http_myservice_wait.h"
 
@@ -268,12 +269,18 @@ ngx_http_myservice_health_merge_loc_conf(ngx_conf_t *cf, void *parent,
 #if (NGX_HTTP_SSL)
 
     ngx_http_upstream_conf_t              *ucf;
+    ngx_http_myservice_grpc_loc_conf_t    *glcf;
     ngx_http_myservice_health_srv_conf_t  *conf;
 
-    ucf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_grpc_module);
+    glcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_grpc_module);
 
-    if (ucf == NULL || ucf->upstream == NULL
-        || ucf->upstream->srv_conf == NULL
+    if (glcf == NULL || !glcf->ssl) {
+        return NGX_CONF_OK;
+    }
+
+    ucf = &glcf->upstream;
+
+    if (ucf->upstream == NULL || ucf->upstream->srv_conf == NULL
         || ucf->ssl == NULL || ucf->ssl->ctx == NULL)
     {
         return NGX_CONF_OK;
