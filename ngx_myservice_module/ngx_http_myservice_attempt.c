@@ -65,6 +65,7 @@ ngx_http_myservice_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_myservice_call_t  *call = data;
 
+    ngx_uint_t                   i;
     ngx_http_myservice_grant_t  *grant;
 
     /* the status is set */
@@ -88,7 +89,7 @@ ngx_http_myservice_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
      * have just failed this call need not be asked again
      */
 
-    for ( ;; ) {
+    for (i = 0; /* void */; i++) {
         call->decision = ngx_http_myservice_zone_claim(call->conf->zone,
                                                        &call->key,
                                                        &call->terms,
@@ -106,6 +107,15 @@ ngx_http_myservice_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
         ngx_http_myservice_zone_settle(call->conf->zone, &grant->lease,
                                        ms_pool_fail, pc->log);
+
+        if (i == call->nfailed) {
+
+            /* other workers bring them back as fast as they are given up */
+
+            call->decision = MS_CLAIM_UNAVAILABLE;
+            grant->lease.lease = 0;
+            return ngx_http_myservice_attempt_refuse(call);
+        }
     }
 
 granted:
@@ -245,14 +255,24 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
             (void) ngx_http_myservice_set_status(r,
                                       NGX_HTTP_MYSERVICE_DEADLINE_EXCEEDED,
                                       &ngx_http_myservice_deadline_exceeded);
+
+        } else if (failure == NGX_HTTP_MYSERVICE_CONFLICT) {
+            (void) ngx_http_myservice_set_status(r,
+                                      NGX_HTTP_MYSERVICE_RESOURCE_EXHAUSTED,
+                                      &ngx_http_myservice_busy);
         }
 
         return;
     }
 
-    /* a stale connection does not count; there may be many of them */
+    /*
+     * a stale connection does not count, there may be many of them; nor does
+     * an instance that is taken, as the next one may be free
+     */
 
-    if (pc->tries && !(call->same && pc->cached)) {
+    if (pc->tries && failure != NGX_HTTP_MYSERVICE_CONFLICT
+        && !(call->same && pc->cached))
+    {
         pc->tries--;
     }
 }

@@ -458,6 +458,7 @@ ngx_http_myservice_call_track(ngx_http_myservice_call_t *call)
 static void
 ngx_http_myservice_call_renew(ngx_event_t *ev)
 {
+    ngx_msec_t                  every;
     ngx_queue_t                *q;
     ngx_http_myservice_call_t  *call;
 
@@ -468,8 +469,14 @@ ngx_http_myservice_call_renew(ngx_event_t *ev)
         call = ngx_queue_data(q, ngx_http_myservice_call_t, queue);
         q = ngx_queue_next(q);
 
+        every = call->conf->ttl / 4;
+
+        if (call->grant.lease.tentative) {
+            every = ngx_min(every, MS_POOL_TENTATIVE / 8);
+        }
+
         if (call->grant.lease.lease == 0 || call->aborted
-            || (ngx_current_msec - call->touched < call->conf->ttl / 4
+            || (ngx_current_msec - call->touched < every
                 && !ngx_http_myservice_call_over(call)))
         {
             continue;

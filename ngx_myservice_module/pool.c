@@ -315,6 +315,10 @@ ms_record_lease_end(const ms_record_t *r)
 
     end = ms_time_add(r->used, r->ttl);
 
+    if (r->state == MS_INSTANCE_TENTATIVE && r->ttl > MS_POOL_TENTATIVE) {
+        end = ms_time_add(r->used, MS_POOL_TENTATIVE);
+    }
+
     return end < r->ends ? end : r->ends;
 }
 
@@ -483,11 +487,12 @@ ms_record_use(ms_record_t *r, uint64_t now)
 }
 
 
+/* Never at once: who asks all that are there would ask one without end. */
 uint64_t
 ms_record_retry(const ms_record_t *r, uint64_t now)
 {
     return r->retry == UINT32_MAX ? MS_POOL_NEVER
-                                  : ms_time_add(now, r->retry);
+                                  : ms_time_add(now, r->retry ? r->retry : 1);
 }
 
 

@@ -21,6 +21,7 @@
 
 #define MS_POOL_NONE         UINT32_MAX
 #define MS_POOL_NEVER        UINT64_MAX
+#define MS_POOL_TENTATIVE    30000      /* ms: see ms_pool_claim() */
 #define MS_POOL_SESSION_MAX  256        /* bytes of a session id */
 #define MS_POOL_NAME_MAX     128        /* bytes of an instance's name */
 #define MS_POOL_ADDR_MAX     128        /* bytes of its socket address */
@@ -167,7 +168,8 @@ void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
  * end later, never earlier; the first hit of a learned lease sets it.  Fills
  * "lease" when granted.  Every grant of a tentative lease is owed one
  * ms_pool_confirm(), ms_pool_give_back() or ms_pool_fail(); one that never
- * comes costs the idle time.
+ * comes, as its process died, costs MS_POOL_TENTATIVE at most.  Who still
+ * waits for the first success of a session touches its lease in time.
  */
 ms_claim_t ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, ms_pool_seek_t *seek, uint64_t now,

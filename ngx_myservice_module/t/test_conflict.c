@@ -188,6 +188,71 @@ START_TEST(conflict_other_message)
 END_TEST
 
 
+/* more of them than "tries": a conflict is no failure */
+
+#define MANY  12
+
+static atomic_uint  asked;
+static unsigned     ntaken;
+
+
+static void
+the_first_are_taken(fake_call_t *call)
+{
+    char      message[600];
+    unsigned  n;
+
+    n = atomic_fetch_add(&asked, 1);
+
+    if (n >= ntaken) {
+        fake_ok(call);
+        return;
+    }
+
+    snprintf(message, sizeof(message), "Session conflict: was=o%u, now=%s", n,
+             call->session);
+    fake_refuse(call, 13, message);
+}
+
+
+static client_call_t *
+echo_where_taken(unsigned n)
+{
+    int  i;
+
+    ntaken = n;
+
+    for (i = 0; i < MANY; i++) {
+        (void) fake_start(8081 + i, "one", the_first_are_taken);
+    }
+
+    gateway_start(CONF(THREE
+                       "server 127.0.0.1:8084;\nserver 127.0.0.1:8085;\n"
+                       "server 127.0.0.1:8086;\nserver 127.0.0.1:8087;\n"
+                       "server 127.0.0.1:8088;\nserver 127.0.0.1:8089;\n"
+                       "server 127.0.0.1:8090;\nserver 127.0.0.1:8091;\n"
+                       "server 127.0.0.1:8092;\n"));
+
+    return echo("s1");
+}
+
+
+START_TEST(conflict_many)
+{
+    client_assert(echo_where_taken(MANY - 1), 0, "");
+    ck_assert_uint_eq(atomic_load(&asked), MANY);
+}
+END_TEST
+
+
+START_TEST(conflict_all_of_many)
+{
+    client_assert_refused(echo_where_taken(MANY), 8, BUSY);
+    ck_assert_uint_eq(atomic_load(&asked), MANY);
+}
+END_TEST
+
+
 /* after a full restart of the gateway the instances tell who has them */
 START_TEST(conflict_after_restart)
 {
@@ -271,6 +336,8 @@ main(int argc, char **argv)
     harness_add(suite, conflict_late_settings);
     harness_add(suite, conflict_everywhere);
     harness_add(suite, conflict_other_message);
+    harness_add(suite, conflict_many);
+    harness_add(suite, conflict_all_of_many);
     harness_add(suite, conflict_after_restart);
     harness_add(suite, conflict_owners_first);
 

@@ -1,4 +1,4 @@
-/* Terms, limits, memory and the ring of the pool. */
+/* Limits, memory and the ring of the pool. */
 
 #include <check.h>
 #include <stdio.h>
@@ -14,143 +14,6 @@ take(world_t *world, const void *session, size_t len, ms_lease_t *lease)
 {
     return world_claim_with(world, session, len, &world_terms, lease);
 }
-
-
-/* Session "a". */
-static void
-take_for(world_t *world, uint64_t ttl, uint64_t lifetime, uint64_t ends,
-    ms_lease_t *lease)
-{
-    ms_pool_terms_t  terms;
-
-    terms = (ms_pool_terms_t) { ttl, lifetime, ends };
-    ck_assert_int_lt(world_claim_with(world, "a", 1, &terms, lease),
-                     MS_CLAIM_BUSY);
-}
-
-
-/* terms */
-
-static void
-lives_until(world_t *world, ms_lease_t *lease, uint64_t end)
-{
-    ms_instance_info_t  info;
-
-    ms_pool_info(world->pool, lease->instance, &info);
-    ck_assert_uint_eq(info.expires, end);
-
-    world->now = end - 1;
-    ms_pool_enter(world->pool, world->now);
-    ck_assert_int_eq(ms_pool_touch(world->pool, lease, 0), 0);
-
-    world->now = end;
-    ms_pool_enter(world->pool, world->now);
-    ck_assert_int_eq(ms_pool_touch(world->pool, lease, 0), -1);
-    ck_assert_ptr_null(ms_pool_check(world->pool));
-}
-
-
-START_TEST(test_lifetime)
-{
-    world_t     world;
-    ms_lease_t  lease;
-
-    world_create(&world, 1);
-    world_step(&world, "add x");
-    world.now = 100;
-    take_for(&world, 1000, 1500, 0, &lease);
-    ck_assert_uint_eq(lease.tentative, 1);
-    ms_pool_confirm(world.pool, &lease, 900);
-    ck_assert_int_eq(ms_pool_touch(world.pool, &lease, 1000), 0);
-    lives_until(&world, &lease, 1600);
-    world_free(&world);
-}
-END_TEST
-
-
-START_TEST(test_ends_with_the_token)
-{
-    world_t     world;
-    ms_lease_t  lease;
-
-    world_create(&world, 1);
-    world_step(&world, "add x");
-    take_for(&world, 1000, 0, 700, &lease);
-    ms_pool_confirm(world.pool, &lease, 0);
-
-    /* an older token, then a newer one */
-    take_for(&world, 1000, 0, 600, &lease);
-    ck_assert_uint_eq(lease.tentative, 0);
-    take_for(&world, 1000, 0, 800, &lease);
-    lives_until(&world, &lease, 800);
-    world_free(&world);
-}
-END_TEST
-
-
-/* who told of the lease knew nothing of a token */
-START_TEST(test_learned_ends_with_the_token)
-{
-    world_t     world;
-    ms_lease_t  lease;
-
-    world_create(&world, 1);
-    world_step(&world, "add x");
-    world_step(&world, "at 10");
-    world_step(&world, "learn x a 5");
-    take_for(&world, 1000, 0, 700, &lease);
-    ck_assert_uint_eq(lease.ends, 700);
-
-    /* an older token, then a newer one */
-    take_for(&world, 1000, 0, 600, &lease);
-    ck_assert_uint_eq(lease.ends, 700);
-    take_for(&world, 1000, 0, 800, &lease);
-    ck_assert_uint_eq(lease.ends, 800);
-    lives_until(&world, &lease, 800);
-    world_free(&world);
-}
-END_TEST
-
-
-/* a call in flight sees that the end was moved */
-START_TEST(test_touch_tells_the_end)
-{
-    world_t     world;
-    ms_lease_t  first, second;
-
-    world_create(&world, 1);
-    world_step(&world, "add x");
-    take_for(&world, 1000, 0, 700, &first);
-    take_for(&world, 1000, 0, 800, &second);
-    ck_assert_uint_eq(first.ends, 700);
-    ck_assert_int_eq(ms_pool_touch(world.pool, &first, 0), 0);
-    ck_assert_uint_eq(first.ends, 800);
-    world_free(&world);
-}
-END_TEST
-
-
-START_TEST(test_new_idle_time)
-{
-    world_t     world;
-    ms_lease_t  lease;
-
-    world_create(&world, 1);
-    world_step(&world, "add x");
-    take_for(&world, 1000, 0, 0, &lease);
-    take_for(&world, 200, 0, 0, &lease);
-    lives_until(&world, &lease, 200);
-    take_for(&world, 200, 0, 0, &lease);
-    take_for(&world, 5000, 0, 0, &lease);
-    lives_until(&world, &lease, 5200);
-
-    /* no overflow */
-    take_for(&world, UINT64_MAX, UINT64_MAX, UINT64_MAX, &lease);
-    ms_pool_enter(world.pool, UINT32_MAX);
-    ck_assert_int_eq(ms_pool_touch(world.pool, &lease, UINT32_MAX), 0);
-    world_free(&world);
-}
-END_TEST
 
 
 /* memory */
@@ -657,14 +520,6 @@ main(void)
     SRunner  *runner;
 
     suite = suite_create("pool limits");
-
-    tcase = tcase_create("terms");
-    tcase_add_test(tcase, test_lifetime);
-    tcase_add_test(tcase, test_ends_with_the_token);
-    tcase_add_test(tcase, test_learned_ends_with_the_token);
-    tcase_add_test(tcase, test_touch_tells_the_end);
-    tcase_add_test(tcase, test_new_idle_time);
-    suite_add_tcase(suite, tcase);
 
     tcase = tcase_create("memory");
     tcase_add_test(tcase, test_size);

@@ -343,6 +343,31 @@ START_TEST(sessions_worker_killed)
 END_TEST
 
 
+/* one that is dead is asked once by a call, whenever it may be tried again */
+START_TEST(sessions_no_fail_timeout)
+{
+    int   i;
+    char  session[16];
+
+    (void) fake_start(8082, "two", fake_ok);
+    (void) fake_start(8083, "three", fake_ok);
+    (void) fake_start(8084, "four", fake_ok);
+    gateway_start(CONF("", "server 127.0.0.1:8081 fail_timeout=0;\n"
+                           "server 127.0.0.1:8082 fail_timeout=0;\n"
+                           "server 127.0.0.1:8083 fail_timeout=0;\n"
+                           "server 127.0.0.1:8084 fail_timeout=0;\n"));
+
+    for (i = 0; i < 3; i++) {
+        snprintf(session, sizeof(session), "s%d", i);
+        client_assert(echo(session), 0, "");
+    }
+
+    /* the dead one alone is left */
+    client_assert_refused(echo("s3"), 8, BUSY);
+}
+END_TEST
+
+
 /* With fakes: an instance has an idea of its session of its own */
 
 static void
@@ -512,6 +537,7 @@ main(int argc, char **argv)
     harness_add(suite, sessions_unreachable);
     harness_add(suite, sessions_killed);
     harness_add(suite, sessions_worker_killed);
+    harness_add(suite, sessions_no_fail_timeout);
     harness_add(suite, sessions_idle);
     harness_add(suite, sessions_stream_is_use);
     harness_add(suite, sessions_lifetime);
