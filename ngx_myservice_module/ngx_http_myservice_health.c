@@ -30,6 +30,7 @@ typedef struct {
     unsigned                          known:1;  /* was checked */
     unsigned                          up:1;     /* when the check began */
     unsigned                          other:1;  /* holds another member now */
+    unsigned                          tells:1;  /* of its session */
 } ngx_http_myservice_health_target_t;
 
 
@@ -286,10 +287,17 @@ ngx_http_myservice_health_joined(ngx_http_myservice_health_t *health)
 
         ms_pool_info(pool, target->instance, &info);
 
+        /* one that left and is back may have the record of before */
+
         target->other = target->known && info.state != MS_INSTANCE_UNUSED
-                        && target->hash
-                           != ngx_crc32_short((u_char *) info.name,
-                                              info.name_len);
+                        && (info.health == MS_VERDICT_NONE
+                            || target->hash
+                               != ngx_crc32_short((u_char *) info.name,
+                                                  info.name_len));
+
+        if (target->other) {
+            target->hash = 0;
+        }
     }
 
     ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
@@ -310,10 +318,13 @@ ngx_http_myservice_health_joined(ngx_http_myservice_health_t *health)
 static void
 ngx_http_myservice_health_settle(ngx_http_myservice_health_t *health)
 {
-    ngx_uint_t                  rebuilt;
-    ngx_http_myservice_zone_t  *zone;
+    ms_pool_t                   *pool;
+    ngx_uint_t                   rebuilt;
+    ngx_http_myservice_zone_t   *zone;
+    ngx_http_myservice_watch_t  *watch;
 
     zone = health->conf->sessions->zone;
+    watch = ngx_http_myservice_zone_watch(zone);
 
     if (!ngx_http_myservice_zone_lookup(zone)->settled) {
 
@@ -322,9 +333,15 @@ ngx_http_myservice_health_settle(ngx_http_myservice_health_t *health)
         return;
     }
 
-    (void) ngx_http_myservice_zone_lock(zone, &rebuilt);
+    pool = ngx_http_myservice_zone_lock(zone, &rebuilt);
 
-    ngx_http_myservice_zone_watch(zone)->settled = 1;
+    /* or members that joined since the last tick() */
+
+    if (ms_pool_limit(pool) <= health->ntargets
+        && watch->joined == health->joined)
+    {
+        watch->settled = 1;
+    }
 
     ngx_http_myservice_zone_unlock(zone, rebuilt, ngx_cycle->log);
 }
@@ -430,6 +447,7 @@ ngx_http_myservice_health_peer(ngx_http_myservice_health_target_t *target,
             target->hash = hash;
             target->failed = 0;
             target->passed = 0;
+            target->tells = 0;
         }
 
         target->up = ngx_http_myservice_health_up(info.state);
@@ -545,7 +563,6 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
     ngx_http_myservice_check_result_t *result, ms_pool_t *pool, ngx_uint_t up)
 {
     ms_pool_terms_t                        terms;
-    ngx_http_myservice_watch_t            *watch;
     ngx_http_myservice_health_srv_conf_t  *conf;
 
     conf = target->health->conf;
@@ -574,7 +591,9 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
         return NGX_DECLINED;
     }
 
-    target->passed++;
+    /* in a row since it was not up, whoever found that */
+
+    target->passed = up ? 0 : target->passed + 1;
 
     if (!up && target->passed < conf->passes) {
         return NGX_DECLINED;
@@ -582,15 +601,11 @@ ngx_http_myservice_health_judge(ngx_http_myservice_health_target_t *target,
 
     ms_pool_health(pool, target->instance, MS_VERDICT_PASSED);
 
-    watch = ngx_http_myservice_zone_watch(conf->sessions->zone);
+    target->tells |= result->tells;
 
-    if (result->tells) {
-        watch->telling = 1;
-    }
+    /* no session means that there is none only where they are told */
 
-    /* only where instances name their sessions no name means no session */
-
-    if (result->silent || !watch->telling) {
+    if (result->silent || !target->tells) {
         ms_pool_up(pool, target->instance, ngx_current_msec);
         return NGX_OK;
     }

@@ -108,7 +108,9 @@ static ngx_int_t
 ngx_http_myservice_health_wait(ngx_http_request_t *r)
 {
     ngx_msec_t                             ms;
+    ngx_http_myservice_zone_t             *zone;
     ngx_http_myservice_lookup_t           *lookup;
+    ngx_http_myservice_zone_stats_t        stats;
     ngx_http_upstream_srv_conf_t          *us;
     ngx_http_myservice_health_srv_conf_t  *conf;
 
@@ -129,11 +131,21 @@ ngx_http_myservice_health_wait(ngx_http_request_t *r)
 
     /* not before there were members to check */
 
-    lookup = ngx_http_myservice_zone_lookup(conf->sessions->zone);
+    zone = conf->sessions->zone;
+    lookup = ngx_http_myservice_zone_lookup(zone);
     ms = ngx_http_myservice_wait_age(r);
 
     if (lookup->settled) {
         ms = ngx_min(ms, ngx_current_msec - lookup->since);
+
+        ngx_http_myservice_zone_stats(zone, &stats, r->connection->log);
+
+        if (stats.states[MS_INSTANCE_UNUSED] == stats.capacity) {
+
+            /* it is known that there is nobody to wait for */
+
+            return NGX_DECLINED;
+        }
     }
 
     if (ms > conf->probe.timeout + NGX_HTTP_MYSERVICE_HEALTH_GRACE) {

@@ -301,7 +301,8 @@ ngx_http_myservice_status_names(ngx_http_request_t *r,
 
         if (slot.answers) {
             p = ngx_sprintf(p, ",\"answered_ms\":%M",
-                            ngx_current_msec - slot.answered);
+                            ngx_current_msec > slot.answered
+                            ? ngx_current_msec - slot.answered : 0);
         }
 
         if (slot.state != NGX_OK) {

@@ -462,8 +462,10 @@ ngx_http_myservice_zone_copy(ngx_http_myservice_member_t *member,
     member->health = info->health;
     member->failures = info->failures;
 
-    member->age = now - info->started;
-    member->idle = now - info->used;
+    /* other workers go on while this one has its time */
+
+    member->age = now > info->started ? now - info->started : 0;
+    member->idle = now > info->used ? now - info->used : 0;
     member->remaining = info->expires > now ? info->expires - now : 0;
     member->retry = info->retry > now ? info->retry - now : 0;
 

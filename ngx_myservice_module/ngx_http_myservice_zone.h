@@ -67,7 +67,6 @@ typedef struct {
 typedef struct {
     ngx_http_myservice_duty_t       duty;
     ngx_uint_t                      settled;    /* each was checked once */
-    ngx_uint_t                      telling;    /* instances tell owners */
     ngx_uint_t                      joined;     /* members so far */
 } ngx_http_myservice_watch_t;
 

@@ -12,7 +12,7 @@
 
 /* another layout of the memory below needs another number */
 
-#define NGX_HTTP_MYSERVICE_LAYOUT           5
+#define NGX_HTTP_MYSERVICE_LAYOUT           6
 
 
 /* why an instance is a member: bits of its source; without one it goes */
