@@ -33,6 +33,24 @@
     STATUS_SERVER                                                             \
     "}\n"
 
+/* TLS for another upstream is not for this one */
+#define BESIDE_TLS                                                            \
+    "%%GLOBALS%%\n"                                                           \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    FAST ONE                                                                  \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        location /other { grpc_pass grpcs://127.0.0.1:8099; }\n"         \
+    "        location / { grpc_pass grpc://u; }\n"                            \
+    "    }\n"                                                                 \
+    STATUS_SERVER                                                             \
+    "}\n"
+
 #define FAST  "myservice_health interval=200ms timeout=300ms;\n"
 #define ONE   "server 127.0.0.1:8081;\n"
 #define TWO   ONE "server 127.0.0.1:8082;\n"
@@ -273,6 +291,15 @@ START_TEST(life_named_later)
 END_TEST
 
 
+START_TEST(life_beside_tls)
+{
+    (void) fake_start(8081, "one", serve);
+    gateway_start(BESIDE_TLS);
+    status_await("\"health\":\"serving\"");
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -287,6 +314,7 @@ main(int argc, char **argv)
     harness_add(suite, life_returns);
     harness_add(suite, life_no_member);
     harness_add(suite, life_named_later);
+    harness_add(suite, life_beside_tls);
 
     return harness_run(suite, argv[0]);
 }
