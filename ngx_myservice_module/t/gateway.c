@@ -244,10 +244,23 @@ gateway_test(const char *conf, const char **output)
 }
 
 
+/* A cache of nginx has processes of its own, which are none. */
 size_t
 gateway_workers(pid_t *pids, size_t max)
 {
-    return process_children(gateway_pid, pids, max);
+    pid_t   children[WORKERS_MAX];
+    size_t  i, n, count;
+
+    n = process_children(gateway_pid, children, WORKERS_MAX);
+    count = 0;
+
+    for (i = 0; i < n && count < max; i++) {
+        if (process_title_has(children[i], "worker process")) {
+            pids[count++] = children[i];
+        }
+    }
+
+    return count;
 }
 
 
