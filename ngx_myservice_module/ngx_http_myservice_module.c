@@ -473,7 +473,9 @@ ngx_http_myservice_guard_stream(ngx_http_request_t *r)
 
     u = r->upstream;
 
-    if (u == NULL || u->input_filter == NULL) {
+    /* the filter of a buffered answer has a context that is not in "u" */
+
+    if (u == NULL || u->buffering || u->input_filter == NULL) {
         return NGX_OK;
     }
 
