@@ -14,6 +14,8 @@
 
 
 static void ngx_http_myservice_call_mark(void *data);
+static ngx_int_t ngx_http_myservice_call_supported(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_myservice_call_session(ngx_http_myservice_call_t *c);
 static void ngx_http_myservice_call_wrap(ngx_http_myservice_call_t *call,
     ngx_http_upstream_t *u);
@@ -47,6 +49,11 @@ static ngx_str_t  ngx_http_myservice_session_expired =
     ngx_string("session expired");
 static ngx_str_t  ngx_http_myservice_internal =
     ngx_string("internal error");
+
+
+/* the first member of the private ngx_http_grpc_loc_conf_t */
+
+extern ngx_module_t  ngx_http_grpc_module;
 
 
 /* of this worker */
@@ -170,6 +177,12 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_upstream_t        *u;
     ngx_http_myservice_call_t  *call;
 
+    if (ngx_http_myservice_call_supported(r, us) != NGX_OK) {
+        (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
+                                             &ngx_http_myservice_internal);
+        return NGX_ERROR;
+    }
+
     call = ngx_http_myservice_call_create(r);
     if (call == NULL) {
         return NGX_ERROR;
@@ -223,6 +236,27 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
 
     ngx_http_myservice_call_wrap(call, u);
     ngx_http_myservice_call_track(call);
+
+    return NGX_OK;
+}
+
+
+/* what "nginx -t" can not see: the names of upstreams may be in variables */
+
+static ngx_int_t
+ngx_http_myservice_call_supported(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_conf_t  *ucf;
+
+    ucf = ngx_http_get_module_loc_conf(r, ngx_http_grpc_module);
+
+    if (r->upstream->conf != ucf) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream \"%V\" has \"myservice_sessions\": only "
+                      "\"grpc_pass\" can pass to it", &us->host);
+        return NGX_DECLINED;
+    }
 
     return NGX_OK;
 }

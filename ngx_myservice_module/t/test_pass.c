@@ -1,0 +1,88 @@
+/*
+ * Ways to an upstream with sessions that are none: the call is refused in
+ * order, the error log says why, and the worker goes on.
+ */
+
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "harness.h"
+
+
+#define CONF(locations)                                                       \
+    "%%GLOBALS%%\n"                                                           \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    "        server 127.0.0.1:8081;\n"                                        \
+    "        keepalive 4;\n"                                                  \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    locations                                                                 \
+    "    }\n"                                                                 \
+    "}\n"
+
+
+/* A call of the session to that path. */
+static client_call_t *
+call(const char *path, const char *session)
+{
+    client_call_t  *c;
+
+    c = client_grpc(client_open(harness_port(8080)), path, NULL, session, "",
+                    0);
+    client_wait(c);
+
+    return c;
+}
+
+
+/* The call is refused, and the worker has not died of it. */
+static void
+refused(const char *path, const char *text)
+{
+    pid_t  before, after;
+
+    ck_assert_uint_eq(gateway_workers(&before, 1), 1);
+    client_assert_refused(call(path, "s1"), 13, "internal error");
+    ck_assert(gateway_logged(text));
+    ck_assert_uint_eq(gateway_workers(&after, 1), 1);
+    ck_assert_int_eq(before, after);
+}
+
+
+/* the name is in a variable, so that nginx -t can not see it */
+START_TEST(pass_proxy)
+{
+    fake_t  *fake;
+
+    fake = fake_start(8081, "one", fake_ok);
+    gateway_start(CONF("set $up u;\n"
+                       "location / { grpc_pass grpc://u; }\n"
+                       "location /proxy { proxy_pass http://$up; }\n"
+                       "location /not { proxy_pass http://$up;\n"
+                       "    proxy_buffering off; }\n"));
+
+    refused("/proxy", "only \"grpc_pass\" can pass to it");
+    refused("/not", "only \"grpc_pass\" can pass to it");
+    ck_assert_uint_eq(fake_requests(fake), 0);
+    client_assert(call(ECHO, "s1"), 0, "");
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("pass");
+    harness_add(suite, pass_proxy);
+
+    return harness_run(suite, "test_pass");
+}
