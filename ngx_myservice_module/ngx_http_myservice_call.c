@@ -258,6 +258,14 @@ ngx_http_myservice_call_supported(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
+    if (r != r->main) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream \"%V\" has \"myservice_sessions\": "
+                      "subrequests, as of \"mirror\" and \"auth_request\", "
+                      "can not pass to it", &us->host);
+        return NGX_DECLINED;
+    }
+
     return NGX_OK;
 }
 

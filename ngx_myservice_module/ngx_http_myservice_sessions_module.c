@@ -314,7 +314,9 @@ ngx_http_myservice_sessions_instance_variable(ngx_http_request_t *r,
 {
     ngx_http_myservice_call_t  *call;
 
-    call = ngx_http_myservice_call_get(r);
+    /* no subrequest has an instance */
+
+    call = ngx_http_myservice_call_get(r->main);
 
     return ngx_http_myservice_variable(v, call && call->grant.name.len
                                           ? &call->grant.name : NULL);
@@ -328,13 +330,13 @@ ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
     ngx_str_t                  *decision;
     ngx_http_myservice_call_t  *call;
 
-    call = ngx_http_myservice_call_get(r);
+    call = ngx_http_myservice_call_get(r->main);
     decision = NULL;
 
     if (call && call->key.len) {
         decision = ngx_http_myservice_sessions_decision(call->decision);
 
-    } else if (ngx_http_myservice_refused(r)) {
+    } else if (ngx_http_myservice_refused(r->main)) {
         decision = &ngx_http_myservice_sessions_denied;
     }
 

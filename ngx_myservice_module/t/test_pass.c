@@ -76,6 +76,52 @@ START_TEST(pass_proxy)
 END_TEST
 
 
+/* the call that a subrequest belongs to is none of its business */
+START_TEST(pass_mirror)
+{
+    int      i;
+    fake_t  *one, *two;
+
+    one = fake_start(8081, "one", fake_ok);
+    two = fake_start(8082, "two", fake_ok);
+    gateway_start(CONF(
+        "location / { mirror /shadow; grpc_pass grpc://u; }\n"
+        "location = /shadow { internal; grpc_pass grpc://v; }\n"
+        "location = /plain { mirror /shadow;\n"
+        "    grpc_pass grpc://127.0.0.1:8081; }\n"
+        "}\n"
+        "upstream v {\n"
+        "    myservice_sessions $myservice_session zone=v:1m;\n"
+        "    server 127.0.0.1:8082;\n"));
+
+    for (i = 0; i < 3; i++) {
+        client_assert(call(ECHO, "s1"), 0, "");
+        client_assert(call("/plain", "s1"), 0, "");
+    }
+
+    client_assert_refused(call(ECHO, "s2"), 8, "all instances are busy");
+    ck_assert(gateway_logged("subrequests, as of \"mirror\""));
+    ck_assert_uint_eq(fake_requests(one), 6);
+    ck_assert_uint_eq(fake_requests(two), 0);
+}
+END_TEST
+
+
+/* nor is what it was refused with told in place of nginx's own error */
+START_TEST(pass_auth_request)
+{
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF(
+        "location / { auth_request /ask; error_page 500 /error;\n"
+        "    grpc_pass grpc://u; }\n"
+        "location = /ask { grpc_pass grpc://u; }\n"
+        "location = /error { return 503; }\n"));
+    client_assert_refused(call(ECHO, "s1"), 14, "service unavailable");
+    ck_assert(gateway_logged("subrequests, as of \"mirror\""));
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -83,6 +129,8 @@ main(void)
 
     suite = suite_create("pass");
     harness_add(suite, pass_proxy);
+    harness_add(suite, pass_mirror);
+    harness_add(suite, pass_auth_request);
 
     return harness_run(suite, "test_pass");
 }
