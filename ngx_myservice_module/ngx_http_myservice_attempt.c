@@ -33,6 +33,7 @@ static ngx_uint_t ngx_http_myservice_attempt_known(
     ngx_http_myservice_call_t *call, uint32_t instance);
 static ngx_int_t ngx_http_myservice_attempt_refuse(
     ngx_http_myservice_call_t *call);
+static void ngx_http_myservice_attempt_last(ngx_peer_connection_t *pc);
 static ngx_http_myservice_failure_e ngx_http_myservice_attempt_failure(
     ngx_http_myservice_call_t *call, ngx_peer_connection_t *pc);
 static ngx_uint_t ngx_http_myservice_attempt_again(
@@ -218,6 +219,14 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
         return;
     }
 
+    if (u->header_sent) {
+
+        /* writing failed; finalize_request() will settle the lease */
+
+        ngx_http_myservice_attempt_last(pc);
+        return;
+    }
+
     failure = ngx_http_myservice_attempt_failure(call, pc);
     again = ngx_http_myservice_attempt_again(call, failure, pc->cached);
 
@@ -255,6 +264,16 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
     if (pc->tries && !(call->same && pc->cached)) {
         pc->tries--;
     }
+}
+
+
+static void
+ngx_http_myservice_attempt_last(ngx_peer_connection_t *pc)
+{
+    /* nginx adds one when a kept-alive connection fails */
+
+    pc->tries = 0;
+    pc->cached = 0;
 }
 
 

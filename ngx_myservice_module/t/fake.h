@@ -57,6 +57,12 @@ void fake_late_settings(fake_t *fake);
 /* The parts of an answer come in one read. */
 void fake_at_once(fake_t *fake);
 
+/* The answer function runs when a request's header is there. */
+void fake_early(fake_t *fake);
+
+/* Resets all connections; new ones are accepted. */
+void fake_abort(fake_t *fake);
+
 
 /* Answers, to be combined */
 

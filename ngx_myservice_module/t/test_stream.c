@@ -197,6 +197,94 @@ START_TEST(stream_not_listed)
 END_TEST
 
 
+/* more than a buffer of the gateway takes */
+static void
+begin(fake_call_t *call)
+{
+    int  i;
+
+    atomic_fetch_add(&served, 1);
+    fake_headers(call);
+
+    for (i = 0; i < 400; i++) {
+        fake_message(call, i);
+    }
+}
+
+
+/* The client's second message meets a connection that was reset; the gateway
+ * has not heard of that: its buffer is full, as the client takes no more. */
+static client_call_t *
+write_fails(void)
+{
+    size_t           i;
+    fake_t          *fakes[2];
+    client_t        *client;
+    long long        since;
+    client_call_t   *call;
+    client_header_t  headers[] = {
+        { "content-type", "application/grpc" },
+        { "te", "trailers" },
+        { "session-id", "s1" },
+        { NULL, NULL }
+    };
+
+    fakes[0] = fake_start(8081, "one", begin);
+    fakes[1] = fake_start(8082, "two", begin);
+
+    for (i = 0; i < 2; i++) {
+        fake_early(fakes[i]);
+        fake_at_once(fakes[i]);
+    }
+
+    client = client_open(harness_port(8080));
+    client_window(client, 1000);
+    call = client_request(client, SUBSCRIBE, headers, "\0\0\0\0", 5, true);
+
+    while (call->sent < 5) {
+        client_poll(100);
+    }
+
+    client_deaf(client, true);
+    since = harness_now();
+
+    while (atomic_load(&served) == 0) {
+        harness_pause(since, "the call is at an instance");
+    }
+
+    client_await_still();
+
+    for (i = 0; i < 2; i++) {
+        fake_abort(fakes[i]);
+    }
+
+    client_send(call, "\0\0\0\0", 5, false);
+    client_await_still();
+    client_deaf(client, false);
+    client_window(client, 60000);
+    client_wait(call);
+
+    return call;
+}
+
+
+/* it has answered, so it may have run: listed or not, no other gets it */
+START_TEST(stream_write_fails)
+{
+    client_call_t  *call;
+
+    gateway_start(CONF(TWO, "grpc_buffer_size 4k;\n"
+                            "myservice_retry MyServiceSubscribe;\n"));
+    call = write_fails();
+    client_assert(call, 14, UNAVAILABLE);
+    ck_assert_uint_gt(client_messages(call), 20);
+    ck_assert_uint_eq(call->headers, 2);
+    ck_assert_uint_eq(atomic_load(&served), 1);
+    ck_assert(gateway_logged("failed"));
+}
+END_TEST
+
+
 static void
 resumed(fault_t fault)
 {
@@ -413,6 +501,7 @@ main(void)
     harness_add(suite, stream_goaway);
     harness_add(suite, stream_half_message);
     harness_add(suite, stream_not_listed);
+    harness_add(suite, stream_write_fails);
     harness_add(suite, resume_closed);
     harness_add(suite, resume_reset);
     harness_add(suite, resume_half_message);
