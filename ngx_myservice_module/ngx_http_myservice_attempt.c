@@ -246,7 +246,7 @@ ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc, void *data,
     }
 
     if (!again) {
-        pc->tries = 0;
+        ngx_http_myservice_attempt_last(pc);
 
         if (failure == NGX_HTTP_MYSERVICE_TIMED_OUT
             || failure == NGX_HTTP_MYSERVICE_SILENT)

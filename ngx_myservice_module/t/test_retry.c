@@ -370,6 +370,48 @@ START_TEST(retry_late_settings)
 END_TEST
 
 
+/* It goes away behind a GOAWAY that says that the call was taken. */
+static void
+taken(fake_call_t *call)
+{
+    atomic_fetch_add(&served, 1);
+
+    if (call->nth == 1) {
+        fake_ok(call);
+        return;
+    }
+
+    call->stream += 2;
+    fake_goaway(call);
+    fake_close(call);
+}
+
+
+/* a method of HTTP that nginx repeats itself, on a kept-alive connection */
+START_TEST(retry_get)
+{
+    client_call_t   *call;
+    client_header_t  headers[] = {
+        { ":method", "GET" },
+        { "content-type", "application/grpc" },
+        { "session-id", "s1" },
+        { NULL, NULL }
+    };
+
+    (void) fake_start(8081, "one", taken);
+    (void) fake_start(8082, "two", taken);
+    gateway_start(CONF(TWO, ""));
+
+    client_assert(echo("s1"), 0, "");
+    call = client_request(client_open(harness_port(8080)), ECHO, headers,
+                          NULL, 0, false);
+    client_wait(call);
+    client_assert_refused(call, 14, UNAVAILABLE);
+    ck_assert_uint_eq(atomic_load(&served), 2);
+}
+END_TEST
+
+
 /* Died after the request was sent: it may have run, so it is not repeated. */
 static void
 possibly_processed(fault_t fault)
@@ -564,6 +606,7 @@ main(int argc, char **argv)
     harness_add(suite, retry_body);
     harness_add(suite, retry_body_too_large);
     harness_add(suite, retry_late_settings);
+    harness_add(suite, retry_get);
     harness_add(suite, retry_not_listed);
     harness_add(suite, retry_reset_not_listed);
     harness_add(suite, retry_listed);
