@@ -292,7 +292,11 @@ ngx_http_myservice_attempt_failure(ngx_http_myservice_call_t *call,
     }
 
     if (!u->request_sent || c == NULL) {
-        return NGX_HTTP_MYSERVICE_NOT_SENT;
+
+        /* a kept-alive connection may have been reset meanwhile */
+
+        return (pc->cached && c) ? NGX_HTTP_MYSERVICE_UNPROCESSED
+                                 : NGX_HTTP_MYSERVICE_NOT_SENT;
     }
 
     if (call->conflict) {

@@ -284,6 +284,46 @@ START_TEST(retry_stale_connection)
 END_TEST
 
 
+/* one that was reset while it was idle, which the gateway finds out when it
+ * has a call for it */
+START_TEST(retry_reset_connection)
+{
+    int             i;
+    fake_t         *fakes[2];
+    client_t       *client;
+    client_call_t  *call;
+    char            pod[64];
+
+    fakes[0] = fake_start(8081, "one", play);
+    fakes[1] = fake_start(8082, "two", play);
+    gateway_start(CONF(TWO, ""));
+    client = client_open(harness_port(8080));
+    call = echo_get(client, "s1");
+    client_assert(call, 0, "");
+    snprintf(pod, sizeof(pod), "%s", client_pod(call, 0));
+
+    for (i = 0; i < 3; i++) {
+        gateway_freeze(true);
+        call = echo_start(client, "s1");
+
+        while (call->sent == 0) {
+            client_poll(100);
+        }
+
+        fake_abort(fakes[0]);
+        fake_abort(fakes[1]);
+        gateway_freeze(false);
+        client_wait(call);
+        client_assert(call, 0, "");
+        ck_assert_str_eq(client_pod(call, 0), pod);
+    }
+
+    ck_assert(!gateway_logged("\" failed"));
+    ck_assert_uint_eq(fake_requests(fakes[0]) + fake_requests(fakes[1]), 4);
+}
+END_TEST
+
+
 /* the request body is sent again as a whole */
 START_TEST(retry_body)
 {
@@ -603,6 +643,7 @@ main(int argc, char **argv)
     harness_add(suite, retry_goaway_and_close);
     harness_add(suite, retry_refused_stream);
     harness_add(suite, retry_stale_connection);
+    harness_add(suite, retry_reset_connection);
     harness_add(suite, retry_body);
     harness_add(suite, retry_body_too_large);
     harness_add(suite, retry_late_settings);
