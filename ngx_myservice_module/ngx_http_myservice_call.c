@@ -5,6 +5,7 @@
 
 #include "ngx_http_myservice_attempt.h"
 #include "ngx_http_myservice_deadline.h"
+#include "ngx_http_myservice_fallback.h"
 #include "ngx_http_myservice_lease.h"
 #include "ngx_http_myservice_module.h"
 
@@ -131,15 +132,25 @@ ngx_http_myservice_call_body(ngx_http_request_t *r, ngx_chain_t *in)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
-    if (slcf->balancer == NULL || in == NULL || !r->request_body_no_buffering
-        || r != r->main)
-    {
+    if (in == NULL || !r->request_body_no_buffering || r != r->main) {
         return NGX_OK;
     }
 
-    call = ngx_http_myservice_call_create(r);
-    if (call == NULL) {
-        return NGX_ERROR;
+    if (slcf->balancer == NULL) {
+
+        /* an "error_page" may have taken the call from a balancer */
+
+        call = r->internal ? ngx_http_myservice_call_get(r) : NULL;
+
+        if (call == NULL) {
+            return NGX_OK;
+        }
+
+    } else {
+        call = ngx_http_myservice_call_create(r);
+        if (call == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_http_myservice_replay_copy(r, &call->replay, in);
@@ -180,6 +191,7 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     if (ngx_http_myservice_call_supported(r, us) != NGX_OK) {
         (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
                                              &ngx_http_myservice_internal);
+        ngx_http_myservice_set_final(r);
         return NGX_ERROR;
     }
 
@@ -202,6 +214,7 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     call->same = 0;
 
     if (ngx_http_myservice_call_session(call) != NGX_OK) {
+        ngx_http_myservice_set_final(r);
         return NGX_ERROR;
     }
 
@@ -210,6 +223,7 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     {
         (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
                                              &ngx_http_myservice_internal);
+        ngx_http_myservice_set_final(r);
         return NGX_ERROR;
     }
 
@@ -366,6 +380,12 @@ ngx_http_myservice_call_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     ngx_queue_remove(&call->queue);
 
     ngx_http_myservice_call_answer(call, rc);
+
+    if (!r->upstream->header_sent && ngx_http_myservice_refused(r)
+        && !ngx_http_myservice_fallback_possible(call))
+    {
+        ngx_http_myservice_set_final(r);
+    }
 
     call->finalize_request(r, rc);
 }

@@ -33,6 +33,7 @@ typedef struct {
 
     ngx_table_elt_t            *timeout;
     unsigned                    session_known:1;
+    unsigned                    final:1;        /* "code" is */
 } ngx_http_myservice_ctx_t;
 
 
@@ -41,6 +42,8 @@ static void ngx_http_myservice_mark(void *data);
 static ngx_int_t ngx_http_myservice_trailers_only(ngx_http_request_t *r,
     ngx_uint_t code, ngx_str_t *message);
 static ngx_int_t ngx_http_myservice_header_filter(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_myservice_is_fallback(ngx_http_request_t *r,
+    ngx_http_myservice_ctx_t *ctx);
 static ngx_int_t ngx_http_myservice_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_myservice_input_filter_init(void *data);
@@ -167,6 +170,8 @@ ngx_http_myservice_refuse(ngx_http_request_t *r, ngx_uint_t code,
         return ngx_http_myservice_to_http(code);
     }
 
+    ngx_http_myservice_set_final(r);
+
     rc = ngx_http_discard_request_body(r);
 
     if (rc != NGX_OK) {
@@ -196,12 +201,30 @@ ngx_http_myservice_set_status(ngx_http_request_t *r, ngx_uint_t code,
     }
 
     ctx->code = code;
+    ctx->final = 0;
 
     if (code) {
         ctx->message = *message;
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_myservice_set_final(ngx_http_request_t *r)
+{
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_get_ctx(r);
+
+    if (ctx && ctx->code && r == r->main && ngx_http_myservice_is_grpc(r)) {
+        ctx->final = 1;
+
+        /* nginx asks one only once */
+
+        r->error_page = 1;
+    }
 }
 
 
@@ -344,16 +367,20 @@ ngx_http_myservice_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_myservice_get_ctx(r);
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_module);
+    status = r->err_status ? r->err_status : r->headers_out.status;
 
     if (ctx && ctx->code) {
-        goto refuse;
+
+        if (status != NGX_HTTP_OK || !ngx_http_myservice_is_fallback(r, ctx)) {
+            goto refuse;
+        }
+
+        ctx->code = NGX_HTTP_MYSERVICE_OK;
     }
 
     if (!mlcf->errors) {
         return ngx_http_next_header_filter(r);
     }
-
-    status = r->err_status ? r->err_status : r->headers_out.status;
 
     if (status != NGX_HTTP_OK) {
 
@@ -385,6 +412,25 @@ refuse:
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * Whether what was refused has been answered elsewhere, where an "error_page"
+ * has sent it.  A page for browsers is no such answer.
+ */
+
+static ngx_uint_t
+ngx_http_myservice_is_fallback(ngx_http_request_t *r,
+    ngx_http_myservice_ctx_t *ctx)
+{
+    static const size_t  len = sizeof("application/grpc") - 1;
+
+    return !ctx->final && r->internal && r->upstream
+           && r->headers_out.content_type.len >= len
+           && ngx_strncasecmp(r->headers_out.content_type.data,
+                              (u_char *) "application/grpc", len)
+              == 0;
 }
 
 

@@ -6,6 +6,7 @@
  */
 
 #include "ngx_http_myservice_call.h"
+#include "ngx_http_myservice_fallback.h"
 #include "ngx_http_myservice_grpc.h"
 #include "ngx_http_myservice_lease.h"
 #include "ngx_http_myservice_members.h"
@@ -593,7 +594,7 @@ ngx_http_myservice_sessions_init(ngx_conf_t *cf)
     ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
     ngx_http_top_request_body_filter = ngx_http_myservice_sessions_body_filter;
 
-    return NGX_OK;
+    return ngx_http_myservice_fallback_init(cf);
 }
 
 
