@@ -251,7 +251,7 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_myservice_call_wrap(call, u);
     ngx_http_myservice_call_track(call);
 
-    return NGX_OK;
+    return ngx_http_myservice_guard_stream(r);
 }
 
 

@@ -445,7 +445,7 @@ ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_module);
 
-    if (!mlcf->errors) {
+    if (!mlcf->errors && !ngx_http_myservice_refused(r)) {
         return ngx_http_next_body_filter(r, in);
     }
 
@@ -521,7 +521,9 @@ ngx_http_myservice_guard_stream(ngx_http_request_t *r)
 
     /* the filter of a buffered answer has a context that is not in "u" */
 
-    if (u == NULL || u->buffering || u->input_filter == NULL) {
+    if (u == NULL || u->buffering || u->input_filter == NULL
+        || u->input_filter == ngx_http_myservice_input_filter)
+    {
         return NGX_OK;
     }
 

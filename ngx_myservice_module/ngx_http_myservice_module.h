@@ -46,8 +46,8 @@ ngx_uint_t ngx_http_myservice_refused(ngx_http_request_t *r);
 ngx_int_t ngx_http_myservice_end_stream(ngx_http_request_t *r);
 
 /*
- * From a header filter: lets a stream that the upstream resets end like one
- * whose connection was closed, so that filters see it.
+ * Before an answer is passed on: lets a stream that the upstream resets end
+ * like one whose connection was closed, so that filters see it.
  */
 ngx_int_t ngx_http_myservice_guard_stream(ngx_http_request_t *r);
 

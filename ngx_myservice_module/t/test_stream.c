@@ -42,6 +42,8 @@
 #define TWO          ONE "server 127.0.0.1:8082;\n"
 #define RESUME       "myservice_resume MyServiceSubscribe;\n"
 
+#define OFF          "myservice_grpc_errors off;\n"
+
 #define UNAVAILABLE  "backend service unavailable"
 
 
@@ -132,13 +134,13 @@ whole(const client_call_t *call)
 
 
 static void
-ends_with_trailers(fault_t fault)
+ends_with_trailers(fault_t fault, const char *conf)
 {
     client_call_t  *call;
 
     faults[0] = fault;
     (void) fake_start(8081, "one", play);
-    gateway_start(CONF(ONE, ""));
+    gateway_start(conf);
 
     call = subscribe(SUBSCRIBE);
     client_assert(call, 14, UNAVAILABLE);
@@ -150,28 +152,43 @@ ends_with_trailers(fault_t fault)
 
 START_TEST(stream_closed)
 {
-    ends_with_trailers(CLOSE);
+    ends_with_trailers(CLOSE, CONF(ONE, ""));
 }
 END_TEST
 
 
 START_TEST(stream_reset)
 {
-    ends_with_trailers(RESET);
+    ends_with_trailers(RESET, CONF(ONE, ""));
 }
 END_TEST
 
 
 START_TEST(stream_goaway)
 {
-    ends_with_trailers(GO_AWAY);
+    ends_with_trailers(GO_AWAY, CONF(ONE, ""));
 }
 END_TEST
 
 
 START_TEST(stream_half_message)
 {
-    ends_with_trailers(HALF_MESSAGE);
+    ends_with_trailers(HALF_MESSAGE, CONF(ONE, ""));
+}
+END_TEST
+
+
+/* what nginx itself would say does not matter to a stream with a session */
+START_TEST(stream_closed_off)
+{
+    ends_with_trailers(CLOSE, CONF(ONE, OFF));
+}
+END_TEST
+
+
+START_TEST(stream_reset_off)
+{
+    ends_with_trailers(RESET, CONF(ONE, OFF));
 }
 END_TEST
 
@@ -286,14 +303,14 @@ END_TEST
 
 
 static void
-resumed(fault_t fault)
+resumed(fault_t fault, const char *conf)
 {
     client_call_t  *call;
 
     faults[0] = fault;
     (void) fake_start(8081, "one", play);
     (void) fake_start(8082, "two", play);
-    gateway_start(CONF(TWO, RESUME));
+    gateway_start(conf);
 
     call = subscribe(SUBSCRIBE);
     client_assert(call, 0, "");
@@ -312,7 +329,7 @@ resumed(fault_t fault)
 
 START_TEST(resume_closed)
 {
-    resumed(CLOSE);
+    resumed(CLOSE, CONF(TWO, RESUME));
 }
 END_TEST
 
@@ -320,7 +337,14 @@ END_TEST
 /* alive: it is asked again */
 START_TEST(resume_reset)
 {
-    resumed(RESET);
+    resumed(RESET, CONF(TWO, RESUME));
+}
+END_TEST
+
+
+START_TEST(resume_reset_off)
+{
+    resumed(RESET, CONF(TWO, RESUME OFF));
 }
 END_TEST
 
@@ -328,7 +352,7 @@ END_TEST
 /* the client never sees a part of a message */
 START_TEST(resume_half_message)
 {
-    resumed(HALF_MESSAGE);
+    resumed(HALF_MESSAGE, CONF(TWO, RESUME));
 }
 END_TEST
 
@@ -500,10 +524,13 @@ main(void)
     harness_add(suite, stream_reset);
     harness_add(suite, stream_goaway);
     harness_add(suite, stream_half_message);
+    harness_add(suite, stream_closed_off);
+    harness_add(suite, stream_reset_off);
     harness_add(suite, stream_not_listed);
     harness_add(suite, stream_write_fails);
     harness_add(suite, resume_closed);
     harness_add(suite, resume_reset);
+    harness_add(suite, resume_reset_off);
     harness_add(suite, resume_half_message);
     harness_add(suite, resume_chain);
     harness_add(suite, resume_bounded);
