@@ -261,9 +261,11 @@ static ngx_int_t
 ngx_http_myservice_call_supported(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_http_upstream_conf_t  *ucf;
+    ngx_http_upstream_conf_t                *ucf;
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
 
     ucf = ngx_http_get_module_loc_conf(r, ngx_http_grpc_module);
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
     if (r->upstream->conf != ucf) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -277,6 +279,18 @@ ngx_http_myservice_call_supported(ngx_http_request_t *r,
                       "upstream \"%V\" has \"myservice_sessions\": "
                       "subrequests, as of \"mirror\" and \"auth_request\", "
                       "can not pass to it", &us->host);
+        return NGX_DECLINED;
+    }
+
+    if (slcf->balancer
+        != ngx_http_conf_upstream_srv_conf(us,
+                                         ngx_http_myservice_sessions_module))
+    {
+        /* the location keeps no body and does not know what it may repeat */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream \"%V\" has \"myservice_sessions\": "
+                      "\"grpc_pass\" to it can have no variables", &us->host);
         return NGX_DECLINED;
     }
 

@@ -76,6 +76,24 @@ START_TEST(pass_proxy)
 END_TEST
 
 
+/* the gateway must know before a call comes where it goes */
+START_TEST(pass_variable)
+{
+    fake_t  *fake;
+
+    fake = fake_start(8081, "one", fake_ok);
+    gateway_start(CONF("set $up u;\n"
+                       "location / { grpc_pass grpc://$up; }\n"
+                       "location /plain { set $up 127.0.0.1:8081;\n"
+                       "    grpc_pass grpc://$up; }\n"));
+
+    refused(ECHO, "\"grpc_pass\" to it can have no variables");
+    ck_assert_uint_eq(fake_requests(fake), 0);
+    client_assert(call("/plain", "s1"), 0, "");
+}
+END_TEST
+
+
 /* the call that a subrequest belongs to is none of its business */
 START_TEST(pass_mirror)
 {
@@ -129,6 +147,7 @@ main(void)
 
     suite = suite_create("pass");
     harness_add(suite, pass_proxy);
+    harness_add(suite, pass_variable);
     harness_add(suite, pass_mirror);
     harness_add(suite, pass_auth_request);
 
