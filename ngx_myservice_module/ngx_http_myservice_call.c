@@ -15,6 +15,7 @@
 
 
 static void ngx_http_myservice_call_mark(void *data);
+static void ngx_http_myservice_call_location(ngx_http_myservice_call_t *call);
 static ngx_int_t ngx_http_myservice_call_supported(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_myservice_call_session(ngx_http_myservice_call_t *c);
@@ -86,7 +87,8 @@ ngx_http_myservice_call_get(ngx_http_request_t *r)
 static ngx_http_myservice_call_t *
 ngx_http_myservice_call_create(ngx_http_request_t *r)
 {
-    ngx_http_myservice_call_t  *call;
+    ngx_http_myservice_call_t               *call;
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
 
     call = ngx_http_myservice_call_get(r);
 
@@ -103,17 +105,10 @@ ngx_http_myservice_call_create(ngx_http_request_t *r)
     }
 
     call->request = r;
-    call->loc_conf = ngx_http_get_module_loc_conf(r,
-                                         ngx_http_myservice_sessions_module);
 
-    ngx_http_myservice_replay_init(&call->replay,
-                                   call->loc_conf->replay_buffer);
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
-    if (call->loc_conf->retry_timeout
-        && ngx_http_myservice_method_listed(call->loc_conf->retry, &r->uri))
-    {
-        call->begin_limit = call->loc_conf->retry_timeout;
-    }
+    ngx_http_myservice_replay_init(&call->replay, slcf->replay_buffer);
 
     return call;
 }
@@ -205,8 +200,9 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     call->conf = ngx_http_conf_upstream_srv_conf(us,
                                          ngx_http_myservice_sessions_module);
 
-    /* a resumed stream comes here again */
+    /* a resumed stream comes here again, and what an "error_page" sends */
 
+    ngx_http_myservice_call_location(call);
     ngx_memzero(&call->seek, sizeof(ms_pool_seek_t));
     call->attempts = 0;
     call->nfailed = 0;
@@ -252,6 +248,26 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_myservice_call_track(call);
 
     return ngx_http_myservice_guard_stream(r);
+}
+
+
+static void
+ngx_http_myservice_call_location(ngx_http_myservice_call_t *call)
+{
+    ngx_http_request_t                      *r;
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
+
+    r = call->request;
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
+
+    call->loc_conf = slcf;
+    call->begin_limit = 0;
+
+    if (slcf->retry_timeout
+        && ngx_http_myservice_method_listed(slcf->retry, &r->uri))
+    {
+        call->begin_limit = slcf->retry_timeout;
+    }
 }
 
 

@@ -46,6 +46,8 @@
 #define ELSEWHERE    "grpc_pass grpc://127.0.0.1:8083;\n"
 #define OTHERS       "grpc_pass grpc://v;\n"
 
+#define CANCEL       8                  /* RFC 9113 section 7 */
+
 #define BUSY         "all instances are busy"
 #define UNAVAILABLE  "backend service unavailable"
 
@@ -176,6 +178,44 @@ START_TEST(fallback_sessions)
     client_assert(echo("s1"), 0, "");
     answered_elsewhere(fake, "s2");
     client_assert_refused(echo("s3"), 8, BUSY);
+}
+END_TEST
+
+
+static void
+resets_once(fake_call_t *call)
+{
+    if (call->number == 1) {
+        fake_reset(call, CANCEL);
+
+    } else {
+        elsewhere(call);
+    }
+}
+
+
+/* the location that has the call says what may be repeated */
+START_TEST(fallback_retry)
+{
+    fake_t  *fake;
+
+    fake = fake_start(8083, "elsewhere", resets_once);
+    gateway_start(CONF(ONE, "",
+                       "myservice_retry MyServiceEcho;\n" OTHERS));
+    client_assert(echo("s1"), 0, "");
+    ck_assert_uint_eq(fake_requests(fake), 2);
+}
+END_TEST
+
+
+START_TEST(fallback_retry_off)
+{
+    fake_t  *fake;
+
+    fake = fake_start(8083, "elsewhere", resets_once);
+    gateway_start(CONF(ONE, "myservice_retry MyServiceEcho;\n", OTHERS));
+    client_assert_refused(echo("s1"), 14, UNAVAILABLE);
+    ck_assert_uint_eq(fake_requests(fake), 1);
 }
 END_TEST
 
@@ -351,6 +391,8 @@ main(void)
     harness_add(suite, fallback_unreachable);
     harness_add(suite, fallback_busy);
     harness_add(suite, fallback_sessions);
+    harness_add(suite, fallback_retry);
+    harness_add(suite, fallback_retry_off);
     harness_add(suite, fallback_unreachable_too);
     harness_add(suite, fallback_listed);
     harness_add(suite, fallback_processed);
