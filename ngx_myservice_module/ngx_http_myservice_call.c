@@ -3,6 +3,7 @@
 
 #include "jwt/token.h"
 
+#include "ngx_http_myservice_answer.h"
 #include "ngx_http_myservice_attempt.h"
 #include "ngx_http_myservice_deadline.h"
 #include "ngx_http_myservice_fallback.h"
@@ -371,10 +372,10 @@ ngx_http_myservice_call_wrap(ngx_http_myservice_call_t *call,
     call->input_filter = u->input_filter;
     call->input_filter_ctx = u->input_filter_ctx;
 
-    u->process_header = ngx_http_myservice_attempt_process_header;
+    u->process_header = ngx_http_myservice_answer_process_header;
     u->finalize_request = ngx_http_myservice_call_finalize_request;
-    u->input_filter_init = ngx_http_myservice_attempt_input_filter_init;
-    u->input_filter = ngx_http_myservice_attempt_input_filter;
+    u->input_filter_init = ngx_http_myservice_answer_input_filter_init;
+    u->input_filter = ngx_http_myservice_answer_input_filter;
     u->input_filter_ctx = call;
 
     u->peer.data = call;
