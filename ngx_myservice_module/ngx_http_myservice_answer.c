@@ -1,7 +1,6 @@
 
 #include "ngx_http_myservice_answer.h"
 
-#include "frames.h"
 #include "percent.h"
 
 #include "ngx_http_myservice_attempt.h"
@@ -10,6 +9,8 @@
 #include "ngx_http_myservice_module.h"
 
 
+static ngx_int_t ngx_http_myservice_answer_parse(
+    ngx_http_myservice_call_t *call, ngx_http_upstream_t *u, uint32_t id);
 static ngx_int_t ngx_http_myservice_answer_cached_header(
     ngx_http_myservice_call_t *call, ngx_http_upstream_t *u, uint32_t id);
 static ngx_uint_t ngx_http_myservice_answer_refused(
@@ -27,7 +28,6 @@ ngx_int_t
 ngx_http_myservice_answer_process_header(ngx_http_request_t *r)
 {
     uint32_t                        id;
-    unsigned                        frames;
     ngx_int_t                       rc;
     ngx_http_upstream_t            *u;
     ngx_http_myservice_call_t      *call;
@@ -38,22 +38,17 @@ ngx_http_myservice_answer_process_header(ngx_http_request_t *r)
     grpc = call->input_filter_ctx;
 
     id = (uint32_t) (2 * u->peer.connection->requests - 1);
-    frames = 0;
-
-    if (grpc->state == 0) {
-        frames = ms_frames_scan(u->buffer.pos, u->buffer.last, id);
-    }
 
     if (u->peer.cached && grpc->state == 0) {
         rc = ngx_http_myservice_answer_cached_header(call, u, id);
 
     } else {
-        rc = call->process_header(r);
+        rc = ngx_http_myservice_answer_parse(call, u, id);
     }
 
-    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
-        call->refused = (frames & MS_FRAMES_REFUSED) ? 1 : 0;
-        call->reset = (frames & MS_FRAMES_RESET) ? 1 : 0;
+    if (rc == NGX_AGAIN || rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
+        call->refused = (call->frames.found & MS_FRAMES_REFUSED) ? 1 : 0;
+        call->reset = (call->frames.found & MS_FRAMES_RESET) ? 1 : 0;
         return rc;
     }
 
@@ -64,6 +59,18 @@ ngx_http_myservice_answer_process_header(ngx_http_request_t *r)
     }
 
     return rc;
+}
+
+
+/* until it has the header, the grpc module takes all it is given */
+
+static ngx_int_t
+ngx_http_myservice_answer_parse(ngx_http_myservice_call_t *call,
+    ngx_http_upstream_t *u, uint32_t id)
+{
+    (void) ms_frames_scan(&call->frames, u->buffer.pos, u->buffer.last, id);
+
+    return call->process_header(call->request);
 }
 
 
@@ -101,7 +108,7 @@ ngx_http_myservice_answer_cached_header(ngx_http_myservice_call_t *call,
 
     ngx_memcpy(unfinished, u->buffer.last, tail);
 
-    rc = call->process_header(call->request);
+    rc = ngx_http_myservice_answer_parse(call, u, id);
 
     u->buffer.last = ngx_cpymem(u->buffer.last, unfinished, tail);
 

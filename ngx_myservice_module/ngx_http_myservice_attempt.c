@@ -111,6 +111,7 @@ granted:
     call->silent = 0;
     call->forwarded = 0;
     call->dropped = 0;
+    ngx_memzero(&call->frames, sizeof(ms_frames_t));
 
     pc->sockaddr = &grant->sockaddr.sockaddr;
     pc->socklen = grant->socklen;

@@ -140,7 +140,10 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         return;
 
     case PING:
-        if (!(flags & ACK)) {
+        if (flags & ACK) {
+            fake_frame_rest(conn);
+
+        } else {
             fake_frame(conn, PING, ACK, 0, payload, len);
         }
         return;

@@ -74,6 +74,10 @@ void fake_goaway(fake_call_t *call);    /* the stream was not processed */
 void fake_reset(fake_call_t *call, uint32_t error);
 void fake_close(fake_call_t *call);
 
+/* Of the frame that is written next, what is behind the first "cut" bytes
+ * follows when the peer has read those. */
+void fake_cut(fake_call_t *call, size_t cut);
+
 /* The usual ones */
 
 void fake_ok(fake_call_t *call);        /* headers, one message, status 0 */

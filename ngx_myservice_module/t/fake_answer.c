@@ -41,6 +41,24 @@ fake_u32(uint8_t *p, uint32_t n)
 }
 
 
+/* The answer to the PING shows that the begin was read; they come in one. */
+static void
+fake_write_cut(fake_conn_t *conn, const uint8_t *frame, size_t len)
+{
+    uint8_t  begin[17 + 64] = { 0, 0, 8, PING };
+
+    ck_assert_uint_lt(conn->cut, len);
+    ck_assert_uint_le(len, sizeof(conn->rest));
+
+    memcpy(begin + 17, frame, conn->cut);
+    conn->rest_len = len - conn->cut;
+    memcpy(conn->rest, frame + conn->cut, conn->rest_len);
+
+    fake_write(conn, begin, 17 + conn->cut);
+    conn->cut = 0;
+}
+
+
 void
 fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags, uint32_t stream,
     const void *payload, size_t len)
@@ -55,7 +73,27 @@ fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags, uint32_t stream,
     p = fake_u32(p, stream);
     memcpy(p, payload, len);
 
-    fake_write(conn, frame, 9 + len);
+    if (conn->cut == 0) {
+        fake_write(conn, frame, 9 + len);
+
+    } else {
+        fake_write_cut(conn, frame, 9 + len);
+    }
+}
+
+
+void
+fake_frame_rest(fake_conn_t *conn)
+{
+    fake_write(conn, conn->rest, conn->rest_len);
+    conn->rest_len = 0;
+}
+
+
+void
+fake_cut(fake_call_t *call, size_t cut)
+{
+    call->conn->cut = cut;
 }
 
 

@@ -38,6 +38,9 @@ struct fake_conn_s {
     bool                  settings;
     unsigned              requests;
     size_t                taken;        /* since the last WINDOW_UPDATE */
+    size_t                cut;          /* the next frame, 0: as a whole */
+    size_t                rest_len;     /* until the answer to a PING */
+    uint8_t               rest[64];
     size_t                len;
     uint8_t               in[INPUT_MAX];
     nghttp2_hd_inflater  *inflater;
@@ -65,6 +68,7 @@ struct fake_s {
 uint8_t *fake_u32(uint8_t *p, uint32_t n);
 void fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags,
     uint32_t stream, const void *payload, size_t len);
+void fake_frame_rest(fake_conn_t *conn);
 void fake_close_conn(fake_conn_t *conn);
 
 

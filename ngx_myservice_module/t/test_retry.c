@@ -60,6 +60,7 @@ typedef enum {
 static fault_t       faults[16];
 static atomic_uint   served;            /* requests over all fakes */
 static atomic_ulong  body;              /* bytes of the last one */
+static atomic_uint   cut;               /* where the fault's frame is cut */
 
 
 static void
@@ -69,6 +70,7 @@ play(fake_call_t *call)
 
     n = atomic_fetch_add(&served, 1);
     atomic_store(&body, call->body);
+    fake_cut(call, atomic_exchange(&cut, 0));
 
     switch (n < 16 ? faults[n] : WELL) {
 
@@ -259,6 +261,52 @@ END_TEST
 START_TEST(retry_refused_stream)
 {
     unprocessed(REFUSE_STREAM);
+}
+END_TEST
+
+
+/* The frame comes in two reads, wherever it is cut, on a fresh connection and
+ * on one that was used before. */
+static void
+cut_anywhere(fault_t fault, unsigned size)
+{
+    fake_t    *fake;
+    unsigned   i, calls;
+
+    fake = fake_start(8081, "one", play);
+    gateway_start(CONF(ONE, ""));
+    client_assert(echo("s1"), 0, "");
+
+    for (i = 2; i < 2 * size; i++) {
+
+        if (i % 2) {
+            fake_abort(fake);
+        }
+
+        atomic_store(&served, 0);
+        atomic_store(&cut, i / 2);
+        faults[0] = fault;
+        calls = fake_requests(fake);
+
+        client_assert(echo("s1"), 0, "");
+        ck_assert_uint_eq(atomic_load(&cut), 0);
+        ck_assert_uint_eq(fake_requests(fake), calls + 2);
+    }
+
+    ck_assert(!gateway_logged("\" failed"));
+}
+
+
+START_TEST(retry_goaway_cut)
+{
+    cut_anywhere(GO_AWAY, 17);
+}
+END_TEST
+
+
+START_TEST(retry_refused_stream_cut)
+{
+    cut_anywhere(REFUSE_STREAM, 13);
 }
 END_TEST
 
@@ -642,6 +690,8 @@ main(int argc, char **argv)
     harness_add(suite, retry_goaway);
     harness_add(suite, retry_goaway_and_close);
     harness_add(suite, retry_refused_stream);
+    harness_add(suite, retry_goaway_cut);
+    harness_add(suite, retry_refused_stream_cut);
     harness_add(suite, retry_stale_connection);
     harness_add(suite, retry_reset_connection);
     harness_add(suite, retry_body);
