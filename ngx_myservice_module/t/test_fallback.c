@@ -4,12 +4,11 @@
  */
 
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "client.h"
 #include "fake.h"
 #include "harness.h"
+#include "sized.h"
 
 
 #define CONF(upstream, directives, fallback)                                  \
@@ -77,46 +76,6 @@ silent(fake_call_t *call)
 }
 
 
-/* A call with a message of that size; its last byte comes when the gateway has
- * done all that it can without it. */
-static client_call_t *
-call_late(const char *session, size_t size)
-{
-    uint8_t          *data;
-    client_t         *client;
-    client_call_t    *call;
-    client_header_t   headers[] = {
-        { "content-type", "application/grpc" },
-        { "te", "trailers" },
-        { session != NULL ? "session-id" : NULL, session },
-        { NULL, NULL }
-    };
-
-    data = calloc(1, size);
-    ck_assert_ptr_nonnull(data);
-    client = client_open(harness_port(8080));
-    call = client_request(client, ECHO, headers, data, size - 1, true);
-    free(data);
-
-    while (!call->done && call->sent < size - 1) {
-        client_poll(100);
-    }
-
-    client_ping(client);
-    client_wait_pongs(client, 1);
-    client_ping(client);
-    client_wait_pongs(client, 2);
-
-    if (!call->done) {
-        client_send(call, "", 1, true);
-    }
-
-    client_wait(call);
-
-    return call;
-}
-
-
 static client_call_t *
 echo(const char *session)
 {
@@ -136,7 +95,7 @@ answered_elsewhere(fake_t *fake, const char *session)
     ck_assert_uint_gt(atomic_load(&body), 5);
     gateway_await_access("grpc=0");
 
-    client_assert(call_late(session, 40000), 0, "");
+    client_assert(sized_late(session, 40000), 0, "");
     ck_assert_uint_eq(atomic_load(&body), 40000);
     ck_assert_uint_eq(fake_requests(fake), n + 2);
 }
@@ -252,7 +211,7 @@ not_asked(const char *conf, const char *session, int code, const char *text)
     fake = fake_start(8083, "elsewhere", elsewhere);
     gateway_start(conf);
     client_assert_refused(echo(session), code, text);
-    client_assert_refused(call_late(session, 40000), code, text);
+    client_assert_refused(sized_late(session, 40000), code, text);
     ck_assert_uint_eq(fake_requests(fake), 0);
 }
 
@@ -288,7 +247,8 @@ END_TEST
 
 START_TEST(fallback_no_token)
 {
-    fake_t  *fake;
+    fake_t         *fake;
+    client_call_t  *call;
 
     (void) fake_start(8081, "one", fake_ok);
     fake = fake_start(8083, "elsewhere", elsewhere);
@@ -297,8 +257,11 @@ START_TEST(fallback_no_token)
                        "myservice_jwt on;\n"
                        "myservice_jwt_secret_file %%DIR%%/secret;\n",
                        ELSEWHERE));
-    client_assert_refused(call_late("s1", 100), 16,
-                          "missing or invalid token");
+
+    call = client_grpc(client_open(harness_port(8080)), ECHO, NULL, "s1", "",
+                       0);
+    client_wait(call);
+    client_assert_refused(call, 16, "missing or invalid token");
     ck_assert_uint_eq(fake_requests(fake), 0);
     client_assert(echo("s1"), 0, "");
 }
@@ -312,9 +275,9 @@ START_TEST(fallback_too_large)
 
     fake = fake_start(8083, "elsewhere", elsewhere);
     gateway_start(CONF(ONE, "myservice_replay_buffer 16k;\n", ELSEWHERE));
-    client_assert_refused(call_late("s1", 50000), 14, UNAVAILABLE);
+    client_assert_refused(sized_late("s1", 50000), 14, UNAVAILABLE);
     ck_assert_uint_eq(fake_requests(fake), 0);
-    client_assert(call_late("s1", 10000), 0, "");
+    client_assert(sized_late("s1", 10000), 0, "");
 }
 END_TEST
 
@@ -324,7 +287,7 @@ START_TEST(fallback_page)
 {
     gateway_start(CONF(ONE, "", "return 200 'try later';\n"));
     client_assert_refused(echo("s1"), 14, UNAVAILABLE);
-    client_assert_refused(call_late("s1", 100), 14, UNAVAILABLE);
+    client_assert_refused(sized_late("s1", 100), 14, UNAVAILABLE);
 }
 END_TEST
 

@@ -11,6 +11,7 @@
 #include "client.h"
 #include "fake.h"
 #include "harness.h"
+#include "sized.h"
 
 
 #define CONF(servers, directives)                                             \
@@ -386,45 +387,6 @@ START_TEST(retry_body)
 END_TEST
 
 
-/* The last byte comes later, so that the rest is sent before it. */
-static client_call_t *
-upload_late(const char *session, size_t size)
-{
-    uint8_t          *data;
-    client_t         *client;
-    client_call_t    *call;
-    client_header_t   headers[] = {
-        { "te", "trailers" },
-        { "content-type", "application/grpc" },
-        { "session-id", session },
-        { "authorization", token_make(session, 60) },
-        { NULL, NULL }
-    };
-
-    data = calloc(1, size);
-    ck_assert_ptr_nonnull(data);
-    client = client_open(harness_port(8080));
-    call = client_request(client, ECHO, headers, data, size - 1, true);
-    free(data);
-
-    /* the gateway has read this, and has done more than that */
-
-    while (call->sent < size - 1) {
-        client_poll(100);
-    }
-
-    client_ping(client);
-    client_wait_pongs(client, 1);
-    client_ping(client);
-    client_wait_pongs(client, 2);
-
-    client_send(call, "", 1, true);
-    client_wait(call);
-
-    return call;
-}
-
-
 /* a body that is larger than what may be kept is not repeated */
 START_TEST(retry_body_too_large)
 {
@@ -432,7 +394,7 @@ START_TEST(retry_body_too_large)
     gateway_start(CONF(ONE, "myservice_replay_buffer 16k;\n"));
 
     client_assert(echo("s1"), 0, "");
-    client_assert_refused(upload_late("s1", 50000), 14, UNAVAILABLE);
+    client_assert_refused(sized_late("s1", 50000), 14, UNAVAILABLE);
     ck_assert_uint_eq(atomic_load(&served), 2);
 
     /* and without a failure nothing is lost */
