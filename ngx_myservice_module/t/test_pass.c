@@ -94,6 +94,31 @@ START_TEST(pass_variable)
 END_TEST
 
 
+/* nginx has one status for all that a balancer refuses */
+START_TEST(pass_not_grpc)
+{
+    size_t           i;
+    client_call_t   *c;
+    client_header_t  headers[3] = { { "content-type", "text/plain" } };
+
+    static const char *const  sessions[] = { "", "a b", "s2" };
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF("location / { grpc_pass grpc://u; }\n"));
+    client_assert(call(ECHO, "s1"), 0, "");
+
+    for (i = 0; i < sizeof(sessions) / sizeof(sessions[0]); i++) {
+        headers[1] = (client_header_t) { "session-id", sessions[i] };
+        c = client_request(client_open(harness_port(8080)), ECHO, headers,
+                           "", 0, false);
+        client_wait(c);
+        ck_assert_int_eq(c->http, 500);
+        ck_assert_int_eq(c->grpc, -1);
+    }
+}
+END_TEST
+
+
 /* the call that a subrequest belongs to is none of its business */
 START_TEST(pass_mirror)
 {
@@ -148,6 +173,7 @@ main(void)
     suite = suite_create("pass");
     harness_add(suite, pass_proxy);
     harness_add(suite, pass_variable);
+    harness_add(suite, pass_not_grpc);
     harness_add(suite, pass_mirror);
     harness_add(suite, pass_auth_request);
 
