@@ -16,6 +16,8 @@
 
 
 static void ngx_http_myservice_call_mark(void *data);
+static ngx_int_t ngx_http_myservice_call_begin(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
 static void ngx_http_myservice_call_location(ngx_http_myservice_call_t *call);
 static ngx_int_t ngx_http_myservice_call_supported(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
@@ -180,6 +182,22 @@ ngx_int_t
 ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    if (ngx_http_myservice_call_begin(r, us) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    /* the fault of the client or of the configuration, wherever it is sent */
+
+    ngx_http_myservice_set_final(r);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_call_begin(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
     ngx_int_t                   rc;
     ngx_http_upstream_t        *u;
     ngx_http_myservice_call_t  *call;
@@ -187,7 +205,6 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     if (ngx_http_myservice_call_supported(r, us) != NGX_OK) {
         (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
                                              &ngx_http_myservice_internal);
-        ngx_http_myservice_set_final(r);
         return NGX_ERROR;
     }
 
@@ -211,7 +228,6 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     call->same = 0;
 
     if (ngx_http_myservice_call_session(call) != NGX_OK) {
-        ngx_http_myservice_set_final(r);
         return NGX_ERROR;
     }
 
@@ -220,7 +236,6 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     {
         (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
                                              &ngx_http_myservice_internal);
-        ngx_http_myservice_set_final(r);
         return NGX_ERROR;
     }
 
