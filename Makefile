@@ -52,7 +52,7 @@ LIBS := $(LIB)/libitests.a $(LIB)/libmyservice.a $(LIB)/libauthsvc.a \
 
 UNIT_SRCS := $(wildcard $(addsuffix /t/test_*.c,$(DIRS) $(MODULE)))
 UNIT_TESTS := $(patsubst %.c,$(B)/t/%,$(notdir $(UNIT_SRCS)))
-COALESCE_TESTS := conflict deadline errors gateway_health jwt_access retry sessions stream ttl
+COALESCE_TESTS := conflict deadline errors fallback gateway_health jwt_access retry sessions stream ttl
 UNIT_TESTS += $(B)/t/test_histogram
 MODULE_SRCS := $(wildcard $(MODULE)/*.c $(MODULE)/*.h jwt/*.c jwt/*.h config)
 

@@ -26,43 +26,83 @@ ms_frames_length(const uint8_t *p)
 }
 
 
-unsigned
-ms_frames_scan(const uint8_t *pos, const uint8_t *last, uint32_t id)
+/* whether what follows the header of a frame is to be looked at */
+
+static int
+ms_frames_matters(const uint8_t *p, uint32_t id)
 {
-    size_t          len;
-    const uint8_t  *payload;
-
-    while (last - pos >= MS_FRAME_HEADER) {
-
-        len = ms_frames_length(pos);
-        payload = pos + MS_FRAME_HEADER;
-
-        if (pos[3] == MS_FRAME_RST_STREAM && ms_frames_u31(pos + 5) == id
-            && len == 4 && last - payload >= 4)
-        {
-            if (payload[0] == 0 && payload[1] == 0 && payload[2] == 0
-                && payload[3] == MS_ERROR_REFUSED_STREAM)
-            {
-                return MS_FRAMES_RESET|MS_FRAMES_REFUSED;
-            }
-
-            return MS_FRAMES_RESET;
-        }
-
-        if (pos[3] == MS_FRAME_GOAWAY && len >= 8 && last - payload >= 4
-            && ms_frames_u31(payload) < id)
-        {
-            return MS_FRAMES_REFUSED;
-        }
-
-        if ((size_t) (last - payload) < len) {
-            break;
-        }
-
-        pos = payload + len;
+    if (p[3] == MS_FRAME_RST_STREAM) {
+        return ms_frames_u31(p + 5) == id && ms_frames_length(p) == 4;
     }
 
-    return 0;
+    return p[3] == MS_FRAME_GOAWAY && ms_frames_length(p) >= 8;
+}
+
+
+/* "p" has the header and the first four bytes after it */
+
+static unsigned
+ms_frames_meaning(const uint8_t *p, uint32_t id)
+{
+    const uint8_t  *payload;
+
+    payload = p + MS_FRAME_HEADER;
+
+    if (p[3] == MS_FRAME_GOAWAY) {
+        return ms_frames_u31(payload) < id ? MS_FRAMES_REFUSED : 0;
+    }
+
+    if (payload[0] == 0 && payload[1] == 0 && payload[2] == 0
+        && payload[3] == MS_ERROR_REFUSED_STREAM)
+    {
+        return MS_FRAMES_RESET|MS_FRAMES_REFUSED;
+    }
+
+    return MS_FRAMES_RESET;
+}
+
+
+unsigned
+ms_frames_scan(ms_frames_t *frames, const uint8_t *pos, const uint8_t *last,
+    uint32_t id)
+{
+    size_t  n;
+
+    while (pos < last && frames->found == 0) {
+
+        if (frames->skip) {
+            n = (size_t) (last - pos);
+            n = frames->skip < n ? frames->skip : n;
+            frames->skip -= n;
+            pos += n;
+            continue;
+        }
+
+        if (frames->len == 0 && last - pos >= MS_FRAME_HEADER
+            && !ms_frames_matters(pos, id))
+        {
+            frames->skip = ms_frames_length(pos);
+            pos += MS_FRAME_HEADER;
+            continue;
+        }
+
+        frames->begin[frames->len++] = *pos++;
+
+        if (frames->len == MS_FRAME_HEADER
+            && !ms_frames_matters(frames->begin, id))
+        {
+            frames->skip = ms_frames_length(frames->begin);
+            frames->len = 0;
+
+        } else if (frames->len == MS_FRAMES_TAIL) {
+            frames->found = ms_frames_meaning(frames->begin, id);
+            frames->skip = ms_frames_length(frames->begin)
+                           - (MS_FRAMES_TAIL - MS_FRAME_HEADER);
+            frames->len = 0;
+        }
+    }
+
+    return frames->found;
 }
 
 

@@ -20,8 +20,21 @@
 #define MS_FRAMES_RESET    0x02     /* stream "id" ended by RST_STREAM */
 
 
-/* "pos" is at the start of a frame. */
-unsigned ms_frames_scan(const uint8_t *pos, const uint8_t *last, uint32_t id);
+/* what was seen of the frames of a connection, all zero at the start of one */
+typedef struct {
+    uint8_t   begin[MS_FRAMES_TAIL];
+    size_t    len;                   /* of that, of the frame at hand */
+    size_t    skip;                  /* bytes of it that do not matter */
+    unsigned  found;
+} ms_frames_t;
+
+
+/*
+ * Looks at the bytes that came next, wherever they end within a frame.
+ * Returns all that was found so far of stream "id", which does not change.
+ */
+unsigned ms_frames_scan(ms_frames_t *frames, const uint8_t *pos,
+    const uint8_t *last, uint32_t id);
 
 /*
  * Drops RST_STREAM and WINDOW_UPDATE frames of streams before "id" that came

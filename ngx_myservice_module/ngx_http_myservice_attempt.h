@@ -1,7 +1,7 @@
 /*
- * One attempt of a call: which instance it goes to, what its answer tells,
- * and what its failure means.  These are the callbacks of nginx's upstream;
- * the request's own life is in ngx_http_myservice_call.c.
+ * One attempt of a call: which instance it goes to, and what its failure
+ * means.  These are callbacks of nginx's upstream; the request's own life is in
+ * ngx_http_myservice_call.c.
  */
 
 #ifndef NGX_HTTP_MYSERVICE_ATTEMPT_H
@@ -16,11 +16,10 @@ ngx_int_t ngx_http_myservice_attempt_get_peer(ngx_peer_connection_t *pc,
 void ngx_http_myservice_attempt_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 
-ngx_int_t ngx_http_myservice_attempt_process_header(ngx_http_request_t *r);
-ngx_int_t ngx_http_myservice_attempt_input_filter_init(void *data);
-ngx_int_t ngx_http_myservice_attempt_input_filter(void *data, ssize_t bytes);
+/* the instance is down, its session moves, and the call holds nothing */
+void ngx_http_myservice_attempt_leave(ngx_http_myservice_call_t *call);
 
-/* the instance is down, and the call holds nothing */
+/* the same, and it is logged as a failure */
 void ngx_http_myservice_attempt_failed(ngx_http_myservice_call_t *call);
 
 

@@ -3,8 +3,10 @@
 
 #include "jwt/token.h"
 
+#include "ngx_http_myservice_answer.h"
 #include "ngx_http_myservice_attempt.h"
 #include "ngx_http_myservice_deadline.h"
+#include "ngx_http_myservice_fallback.h"
 #include "ngx_http_myservice_lease.h"
 #include "ngx_http_myservice_module.h"
 
@@ -14,6 +16,11 @@
 
 
 static void ngx_http_myservice_call_mark(void *data);
+static ngx_int_t ngx_http_myservice_call_begin(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static void ngx_http_myservice_call_location(ngx_http_myservice_call_t *call);
+static ngx_int_t ngx_http_myservice_call_supported(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_myservice_call_session(ngx_http_myservice_call_t *c);
 static void ngx_http_myservice_call_wrap(ngx_http_myservice_call_t *call,
     ngx_http_upstream_t *u);
@@ -49,6 +56,11 @@ static ngx_str_t  ngx_http_myservice_internal =
     ngx_string("internal error");
 
 
+/* the first member of the private ngx_http_grpc_loc_conf_t */
+
+extern ngx_module_t  ngx_http_grpc_module;
+
+
 /* of this worker */
 
 static ngx_queue_t  ngx_http_myservice_calls;
@@ -78,7 +90,8 @@ ngx_http_myservice_call_get(ngx_http_request_t *r)
 static ngx_http_myservice_call_t *
 ngx_http_myservice_call_create(ngx_http_request_t *r)
 {
-    ngx_http_myservice_call_t  *call;
+    ngx_http_myservice_call_t               *call;
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
 
     call = ngx_http_myservice_call_get(r);
 
@@ -95,17 +108,10 @@ ngx_http_myservice_call_create(ngx_http_request_t *r)
     }
 
     call->request = r;
-    call->loc_conf = ngx_http_get_module_loc_conf(r,
-                                         ngx_http_myservice_sessions_module);
 
-    ngx_http_myservice_replay_init(&call->replay,
-                                   call->loc_conf->replay_buffer);
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
-    if (call->loc_conf->retry_timeout
-        && ngx_http_myservice_method_listed(call->loc_conf->retry, &r->uri))
-    {
-        call->begin_limit = call->loc_conf->retry_timeout;
-    }
+    ngx_http_myservice_replay_init(&call->replay, slcf->replay_buffer);
 
     return call;
 }
@@ -124,15 +130,25 @@ ngx_http_myservice_call_body(ngx_http_request_t *r, ngx_chain_t *in)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
-    if (slcf->balancer == NULL || in == NULL || !r->request_body_no_buffering
-        || r != r->main)
-    {
+    if (in == NULL || !r->request_body_no_buffering || r != r->main) {
         return NGX_OK;
     }
 
-    call = ngx_http_myservice_call_create(r);
-    if (call == NULL) {
-        return NGX_ERROR;
+    if (slcf->balancer == NULL) {
+
+        /* an "error_page" may have taken the call from a balancer */
+
+        call = r->internal ? ngx_http_myservice_call_get(r) : NULL;
+
+        if (call == NULL) {
+            return NGX_OK;
+        }
+
+    } else {
+        call = ngx_http_myservice_call_create(r);
+        if (call == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_http_myservice_replay_copy(r, &call->replay, in);
@@ -166,9 +182,31 @@ ngx_int_t
 ngx_http_myservice_call_init(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    if (ngx_http_myservice_call_begin(r, us) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    /* the fault of the client or of the configuration, wherever it is sent */
+
+    ngx_http_myservice_set_final(r);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_call_begin(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
     ngx_int_t                   rc;
     ngx_http_upstream_t        *u;
     ngx_http_myservice_call_t  *call;
+
+    if (ngx_http_myservice_call_supported(r, us) != NGX_OK) {
+        (void) ngx_http_myservice_set_status(r, NGX_HTTP_MYSERVICE_INTERNAL,
+                                             &ngx_http_myservice_internal);
+        return NGX_ERROR;
+    }
 
     call = ngx_http_myservice_call_create(r);
     if (call == NULL) {
@@ -180,8 +218,9 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
     call->conf = ngx_http_conf_upstream_srv_conf(us,
                                          ngx_http_myservice_sessions_module);
 
-    /* a resumed stream comes here again */
+    /* a resumed stream comes here again, and what an "error_page" sends */
 
+    ngx_http_myservice_call_location(call);
     ngx_memzero(&call->seek, sizeof(ms_pool_seek_t));
     call->attempts = 0;
     call->nfailed = 0;
@@ -223,6 +262,69 @@ ngx_http_myservice_call_init(ngx_http_request_t *r,
 
     ngx_http_myservice_call_wrap(call, u);
     ngx_http_myservice_call_track(call);
+
+    return ngx_http_myservice_guard_stream(r);
+}
+
+
+static void
+ngx_http_myservice_call_location(ngx_http_myservice_call_t *call)
+{
+    ngx_http_request_t                      *r;
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
+
+    r = call->request;
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
+
+    call->loc_conf = slcf;
+    call->begin_limit = 0;
+
+    if (slcf->retry_timeout
+        && ngx_http_myservice_method_listed(slcf->retry, &r->uri))
+    {
+        call->begin_limit = slcf->retry_timeout;
+    }
+}
+
+
+/* what "nginx -t" can not see: the names of upstreams may be in variables */
+
+static ngx_int_t
+ngx_http_myservice_call_supported(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_conf_t                *ucf;
+    ngx_http_myservice_sessions_loc_conf_t  *slcf;
+
+    ucf = ngx_http_get_module_loc_conf(r, ngx_http_grpc_module);
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
+
+    if (r->upstream->conf != ucf) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream \"%V\" has \"myservice_sessions\": only "
+                      "\"grpc_pass\" can pass to it", &us->host);
+        return NGX_DECLINED;
+    }
+
+    if (r != r->main) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream \"%V\" has \"myservice_sessions\": "
+                      "subrequests, as of \"mirror\" and \"auth_request\", "
+                      "can not pass to it", &us->host);
+        return NGX_DECLINED;
+    }
+
+    if (slcf->balancer
+        != ngx_http_conf_upstream_srv_conf(us,
+                                         ngx_http_myservice_sessions_module))
+    {
+        /* the location keeps no body and does not know what it may repeat */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream \"%V\" has \"myservice_sessions\": "
+                      "\"grpc_pass\" to it can have no variables", &us->host);
+        return NGX_DECLINED;
+    }
 
     return NGX_OK;
 }
@@ -285,10 +387,10 @@ ngx_http_myservice_call_wrap(ngx_http_myservice_call_t *call,
     call->input_filter = u->input_filter;
     call->input_filter_ctx = u->input_filter_ctx;
 
-    u->process_header = ngx_http_myservice_attempt_process_header;
+    u->process_header = ngx_http_myservice_answer_process_header;
     u->finalize_request = ngx_http_myservice_call_finalize_request;
-    u->input_filter_init = ngx_http_myservice_attempt_input_filter_init;
-    u->input_filter = ngx_http_myservice_attempt_input_filter;
+    u->input_filter_init = ngx_http_myservice_answer_input_filter_init;
+    u->input_filter = ngx_http_myservice_answer_input_filter;
     u->input_filter_ctx = call;
 
     u->peer.data = call;
@@ -324,6 +426,12 @@ ngx_http_myservice_call_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     ngx_queue_remove(&call->queue);
 
     ngx_http_myservice_call_answer(call, rc);
+
+    if (!r->upstream->header_sent && ngx_http_myservice_refused(r)
+        && !ngx_http_myservice_fallback_possible(call))
+    {
+        ngx_http_myservice_set_final(r);
+    }
 
     call->finalize_request(r, rc);
 }

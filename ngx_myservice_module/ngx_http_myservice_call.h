@@ -11,6 +11,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "frames.h"
+
 #include "ngx_http_myservice_replay.h"
 #include "ngx_http_myservice_sessions.h"
 
@@ -37,6 +39,7 @@ typedef struct {
     uint32_t                         failed[NGX_HTTP_MYSERVICE_CALL_FAILED];
                                                 /* instances, by this call */
     off_t                            dropped;   /* bytes of old frames */
+    ms_frames_t                      frames;    /* of the attempt */
     ngx_http_myservice_replay_t      replay;
     ngx_buf_t                       *header;
 

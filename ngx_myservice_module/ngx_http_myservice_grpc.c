@@ -11,6 +11,14 @@ typedef struct {
 } ngx_http_myservice_http_status_t;
 
 
+/* subrequests share the pool, and have contexts of their own */
+
+typedef struct {
+    ngx_pool_cleanup_t   cln;           /* the context follows */
+    ngx_http_request_t  *request;
+} ngx_http_myservice_ctx_owner_t;
+
+
 /*
  * https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md,
  * and 413: a message over a limit is RESOURCE_EXHAUSTED in gRPC
@@ -215,7 +223,9 @@ ngx_http_myservice_find_ctx(ngx_http_request_t *r, ngx_module_t *module,
 
         for (cln = r->pool->cleanup; cln; cln = cln->next) {
 
-            if (cln->handler == mark) {
+            if (cln->handler == mark
+                && ((ngx_http_myservice_ctx_owner_t *) cln)->request == r)
+            {
                 ctx = cln->data;
                 r->ctx[module->ctx_index] = ctx;
                 break;
@@ -231,8 +241,8 @@ void *
 ngx_http_myservice_make_ctx(ngx_http_request_t *r, ngx_module_t *module,
     ngx_pool_cleanup_pt mark, size_t size)
 {
-    void                *ctx;
-    ngx_pool_cleanup_t  *cln;
+    void                            *ctx;
+    ngx_http_myservice_ctx_owner_t  *owner;
 
     ctx = ngx_http_myservice_find_ctx(r, module, mark);
 
@@ -242,18 +252,19 @@ ngx_http_myservice_make_ctx(ngx_http_request_t *r, ngx_module_t *module,
 
     /* ngx_pool_cleanup_add() allocates twice, and this is on every path */
 
-    cln = ngx_palloc(r->pool, sizeof(ngx_pool_cleanup_t) + size);
-    if (cln == NULL) {
+    owner = ngx_palloc(r->pool, sizeof(ngx_http_myservice_ctx_owner_t) + size);
+    if (owner == NULL) {
         return NULL;
     }
 
-    ctx = cln + 1;
+    ctx = owner + 1;
     ngx_memzero(ctx, size);
 
-    cln->handler = mark;
-    cln->data = ctx;
-    cln->next = r->pool->cleanup;
-    r->pool->cleanup = cln;
+    owner->request = r;
+    owner->cln.handler = mark;
+    owner->cln.data = ctx;
+    owner->cln.next = r->pool->cleanup;
+    r->pool->cleanup = &owner->cln;
 
     r->ctx[module->ctx_index] = ctx;
 

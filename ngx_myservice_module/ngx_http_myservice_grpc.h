@@ -51,9 +51,10 @@ ngx_table_elt_t *ngx_http_myservice_upstream_status(ngx_http_upstream_t *u,
     const char *name, size_t len);
 
 /*
- * A module's context of the request.  r->ctx is zeroed by internal redirects,
- * so a pool cleanup remembers it, marked by its handler.  The second function
- * makes a zeroed one of "size" bytes if there is none; NULL if out of memory.
+ * A module's context of the request; a subrequest has not that of its main
+ * request.  r->ctx is zeroed by internal redirects, so a pool cleanup
+ * remembers it, marked by its handler.  The second function makes a zeroed one
+ * of "size" bytes if there is none; NULL if out of memory.
  */
 void *ngx_http_myservice_find_ctx(ngx_http_request_t *r,
     ngx_module_t *module, ngx_pool_cleanup_pt mark);

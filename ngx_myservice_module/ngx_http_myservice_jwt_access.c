@@ -83,7 +83,10 @@ ngx_http_myservice_jwt_mark(void *data)
 ngx_http_myservice_jwt_ctx_t *
 ngx_http_myservice_jwt_get_ctx(ngx_http_request_t *r)
 {
-    return ngx_http_myservice_find_ctx(r, &ngx_http_myservice_jwt_module,
+    /* there is no access phase for subrequests */
+
+    return ngx_http_myservice_find_ctx(r->main,
+                                       &ngx_http_myservice_jwt_module,
                                        ngx_http_myservice_jwt_mark);
 }
 

@@ -5,11 +5,9 @@
  *
  *   header filter   an error of nginx becomes a Trailers-Only answer
  *   body filter     an upstream failure after the header becomes trailers
- *   input filter    RST_STREAM and GOAWAY of an upstream end the response
- *                   like a closed connection does, so that filters see it
  */
 
-#include "ngx_http_myservice_module.h"
+#include "ngx_http_myservice_module_internal.h"
 
 #include "jwt/token.h"
 
@@ -19,32 +17,13 @@ typedef struct {
 } ngx_http_myservice_loc_conf_t;
 
 
-typedef struct {
-    ngx_uint_t                  code;
-    ngx_str_t                   message;
-
-    ngx_str_t                   session;
-    ngx_int_t                   session_rc;
-
-    ngx_int_t                 (*input_filter_init)(void *data);
-    ngx_int_t                 (*input_filter)(void *data, ssize_t bytes);
-    void                       *input_filter_ctx;
-    ngx_http_upstream_t        *upstream;
-
-    ngx_table_elt_t            *timeout;
-    unsigned                    session_known:1;
-} ngx_http_myservice_ctx_t;
-
-
-static void ngx_http_myservice_mark(void *data);
-
 static ngx_int_t ngx_http_myservice_trailers_only(ngx_http_request_t *r,
     ngx_uint_t code, ngx_str_t *message);
 static ngx_int_t ngx_http_myservice_header_filter(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_myservice_is_fallback(ngx_http_request_t *r,
+    ngx_http_myservice_ctx_t *ctx);
 static ngx_int_t ngx_http_myservice_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_int_t ngx_http_myservice_input_filter_init(void *data);
-static ngx_int_t ngx_http_myservice_input_filter(void *data, ssize_t bytes);
 
 static ngx_int_t ngx_http_myservice_session_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -130,23 +109,11 @@ static ngx_http_variable_t  ngx_http_myservice_variables[] = {
 };
 
 
-#define ngx_http_myservice_get_ctx(r)                                         \
-    (ngx_http_myservice_ctx_t *)                                              \
-        ngx_http_myservice_find_ctx(r, &ngx_http_myservice_module,            \
-                                    ngx_http_myservice_mark)
-
-#define ngx_http_myservice_create_ctx(r)                                      \
-    (ngx_http_myservice_ctx_t *)                                              \
-        ngx_http_myservice_make_ctx(r, &ngx_http_myservice_module,            \
-                                    ngx_http_myservice_mark,                  \
-                                    sizeof(ngx_http_myservice_ctx_t))
-
-
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-static void
+void
 ngx_http_myservice_mark(void *data)
 {
     /* see ngx_http_myservice_find_ctx() */
@@ -166,6 +133,8 @@ ngx_http_myservice_refuse(ngx_http_request_t *r, ngx_uint_t code,
     if (r != r->main || !ngx_http_myservice_is_grpc(r)) {
         return ngx_http_myservice_to_http(code);
     }
+
+    ngx_http_myservice_set_final(r);
 
     rc = ngx_http_discard_request_body(r);
 
@@ -196,12 +165,30 @@ ngx_http_myservice_set_status(ngx_http_request_t *r, ngx_uint_t code,
     }
 
     ctx->code = code;
+    ctx->final = 0;
 
     if (code) {
         ctx->message = *message;
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_myservice_set_final(ngx_http_request_t *r)
+{
+    ngx_http_myservice_ctx_t  *ctx;
+
+    ctx = ngx_http_myservice_get_ctx(r);
+
+    if (ctx && ctx->code && r == r->main && ngx_http_myservice_is_grpc(r)) {
+        ctx->final = 1;
+
+        /* nginx asks one only once */
+
+        r->error_page = 1;
+    }
 }
 
 
@@ -344,16 +331,20 @@ ngx_http_myservice_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_myservice_get_ctx(r);
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_module);
+    status = r->err_status ? r->err_status : r->headers_out.status;
 
     if (ctx && ctx->code) {
-        goto refuse;
+
+        if (status != NGX_HTTP_OK || !ngx_http_myservice_is_fallback(r, ctx)) {
+            goto refuse;
+        }
+
+        ctx->code = NGX_HTTP_MYSERVICE_OK;
     }
 
     if (!mlcf->errors) {
         return ngx_http_next_header_filter(r);
     }
-
-    status = r->err_status ? r->err_status : r->headers_out.status;
 
     if (status != NGX_HTTP_OK) {
 
@@ -388,6 +379,25 @@ refuse:
 }
 
 
+/*
+ * Whether what was refused has been answered elsewhere, where an "error_page"
+ * has sent it.  A page for browsers is no such answer.
+ */
+
+static ngx_uint_t
+ngx_http_myservice_is_fallback(ngx_http_request_t *r,
+    ngx_http_myservice_ctx_t *ctx)
+{
+    static const size_t  len = sizeof("application/grpc") - 1;
+
+    return !ctx->final && r->internal && r->upstream
+           && r->headers_out.content_type.len >= len
+           && ngx_strncasecmp(r->headers_out.content_type.data,
+                              (u_char *) "application/grpc", len)
+              == 0;
+}
+
+
 static ngx_int_t
 ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
@@ -399,30 +409,11 @@ ngx_http_myservice_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     mlcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_module);
 
-    if (!mlcf->errors) {
+    if (!mlcf->errors && !ngx_http_myservice_refused(r)) {
         return ngx_http_next_body_filter(r, in);
     }
 
     return ngx_http_myservice_end_stream(r);
-}
-
-
-/*
- * nginx finalizes the upstream and sends one special flush buffer before it
- * closes the stream
- */
-
-ngx_uint_t
-ngx_http_myservice_broken_stream(ngx_http_request_t *r, ngx_chain_t *in)
-{
-    ngx_http_upstream_t  *u;
-
-    u = r->upstream;
-
-    return in && in->next == NULL && ngx_buf_special(in->buf)
-           && in->buf->flush && !in->buf->last_buf
-           && u && u->cleanup == NULL && u->header_sent
-           && r == r->main && ngx_http_myservice_is_grpc(r);
 }
 
 
@@ -462,81 +453,6 @@ ngx_http_myservice_end_stream(ngx_http_request_t *r)
     out.next = NULL;
 
     return ngx_http_next_body_filter(r, &out);
-}
-
-
-ngx_int_t
-ngx_http_myservice_guard_stream(ngx_http_request_t *r)
-{
-    ngx_http_upstream_t       *u;
-    ngx_http_myservice_ctx_t  *ctx;
-
-    u = r->upstream;
-
-    if (u == NULL || u->input_filter == NULL) {
-        return NGX_OK;
-    }
-
-    ctx = ngx_http_myservice_create_ctx(r);
-    if (ctx == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->upstream = u;
-    ctx->input_filter_init = u->input_filter_init;
-    ctx->input_filter = u->input_filter;
-    ctx->input_filter_ctx = u->input_filter_ctx;
-
-    u->input_filter_init = ngx_http_myservice_input_filter_init;
-    u->input_filter = ngx_http_myservice_input_filter;
-    u->input_filter_ctx = ctx;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_myservice_input_filter_init(void *data)
-{
-    ngx_http_myservice_ctx_t  *ctx = data;
-
-    if (ctx->input_filter_init == NULL) {
-        return NGX_OK;
-    }
-
-    return ctx->input_filter_init(ctx->input_filter_ctx);
-}
-
-
-static ngx_int_t
-ngx_http_myservice_input_filter(void *data, ssize_t bytes)
-{
-    ngx_http_myservice_ctx_t  *ctx = data;
-
-    ngx_int_t             rc;
-    ngx_http_upstream_t  *u;
-
-    u = ctx->upstream;
-
-    if (u->error) {
-
-        /* after a failure: let what was received before drain */
-
-        u->buffer.last += bytes;
-        return NGX_OK;
-    }
-
-    rc = ctx->input_filter(ctx->input_filter_ctx, bytes);
-
-    if (rc == NGX_ERROR && u->length != 0) {
-        u->error = 1;
-        u->length = 1;
-        u->keepalive = 0;
-
-        return NGX_OK;
-    }
-
-    return rc;
 }
 
 

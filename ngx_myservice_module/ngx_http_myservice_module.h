@@ -29,6 +29,13 @@ ngx_int_t ngx_http_myservice_refuse(ngx_http_request_t *r, ngx_uint_t code,
 ngx_int_t ngx_http_myservice_set_status(ngx_http_request_t *r,
     ngx_uint_t code, ngx_str_t *message);
 
+/*
+ * A gRPC client gets the refusal that was set, whatever there is for nginx's
+ * error: no "error_page" is asked, no answer takes its place.  What was
+ * refused from a phase handler is final, what was set above is not.
+ */
+void ngx_http_myservice_set_final(ngx_http_request_t *r);
+
 /* whether a refusal was set, and not taken back */
 ngx_uint_t ngx_http_myservice_refused(ngx_http_request_t *r);
 
@@ -39,8 +46,8 @@ ngx_uint_t ngx_http_myservice_refused(ngx_http_request_t *r);
 ngx_int_t ngx_http_myservice_end_stream(ngx_http_request_t *r);
 
 /*
- * From a header filter: lets a stream that the upstream resets end like one
- * whose connection was closed, so that filters see it.
+ * Before an answer is passed on: lets a stream that the upstream resets end
+ * like one whose connection was closed, so that filters see it.
  */
 ngx_int_t ngx_http_myservice_guard_stream(ngx_http_request_t *r);
 

@@ -212,7 +212,7 @@ ngx_http_myservice_resume_second_header(ngx_http_request_t *r)
         }
     }
 
-    return ngx_http_myservice_guard_stream(r);
+    return NGX_OK;
 }
 
 

@@ -6,6 +6,7 @@
  */
 
 #include "ngx_http_myservice_call.h"
+#include "ngx_http_myservice_fallback.h"
 #include "ngx_http_myservice_grpc.h"
 #include "ngx_http_myservice_lease.h"
 #include "ngx_http_myservice_members.h"
@@ -40,6 +41,7 @@ static void *ngx_http_myservice_sessions_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_http_myservice_sessions_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
+static ngx_int_t ngx_http_myservice_sessions_other_pass(ngx_conf_t *cf);
 static char *ngx_http_myservice_sessions(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_myservice_sessions_init(ngx_conf_t *cf);
@@ -159,6 +161,21 @@ static ngx_str_t  ngx_http_myservice_sessions_decisions[] = {
 };
 
 static ngx_str_t  ngx_http_myservice_sessions_denied = ngx_string("DENIED");
+
+
+/*
+ * Modules that pass to an upstream, too, and may not be there; the first
+ * member of their private configurations is an ngx_http_upstream_conf_t.
+ */
+
+static const char  *ngx_http_myservice_sessions_others[] = {
+    "ngx_http_proxy_module",
+    "ngx_http_fastcgi_module",
+    "ngx_http_scgi_module",
+    "ngx_http_uwsgi_module",
+    "ngx_http_memcached_module",
+    NULL
+};
 
 
 /* the first member of the private ngx_http_grpc_loc_conf_t */
@@ -298,7 +315,9 @@ ngx_http_myservice_sessions_instance_variable(ngx_http_request_t *r,
 {
     ngx_http_myservice_call_t  *call;
 
-    call = ngx_http_myservice_call_get(r);
+    /* no subrequest has an instance */
+
+    call = ngx_http_myservice_call_get(r->main);
 
     return ngx_http_myservice_variable(v, call && call->grant.name.len
                                           ? &call->grant.name : NULL);
@@ -312,13 +331,13 @@ ngx_http_myservice_sessions_decision_variable(ngx_http_request_t *r,
     ngx_str_t                  *decision;
     ngx_http_myservice_call_t  *call;
 
-    call = ngx_http_myservice_call_get(r);
+    call = ngx_http_myservice_call_get(r->main);
     decision = NULL;
 
     if (call && call->key.len) {
         decision = ngx_http_myservice_sessions_decision(call->decision);
 
-    } else if (ngx_http_myservice_refused(r)) {
+    } else if (ngx_http_myservice_refused(r->main)) {
         decision = &ngx_http_myservice_sessions_denied;
     }
 
@@ -420,6 +439,10 @@ ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_size_value(conf->replay_buffer, prev->replay_buffer,
                               65536);
 
+    if (ngx_http_myservice_sessions_other_pass(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     ucf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_grpc_module);
 
     if (ucf == NULL || ucf->upstream == NULL
@@ -449,6 +472,58 @@ ngx_http_myservice_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
                          |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_myservice_sessions_other_pass(ngx_conf_t *cf)
+{
+    ngx_uint_t                               i, n;
+    ngx_module_t                            *module;
+    ngx_http_core_loc_conf_t                *clcf;
+    ngx_http_upstream_conf_t                *ucf;
+    ngx_http_myservice_sessions_srv_conf_t  *scf;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+
+        module = cf->cycle->modules[i];
+
+        for (n = 0; ngx_http_myservice_sessions_others[n]; n++) {
+            if (ngx_strcmp(module->name, ngx_http_myservice_sessions_others[n])
+                == 0)
+            {
+                break;
+            }
+        }
+
+        if (ngx_http_myservice_sessions_others[n] == NULL) {
+            continue;
+        }
+
+        ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
+
+        if (ucf == NULL || ucf->upstream == NULL
+            || ucf->upstream->srv_conf == NULL)
+        {
+            continue;
+        }
+
+        scf = ngx_http_conf_upstream_srv_conf(ucf->upstream,
+                                         ngx_http_myservice_sessions_module);
+
+        if (scf->zone) {
+            clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "location \"%V\" passes to upstream \"%V\" by "
+                               "%s: with \"myservice_sessions\" it must be "
+                               "\"grpc_pass\"", &clcf->name,
+                               &ucf->upstream->host, module->name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -519,7 +594,7 @@ ngx_http_myservice_sessions_init(ngx_conf_t *cf)
     ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
     ngx_http_top_request_body_filter = ngx_http_myservice_sessions_body_filter;
 
-    return NGX_OK;
+    return ngx_http_myservice_fallback_init(cf);
 }
 
 

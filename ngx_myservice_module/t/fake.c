@@ -1,315 +1,20 @@
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <nghttp2/nghttp2.h>
 
-#include "my_service.pb-c.h"
-
-#include "fake.h"
+#include "fake_conn.h"
 #include "harness.h"
 
 
-#define CONNS_MAX    1024
-#define STREAMS_MAX  64
-#define INPUT_MAX    65536
 #define PREFACE      24                 /* bytes of the client's magic */
 #define WINDOW       16384              /* bytes taken before an update */
-#define METADATA     32768
 
-/* RFC 9113 section 6 */
-#define DATA           0
-#define HEADERS        1
-#define RST_STREAM     3
-#define SETTINGS       4
-#define PING           6
-#define GOAWAY         7
-#define WINDOW_UPDATE  8
-
-#define ACK            0x01
-#define END_STREAM     0x01
-#define END_HEADERS    0x04
-
-
-struct fake_conn_s {
-    int                   fd;           /* -1: free */
-    bool                  preface;
-    bool                  settings;
-    unsigned              requests;
-    size_t                taken;        /* since the last WINDOW_UPDATE */
-    size_t                len;
-    uint8_t               in[INPUT_MAX];
-    nghttp2_hd_inflater  *inflater;
-    fake_call_t           calls[STREAMS_MAX];  /* by stream / 2 */
-};
-
-struct fake_s {
-    int             fd;
-    const char     *name;
-    fake_answer_pt  answer;
-    pthread_t       thread;
-    atomic_bool     stop;
-    atomic_bool     late_settings;
-    atomic_bool     at_once;
-    atomic_uint     requests;
-    atomic_uint     connections;
-    pthread_mutex_t mutex;
-    char            metadata[METADATA]; /* of the last request */
-    fake_conn_t    *conns[CONNS_MAX];
-};
-
-
-/* Writing */
-
-static void
-fake_write(fake_conn_t *conn, const void *data, size_t len)
-{
-    ssize_t         n;
-    const uint8_t  *p;
-
-    for (p = data; len > 0; p += n, len -= (size_t) n) {
-        n = conn->fd == -1 ? -1 : send(conn->fd, p, len, MSG_NOSIGNAL);
-
-        if (n <= 0) {
-            return;
-        }
-    }
-}
-
-
-static uint8_t *
-fake_u32(uint8_t *p, uint32_t n)
-{
-    *p++ = (uint8_t) (n >> 24);
-    *p++ = (uint8_t) (n >> 16);
-    *p++ = (uint8_t) (n >> 8);
-    *p++ = (uint8_t) n;
-
-    return p;
-}
-
-
-static void
-fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags, uint32_t stream,
-    const void *payload, size_t len)
-{
-    uint8_t  frame[9 + 4096], *p;
-
-    ck_assert_uint_le(len, 4096);
-
-    p = fake_u32(frame, (uint32_t) len << 8);
-    p[-1] = type;
-    *p++ = flags;
-    p = fake_u32(p, stream);
-    memcpy(p, payload, len);
-
-    fake_write(conn, frame, 9 + len);
-}
-
-
-/* A field without indexing and without Huffman code, RFC 7541 6.2.2. */
-static uint8_t *
-fake_field(uint8_t *p, const char *name, const char *value)
-{
-    size_t  n, v;
-
-    n = strlen(name);
-    v = strlen(value);
-
-    *p++ = 0;
-    *p++ = (uint8_t) n;
-    p = (uint8_t *) memcpy(p, name, n) + n;
-
-    if (v < 127) {
-        *p++ = (uint8_t) v;
-
-    } else {
-        /* RFC 7541 5.1, two bytes are enough here */
-        ck_assert_uint_lt(v, 127 + 128 * 128);
-        *p++ = 127;
-        *p++ = (uint8_t) (0x80 | ((v - 127) & 0x7f));
-        *p++ = (uint8_t) ((v - 127) >> 7);
-    }
-
-    return (uint8_t *) memcpy(p, value, v) + v;
-}
-
-
-static uint8_t *
-fake_status_fields(uint8_t *p, int status, const char *message)
-{
-    char  text[16];
-
-    snprintf(text, sizeof(text), "%d", status);
-    p = fake_field(p, "grpc-status", text);
-
-    return message == NULL ? p : fake_field(p, "grpc-message", message);
-}
-
-
-static uint8_t *
-fake_response_fields(uint8_t *p)
-{
-    *p++ = 0x88;                        /* :status 200, RFC 7541 appendix A */
-
-    return fake_field(p, "content-type", "application/grpc");
-}
-
-
-void
-fake_headers(fake_call_t *call)
-{
-    size_t   i;
-    uint8_t  block[512], *p;
-
-    p = fake_response_fields(block);
-
-    for (i = 0; i < 4 && call->more[i][0] != NULL; i++) {
-        p = fake_field(p, call->more[i][0], call->more[i][1]);
-    }
-
-    fake_frame(call->conn, HEADERS, END_HEADERS, call->stream, block,
-               (size_t) (p - block));
-}
-
-
-void
-fake_trailers(fake_call_t *call, int status, const char *message)
-{
-    uint8_t  block[1024], *p;
-
-    p = fake_status_fields(block, status, message);
-    fake_frame(call->conn, HEADERS, END_HEADERS | END_STREAM, call->stream,
-               block, (size_t) (p - block));
-}
-
-
-void
-fake_refuse(fake_call_t *call, int status, const char *message)
-{
-    uint8_t  block[1024], *p;
-
-    p = fake_status_fields(fake_response_fields(block), status, message);
-    fake_frame(call->conn, HEADERS, END_HEADERS | END_STREAM, call->stream,
-               block, (size_t) (p - block));
-}
-
-
-/* Packs an EchoResponse with its 5-byte prefix; returns its size. */
-static size_t
-fake_pack(fake_call_t *call, int index, uint8_t *message)
-{
-    size_t                   len;
-    MyService__EchoResponse  response = MY_SERVICE__ECHO_RESPONSE__INIT;
-
-    response.pod_name = (char *) call->fake->name;
-    response.server_value = (char *) "my_service";
-    response.index = index;
-
-    len = my_service__echo_response__pack(&response, message + 5);
-    message[0] = 0;
-    (void) fake_u32(message + 1, (uint32_t) len);
-
-    return len + 5;
-}
-
-
-void
-fake_message(fake_call_t *call, int index)
-{
-    size_t   len;
-    uint8_t  message[512];
-
-    len = fake_pack(call, index, message);
-    fake_frame(call->conn, DATA, 0, call->stream, message, len);
-}
-
-
-void
-fake_half_message(fake_call_t *call)
-{
-    size_t   len;
-    uint8_t  message[512];
-
-    len = fake_pack(call, 0, message);
-    fake_frame(call->conn, DATA, 0, call->stream, message, len / 2);
-}
-
-
-void
-fake_goaway(fake_call_t *call)
-{
-    uint8_t  payload[8];
-
-    /* the last stream that was, NO_ERROR */
-    (void) fake_u32(fake_u32(payload,
-                             call->stream > 2 ? call->stream - 2 : 0), 0);
-    fake_frame(call->conn, GOAWAY, 0, 0, payload, 8);
-}
-
-
-void
-fake_reset(fake_call_t *call, uint32_t error)
-{
-    uint8_t  payload[4];
-
-    (void) fake_u32(payload, error);
-    fake_frame(call->conn, RST_STREAM, 0, call->stream, payload, 4);
-}
-
-
-static void
-fake_close_conn(fake_conn_t *conn)
-{
-    if (conn->fd != -1) {
-        close(conn->fd);
-        conn->fd = -1;
-    }
-}
-
-
-void
-fake_close(fake_call_t *call)
-{
-    fake_close_conn(call->conn);
-}
-
-
-void
-fake_ok(fake_call_t *call)
-{
-    fake_headers(call);
-    fake_message(call, 0);
-    fake_trailers(call, 0, NULL);
-}
-
-
-void
-fake_health(fake_call_t *call, int serving)
-{
-    uint8_t  message[7] = { 0, 0, 0, 0, 2, 0x08, 0 };
-
-    if (serving < 0) {
-        fake_refuse(call, -serving, "");
-        return;
-    }
-
-    message[6] = (uint8_t) serving;
-    fake_headers(call);
-    fake_frame(call->conn, DATA, 0, call->stream, message, sizeof(message));
-    fake_trailers(call, 0, NULL);
-}
-
-
-/* Reading */
 
 static void
 fake_settings(fake_conn_t *conn)
@@ -435,7 +140,10 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         return;
 
     case PING:
-        if (!(flags & ACK)) {
+        if (flags & ACK) {
+            fake_frame_rest(conn);
+
+        } else {
             fake_frame(conn, PING, ACK, 0, payload, len);
         }
         return;
@@ -458,7 +166,7 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         return;
     }
 
-    if (flags & END_STREAM) {
+    if (atomic_load(&fake->early) ? type == HEADERS : flags & END_STREAM) {
         fake_request(fake, conn, call);
     }
 }
@@ -557,6 +265,22 @@ fake_accept(fake_t *fake)
 }
 
 
+static void
+fake_abort_conns(fake_t *fake)
+{
+    size_t         i;
+    struct linger  linger = { .l_onoff = 1 };
+
+    for (i = 0; i < CONNS_MAX && fake->conns[i] != NULL; i++) {
+        if (fake->conns[i]->fd != -1) {
+            (void) setsockopt(fake->conns[i]->fd, SOL_SOCKET, SO_LINGER,
+                              &linger, sizeof(linger));
+            fake_close_conn(fake->conns[i]);
+        }
+    }
+}
+
+
 static void *
 fake_main(void *data)
 {
@@ -591,6 +315,11 @@ fake_main(void *data)
 
         if (fds[0].revents != 0) {
             fake_accept(fake);
+        }
+
+        if (atomic_load(&fake->abort)) {
+            fake_abort_conns(fake);
+            atomic_store(&fake->abort, false);
         }
     }
 
@@ -695,4 +424,25 @@ void
 fake_at_once(fake_t *fake)
 {
     atomic_store(&fake->at_once, true);
+}
+
+
+void
+fake_early(fake_t *fake)
+{
+    atomic_store(&fake->early, true);
+}
+
+
+void
+fake_abort(fake_t *fake)
+{
+    long long  since;
+
+    atomic_store(&fake->abort, true);
+    since = harness_now();
+
+    while (atomic_load(&fake->abort)) {
+        harness_pause(since, "the fake resets its connections");
+    }
 }

@@ -57,6 +57,12 @@ void fake_late_settings(fake_t *fake);
 /* The parts of an answer come in one read. */
 void fake_at_once(fake_t *fake);
 
+/* The answer function runs when a request's header is there. */
+void fake_early(fake_t *fake);
+
+/* Resets all connections; new ones are accepted. */
+void fake_abort(fake_t *fake);
+
 
 /* Answers, to be combined */
 
@@ -67,6 +73,10 @@ void fake_trailers(fake_call_t *call, int status, const char *message);
 void fake_goaway(fake_call_t *call);    /* the stream was not processed */
 void fake_reset(fake_call_t *call, uint32_t error);
 void fake_close(fake_call_t *call);
+
+/* Of the frame that is written next, what is behind the first "cut" bytes
+ * follows when the peer has read those. */
+void fake_cut(fake_call_t *call, size_t cut);
 
 /* The usual ones */
 

@@ -50,6 +50,47 @@ sized_start(client_t *client, const char *path, const char *session,
 }
 
 
+client_call_t *
+sized_late(const char *session, size_t size)
+{
+    uint8_t          *data;
+    client_t         *client;
+    client_call_t    *call;
+    client_header_t   headers[] = {
+        { "te", "trailers" },
+        { "content-type", "application/grpc" },
+        { "session-id", session },
+        { "authorization", token_make(session, 60) },
+        { NULL, NULL }
+    };
+
+    data = calloc(1, size);
+    ck_assert_ptr_nonnull(data);
+    client = client_open(harness_port(8080));
+    call = client_request(client, ECHO, headers, data, size - 1, true);
+    free(data);
+
+    while (!call->done && call->sent < size - 1) {
+        client_poll(100);
+    }
+
+    /* the gateway has read this, and has done more than that */
+
+    client_ping(client);
+    client_wait_pongs(client, 1);
+    client_ping(client);
+    client_wait_pongs(client, 2);
+
+    if (!call->done) {
+        client_send(call, "", 1, true);
+    }
+
+    client_wait(call);
+
+    return call;
+}
+
+
 unsigned
 sized_check(const client_call_t *call, size_t size)
 {

@@ -15,6 +15,10 @@
 client_call_t *sized_start(client_t *client, const char *path,
     const char *session, size_t size);
 
+/* An echo of the session with "size" bytes of body, over: the last byte came
+ * when the gateway had done all that it could without it. */
+client_call_t *sized_late(const char *session, size_t size);
+
 /* Every whole message has that value; returns how many there are. */
 unsigned sized_check(const client_call_t *call, size_t size);
 

@@ -141,6 +141,43 @@ START_TEST(conf_zone_twice)
 END_TEST
 
 
+/* only the grpc module can be followed where it sends a call */
+START_TEST(conf_other_pass)
+{
+    size_t  i;
+    char    conf[1024];
+
+    static const char *const  passes[] = {
+        "proxy_pass http://u;",
+        "fastcgi_pass u;",
+        "scgi_pass u;",
+        "uwsgi_pass u;",
+        "memcached_pass u;",
+        "if ($arg_x) { proxy_pass http://u; }"
+    };
+
+    for (i = 0; i < sizeof(passes) / sizeof(passes[0]); i++) {
+        snprintf(conf, sizeof(conf), "%slocation /other { %s }\n%s",
+                 "%%GLOBALS%%\n"
+                 "events {}\n"
+                 "http {\n"
+                 "    %%GLOBALS_HTTP%%\n"
+                 "    server {\n",
+                 passes[i],
+                 "    }\n"
+                 "    upstream u {\n" SESSIONS SERVER "}\n"
+                 "}\n");
+        refused(conf, "location \"/other\" passes to upstream \"u\"");
+    }
+
+    accepted(CONF(SESSIONS SERVER,
+                  "}\n"
+                  "location /other { proxy_pass http://127.0.0.1:8082; }\n"
+                  "location /more {\n"));
+}
+END_TEST
+
+
 START_TEST(conf_sessions_parameters)
 {
     refused(CONF("myservice_sessions;\n" SERVER, ""), "myservice_sessions");
@@ -282,6 +319,7 @@ main(int argc, char **argv)
     harness_add(suite, conf_zone);
     harness_add(suite, conf_zone_full);
     harness_add(suite, conf_zone_twice);
+    harness_add(suite, conf_other_pass);
     harness_add(suite, conf_sessions_parameters);
     harness_add(suite, conf_sessions_order);
     harness_add(suite, conf_server);

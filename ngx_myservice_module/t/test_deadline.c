@@ -181,6 +181,21 @@ START_TEST(deadline_stream)
 END_TEST
 
 
+/* whatever is said of nginx's own errors */
+START_TEST(deadline_stream_off)
+{
+    client_call_t  *call;
+
+    (void) fake_start(8081, "one", silent_stream);
+    gateway_start(CONF(ONE, "myservice_grpc_errors off;\n"));
+
+    call = call_get(SUBSCRIBE, "300m");
+    client_assert(call, 4, EXCEEDED);
+    ck_assert_uint_eq(client_messages(call), 1);
+}
+END_TEST
+
+
 static void
 break_first(fake_call_t *call)
 {
@@ -337,6 +352,7 @@ main(void)
     harness_add(suite, deadline_none);
     harness_add(suite, deadline_passed);
     harness_add(suite, deadline_stream);
+    harness_add(suite, deadline_stream_off);
     harness_add(suite, deadline_resumed);
     harness_add(suite, deadline_handshake);
     harness_add(suite, deadline_retries);

@@ -337,6 +337,38 @@ START_TEST(errors_broken_stream)
 END_TEST
 
 
+/* an answer of another protocol, which nginx buffers */
+START_TEST(errors_buffered)
+{
+    int             i;
+    pid_t           before, after;
+    client_call_t  *c;
+
+    static const char *const  paths[] = { "/buffered", "/not" };
+
+    gateway_start(CONF(
+        "location /buffered { proxy_pass http://127.0.0.1:8082; }\n"
+        "location /not { proxy_pass http://127.0.0.1:8082;\n"
+        "    proxy_buffering off; }\n"
+        "}\n"
+        "server {\n"
+        "    listen 127.0.0.1:8082;\n"
+        "    location / { return 200 'of a web server'; }\n"));
+    ck_assert_uint_eq(gateway_workers(&before, 1), 1);
+
+    for (i = 0; i < 2; i++) {
+        c = call(paths[i]);
+        ck_assert_int_eq(c->http, 200);
+        ck_assert_uint_eq(c->len, 15);
+        ck_assert_int_eq(memcmp(c->body, "of a web server", 15), 0);
+    }
+
+    ck_assert_uint_eq(gateway_workers(&after, 1), 1);
+    ck_assert_int_eq(before, after);
+}
+END_TEST
+
+
 START_TEST(errors_variables)
 {
     gateway_start(CONF("location / { return 404; }\n"));
@@ -370,6 +402,7 @@ main(int argc, char **argv)
     harness_add(suite, errors_off);
     harness_add(suite, errors_backend_status);
     harness_add(suite, errors_broken_stream);
+    harness_add(suite, errors_buffered);
     harness_add(suite, errors_variables);
 
     return harness_run(suite, argv[0]);

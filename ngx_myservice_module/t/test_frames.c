@@ -76,6 +76,18 @@ goaway(uint32_t last)
 }
 
 
+/* All that is between "buffer" and "last", in one piece. */
+static unsigned
+scan(const uint8_t *last, uint32_t id)
+{
+    ms_frames_t  frames;
+
+    memset(&frames, 0, sizeof(frames));
+
+    return ms_frames_scan(&frames, buffer, last, id);
+}
+
+
 START_TEST(scan_refused)
 {
     start();
@@ -83,12 +95,12 @@ START_TEST(scan_refused)
     frame1(WINDOW_UPDATE, 5, 100);
     frame1(RST_STREAM, 5, REFUSED_STREAM);
 
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 5),
+    ck_assert_uint_eq(scan(end, 5),
                       MS_FRAMES_RESET|MS_FRAMES_REFUSED);
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 7), 0);
+    ck_assert_uint_eq(scan(end, 7), 0);
 
     /* not all there: nothing is known */
-    ck_assert_uint_eq(ms_frames_scan(buffer, end - 1, 5), 0);
+    ck_assert_uint_eq(scan(end - 1, 5), 0);
 }
 END_TEST
 
@@ -97,7 +109,7 @@ START_TEST(scan_reset)
 {
     start();
     frame1(RST_STREAM, 3, CANCEL);
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 3), MS_FRAMES_RESET);
+    ck_assert_uint_eq(scan(end, 3), MS_FRAMES_RESET);
 }
 END_TEST
 
@@ -106,13 +118,91 @@ START_TEST(scan_goaway)
 {
     start();
     goaway(3);
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 5), MS_FRAMES_REFUSED);
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 3), 0);
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 1), 0);
+    ck_assert_uint_eq(scan(end, 5), MS_FRAMES_REFUSED);
+    ck_assert_uint_eq(scan(end, 3), 0);
+    ck_assert_uint_eq(scan(end, 1), 0);
 
     start();
     goaway(0x80000000u | 0x7fffffff);
-    ck_assert_uint_eq(ms_frames_scan(buffer, end, 5), 0);
+    ck_assert_uint_eq(scan(end, 5), 0);
+}
+END_TEST
+
+
+/* in two pieces, cut at every byte, and byte by byte */
+static void
+scan_pieces(unsigned expected, uint32_t id)
+{
+    size_t       i, n;
+    ms_frames_t  frames;
+
+    n = (size_t) (end - buffer);
+    ck_assert_uint_eq(scan(end, id), expected);
+
+    for (i = 0; i <= n; i++) {
+        memset(&frames, 0, sizeof(frames));
+        (void) ms_frames_scan(&frames, buffer, buffer + i, id);
+        ck_assert_uint_eq(ms_frames_scan(&frames, buffer + i, end, id),
+                          expected);
+    }
+
+    memset(&frames, 0, sizeof(frames));
+
+    for (i = 0; i < n; i++) {
+        (void) ms_frames_scan(&frames, buffer + i, buffer + i + 1, id);
+        ck_assert_uint_lt(frames.len, MS_FRAMES_TAIL);
+    }
+
+    ck_assert_uint_eq(frames.found, expected);
+}
+
+
+START_TEST(scan_in_pieces)
+{
+    /* payloads that look like what is looked for */
+    static const uint32_t  words[] = {
+        0x00000403, 0x00000000, 0x05000000, 0x07000000, 0x00000807, 0, 0, 0
+    };
+
+    start();
+    frame(SETTINGS, 0, words, 6);
+    frame1(WINDOW_UPDATE, 5, 100);
+    frame(HEADERS, 5, words, 8);
+    scan_pieces(0, 5);
+
+    frame1(RST_STREAM, 3, REFUSED_STREAM);
+    goaway(5);
+    scan_pieces(0, 5);
+
+    frame1(RST_STREAM, 5, CANCEL);
+    scan_pieces(MS_FRAMES_RESET, 5);
+
+    start();
+    frame(SETTINGS, 0, words, 6);
+    frame1(RST_STREAM, 5, REFUSED_STREAM);
+    frame(DATA, 5, words, 8);
+    scan_pieces(MS_FRAMES_RESET|MS_FRAMES_REFUSED, 5);
+
+    /* with debug data */
+    start();
+    frame(GOAWAY, 0, words + 1, 5);
+    frame1(WINDOW_UPDATE, 0, 100);
+    scan_pieces(MS_FRAMES_REFUSED, 5);
+}
+END_TEST
+
+
+/* what has another size than it must have is the grpc module's to refuse */
+START_TEST(scan_malformed)
+{
+    static const uint32_t  words[2] = { REFUSED_STREAM, REFUSED_STREAM };
+
+    start();
+    frame(RST_STREAM, 5, words, 2);
+    frame(RST_STREAM, 5, words, 0);
+    frame(GOAWAY, 0, words, 1);
+    frame(GOAWAY, 0, words, 0);
+    scan_pieces(0, 5);
 }
 END_TEST
 
@@ -221,6 +311,8 @@ main(void)
     tcase_add_test(tc, scan_refused);
     tcase_add_test(tc, scan_reset);
     tcase_add_test(tc, scan_goaway);
+    tcase_add_test(tc, scan_in_pieces);
+    tcase_add_test(tc, scan_malformed);
     tcase_add_test(tc, drop_old);
     tcase_add_test(tc, drop_old_pieces);
     tcase_add_test(tc, drop_old_behind_goaway);

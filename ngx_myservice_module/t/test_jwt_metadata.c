@@ -378,6 +378,34 @@ END_TEST
          directives)
 
 
+/* a subrequest has no token of its own, and is told of the call's */
+START_TEST(metadata_subrequest)
+{
+    fake_t     *fake;
+    long long   since;
+
+    (void) fake_start(8082, "two", fake_ok);
+    fake = start(CONF("mirror /shadow;\n"
+                      "grpc_pass grpc://127.0.0.1:8082;\n"
+                      "}\n"
+                      "location = /shadow {\n"
+                      "internal;\n"
+                      "grpc_set_header x-user $myservice_jwt_claim_sub;\n"
+                      "grpc_set_header x-session $myservice_session;\n"));
+
+    client_assert(call(CLAIMS(",\"sub\":\"tester\"")), 0, "");
+    since = harness_now();
+
+    while (fake_requests(fake) == 0) {
+        harness_pause(since, "the mirrored call");
+    }
+
+    ck_assert(got(fake, "\nx-user: tester\n"));
+    ck_assert(got(fake, "\nx-session: s1\n"));
+}
+END_TEST
+
+
 /* The decision holds in a second location that agrees, is made anew in one
  * that does not, and the stricter one keeps the token. */
 START_TEST(metadata_internal_redirect)
@@ -468,6 +496,7 @@ main(int argc, char **argv)
     harness_add(suite, metadata_variables);
     harness_add(suite, metadata_long_claims);
     harness_add(suite, metadata_refused);
+    harness_add(suite, metadata_subrequest);
     harness_add(suite, metadata_internal_redirect);
     harness_add(suite, metadata_counted);
 

@@ -11,6 +11,7 @@
 #include "client.h"
 #include "fake.h"
 #include "harness.h"
+#include "sized.h"
 
 
 #define CONF(servers, directives)                                             \
@@ -60,6 +61,7 @@ typedef enum {
 static fault_t       faults[16];
 static atomic_uint   served;            /* requests over all fakes */
 static atomic_ulong  body;              /* bytes of the last one */
+static atomic_uint   cut;               /* where the fault's frame is cut */
 
 
 static void
@@ -69,6 +71,7 @@ play(fake_call_t *call)
 
     n = atomic_fetch_add(&served, 1);
     atomic_store(&body, call->body);
+    fake_cut(call, atomic_exchange(&cut, 0));
 
     switch (n < 16 ? faults[n] : WELL) {
 
@@ -263,6 +266,52 @@ START_TEST(retry_refused_stream)
 END_TEST
 
 
+/* The frame comes in two reads, wherever it is cut, on a fresh connection and
+ * on one that was used before. */
+static void
+cut_anywhere(fault_t fault, unsigned size)
+{
+    fake_t    *fake;
+    unsigned   i, calls;
+
+    fake = fake_start(8081, "one", play);
+    gateway_start(CONF(ONE, ""));
+    client_assert(echo("s1"), 0, "");
+
+    for (i = 2; i < 2 * size; i++) {
+
+        if (i % 2) {
+            fake_abort(fake);
+        }
+
+        atomic_store(&served, 0);
+        atomic_store(&cut, i / 2);
+        faults[0] = fault;
+        calls = fake_requests(fake);
+
+        client_assert(echo("s1"), 0, "");
+        ck_assert_uint_eq(atomic_load(&cut), 0);
+        ck_assert_uint_eq(fake_requests(fake), calls + 2);
+    }
+
+    ck_assert(!gateway_logged("\" failed"));
+}
+
+
+START_TEST(retry_goaway_cut)
+{
+    cut_anywhere(GO_AWAY, 17);
+}
+END_TEST
+
+
+START_TEST(retry_refused_stream_cut)
+{
+    cut_anywhere(REFUSE_STREAM, 13);
+}
+END_TEST
+
+
 START_TEST(retry_stale_connection)
 {
     int              i;
@@ -284,6 +333,46 @@ START_TEST(retry_stale_connection)
 END_TEST
 
 
+/* one that was reset while it was idle, which the gateway finds out when it
+ * has a call for it */
+START_TEST(retry_reset_connection)
+{
+    int             i;
+    fake_t         *fakes[2];
+    client_t       *client;
+    client_call_t  *call;
+    char            pod[64];
+
+    fakes[0] = fake_start(8081, "one", play);
+    fakes[1] = fake_start(8082, "two", play);
+    gateway_start(CONF(TWO, ""));
+    client = client_open(harness_port(8080));
+    call = echo_get(client, "s1");
+    client_assert(call, 0, "");
+    snprintf(pod, sizeof(pod), "%s", client_pod(call, 0));
+
+    for (i = 0; i < 3; i++) {
+        gateway_freeze(true);
+        call = echo_start(client, "s1");
+
+        while (call->sent == 0) {
+            client_poll(100);
+        }
+
+        fake_abort(fakes[0]);
+        fake_abort(fakes[1]);
+        gateway_freeze(false);
+        client_wait(call);
+        client_assert(call, 0, "");
+        ck_assert_str_eq(client_pod(call, 0), pod);
+    }
+
+    ck_assert(!gateway_logged("\" failed"));
+    ck_assert_uint_eq(fake_requests(fakes[0]) + fake_requests(fakes[1]), 4);
+}
+END_TEST
+
+
 /* the request body is sent again as a whole */
 START_TEST(retry_body)
 {
@@ -298,45 +387,6 @@ START_TEST(retry_body)
 END_TEST
 
 
-/* The last byte comes later, so that the rest is sent before it. */
-static client_call_t *
-upload_late(const char *session, size_t size)
-{
-    uint8_t          *data;
-    client_t         *client;
-    client_call_t    *call;
-    client_header_t   headers[] = {
-        { "te", "trailers" },
-        { "content-type", "application/grpc" },
-        { "session-id", session },
-        { "authorization", token_make(session, 60) },
-        { NULL, NULL }
-    };
-
-    data = calloc(1, size);
-    ck_assert_ptr_nonnull(data);
-    client = client_open(harness_port(8080));
-    call = client_request(client, ECHO, headers, data, size - 1, true);
-    free(data);
-
-    /* the gateway has read this, and has done more than that */
-
-    while (call->sent < size - 1) {
-        client_poll(100);
-    }
-
-    client_ping(client);
-    client_wait_pongs(client, 1);
-    client_ping(client);
-    client_wait_pongs(client, 2);
-
-    client_send(call, "", 1, true);
-    client_wait(call);
-
-    return call;
-}
-
-
 /* a body that is larger than what may be kept is not repeated */
 START_TEST(retry_body_too_large)
 {
@@ -344,7 +394,7 @@ START_TEST(retry_body_too_large)
     gateway_start(CONF(ONE, "myservice_replay_buffer 16k;\n"));
 
     client_assert(echo("s1"), 0, "");
-    client_assert_refused(upload_late("s1", 50000), 14, UNAVAILABLE);
+    client_assert_refused(sized_late("s1", 50000), 14, UNAVAILABLE);
     ck_assert_uint_eq(atomic_load(&served), 2);
 
     /* and without a failure nothing is lost */
@@ -366,6 +416,48 @@ START_TEST(retry_late_settings)
     client_assert(echo("s1"), 0, "");
     client_assert(echo("s1"), 0, "");
     ck_assert_uint_eq(fake_requests(fake), 3);
+}
+END_TEST
+
+
+/* It goes away behind a GOAWAY that says that the call was taken. */
+static void
+taken(fake_call_t *call)
+{
+    atomic_fetch_add(&served, 1);
+
+    if (call->nth == 1) {
+        fake_ok(call);
+        return;
+    }
+
+    call->stream += 2;
+    fake_goaway(call);
+    fake_close(call);
+}
+
+
+/* a method of HTTP that nginx repeats itself, on a kept-alive connection */
+START_TEST(retry_get)
+{
+    client_call_t   *call;
+    client_header_t  headers[] = {
+        { ":method", "GET" },
+        { "content-type", "application/grpc" },
+        { "session-id", "s1" },
+        { NULL, NULL }
+    };
+
+    (void) fake_start(8081, "one", taken);
+    (void) fake_start(8082, "two", taken);
+    gateway_start(CONF(TWO, ""));
+
+    client_assert(echo("s1"), 0, "");
+    call = client_request(client_open(harness_port(8080)), ECHO, headers,
+                          NULL, 0, false);
+    client_wait(call);
+    client_assert_refused(call, 14, UNAVAILABLE);
+    ck_assert_uint_eq(atomic_load(&served), 2);
 }
 END_TEST
 
@@ -560,10 +652,14 @@ main(int argc, char **argv)
     harness_add(suite, retry_goaway);
     harness_add(suite, retry_goaway_and_close);
     harness_add(suite, retry_refused_stream);
+    harness_add(suite, retry_goaway_cut);
+    harness_add(suite, retry_refused_stream_cut);
     harness_add(suite, retry_stale_connection);
+    harness_add(suite, retry_reset_connection);
     harness_add(suite, retry_body);
     harness_add(suite, retry_body_too_large);
     harness_add(suite, retry_late_settings);
+    harness_add(suite, retry_get);
     harness_add(suite, retry_not_listed);
     harness_add(suite, retry_reset_not_listed);
     harness_add(suite, retry_listed);

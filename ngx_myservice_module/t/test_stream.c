@@ -42,6 +42,8 @@
 #define TWO          ONE "server 127.0.0.1:8082;\n"
 #define RESUME       "myservice_resume MyServiceSubscribe;\n"
 
+#define OFF          "myservice_grpc_errors off;\n"
+
 #define UNAVAILABLE  "backend service unavailable"
 
 
@@ -132,13 +134,13 @@ whole(const client_call_t *call)
 
 
 static void
-ends_with_trailers(fault_t fault)
+ends_with_trailers(fault_t fault, const char *conf)
 {
     client_call_t  *call;
 
     faults[0] = fault;
     (void) fake_start(8081, "one", play);
-    gateway_start(CONF(ONE, ""));
+    gateway_start(conf);
 
     call = subscribe(SUBSCRIBE);
     client_assert(call, 14, UNAVAILABLE);
@@ -150,28 +152,43 @@ ends_with_trailers(fault_t fault)
 
 START_TEST(stream_closed)
 {
-    ends_with_trailers(CLOSE);
+    ends_with_trailers(CLOSE, CONF(ONE, ""));
 }
 END_TEST
 
 
 START_TEST(stream_reset)
 {
-    ends_with_trailers(RESET);
+    ends_with_trailers(RESET, CONF(ONE, ""));
 }
 END_TEST
 
 
 START_TEST(stream_goaway)
 {
-    ends_with_trailers(GO_AWAY);
+    ends_with_trailers(GO_AWAY, CONF(ONE, ""));
 }
 END_TEST
 
 
 START_TEST(stream_half_message)
 {
-    ends_with_trailers(HALF_MESSAGE);
+    ends_with_trailers(HALF_MESSAGE, CONF(ONE, ""));
+}
+END_TEST
+
+
+/* what nginx itself would say does not matter to a stream with a session */
+START_TEST(stream_closed_off)
+{
+    ends_with_trailers(CLOSE, CONF(ONE, OFF));
+}
+END_TEST
+
+
+START_TEST(stream_reset_off)
+{
+    ends_with_trailers(RESET, CONF(ONE, OFF));
 }
 END_TEST
 
@@ -197,15 +214,103 @@ START_TEST(stream_not_listed)
 END_TEST
 
 
+/* more than a buffer of the gateway takes */
 static void
-resumed(fault_t fault)
+begin(fake_call_t *call)
+{
+    int  i;
+
+    atomic_fetch_add(&served, 1);
+    fake_headers(call);
+
+    for (i = 0; i < 400; i++) {
+        fake_message(call, i);
+    }
+}
+
+
+/* The client's second message meets a connection that was reset; the gateway
+ * has not heard of that: its buffer is full, as the client takes no more. */
+static client_call_t *
+write_fails(void)
+{
+    size_t           i;
+    fake_t          *fakes[2];
+    client_t        *client;
+    long long        since;
+    client_call_t   *call;
+    client_header_t  headers[] = {
+        { "content-type", "application/grpc" },
+        { "te", "trailers" },
+        { "session-id", "s1" },
+        { NULL, NULL }
+    };
+
+    fakes[0] = fake_start(8081, "one", begin);
+    fakes[1] = fake_start(8082, "two", begin);
+
+    for (i = 0; i < 2; i++) {
+        fake_early(fakes[i]);
+        fake_at_once(fakes[i]);
+    }
+
+    client = client_open(harness_port(8080));
+    client_window(client, 1000);
+    call = client_request(client, SUBSCRIBE, headers, "\0\0\0\0", 5, true);
+
+    while (call->sent < 5) {
+        client_poll(100);
+    }
+
+    client_deaf(client, true);
+    since = harness_now();
+
+    while (atomic_load(&served) == 0) {
+        harness_pause(since, "the call is at an instance");
+    }
+
+    client_await_still();
+
+    for (i = 0; i < 2; i++) {
+        fake_abort(fakes[i]);
+    }
+
+    client_send(call, "\0\0\0\0", 5, false);
+    client_await_still();
+    client_deaf(client, false);
+    client_window(client, 60000);
+    client_wait(call);
+
+    return call;
+}
+
+
+/* it has answered, so it may have run: listed or not, no other gets it */
+START_TEST(stream_write_fails)
+{
+    client_call_t  *call;
+
+    gateway_start(CONF(TWO, "grpc_buffer_size 4k;\n"
+                            "myservice_retry MyServiceSubscribe;\n"));
+    call = write_fails();
+    client_assert(call, 14, UNAVAILABLE);
+    ck_assert_uint_gt(client_messages(call), 20);
+    ck_assert_uint_eq(call->headers, 2);
+    ck_assert_uint_eq(atomic_load(&served), 1);
+    ck_assert(gateway_logged("failed"));
+}
+END_TEST
+
+
+static void
+resumed(fault_t fault, const char *conf)
 {
     client_call_t  *call;
 
     faults[0] = fault;
     (void) fake_start(8081, "one", play);
     (void) fake_start(8082, "two", play);
-    gateway_start(CONF(TWO, RESUME));
+    gateway_start(conf);
 
     call = subscribe(SUBSCRIBE);
     client_assert(call, 0, "");
@@ -224,7 +329,7 @@ resumed(fault_t fault)
 
 START_TEST(resume_closed)
 {
-    resumed(CLOSE);
+    resumed(CLOSE, CONF(TWO, RESUME));
 }
 END_TEST
 
@@ -232,7 +337,14 @@ END_TEST
 /* alive: it is asked again */
 START_TEST(resume_reset)
 {
-    resumed(RESET);
+    resumed(RESET, CONF(TWO, RESUME));
+}
+END_TEST
+
+
+START_TEST(resume_reset_off)
+{
+    resumed(RESET, CONF(TWO, RESUME OFF));
 }
 END_TEST
 
@@ -240,7 +352,7 @@ END_TEST
 /* the client never sees a part of a message */
 START_TEST(resume_half_message)
 {
-    resumed(HALF_MESSAGE);
+    resumed(HALF_MESSAGE, CONF(TWO, RESUME));
 }
 END_TEST
 
@@ -412,9 +524,13 @@ main(void)
     harness_add(suite, stream_reset);
     harness_add(suite, stream_goaway);
     harness_add(suite, stream_half_message);
+    harness_add(suite, stream_closed_off);
+    harness_add(suite, stream_reset_off);
     harness_add(suite, stream_not_listed);
+    harness_add(suite, stream_write_fails);
     harness_add(suite, resume_closed);
     harness_add(suite, resume_reset);
+    harness_add(suite, resume_reset_off);
     harness_add(suite, resume_half_message);
     harness_add(suite, resume_chain);
     harness_add(suite, resume_bounded);
