@@ -244,10 +244,22 @@ gateway_test(const char *conf, const char **output)
 }
 
 
+/* Those of a cache are children of the master, too. */
 size_t
 gateway_workers(pid_t *pids, size_t max)
 {
-    return process_children(gateway_pid, pids, max);
+    size_t  i, n, workers;
+
+    n = process_children(gateway_pid, pids, max);
+    workers = 0;
+
+    for (i = 0; i < n; i++) {
+        if (process_title_has(pids[i], "worker process")) {
+            pids[workers++] = pids[i];
+        }
+    }
+
+    return workers;
 }
 
 
