@@ -17,6 +17,9 @@
 #define NGX_HTTP_MYSERVICE_JWT_UNKNOWN_MIN  1000
 #define NGX_HTTP_MYSERVICE_JWT_UNKNOWN_MAX  10000
 
+/* milliseconds until it is looked again whether a request can be closed */
+#define NGX_HTTP_MYSERVICE_JWT_PAUSE        10
+
 
 static void ngx_http_myservice_jwt_fetch_start(ngx_event_t *ev);
 static void ngx_http_myservice_jwt_fetch_timeout(ngx_event_t *ev);
@@ -71,6 +74,7 @@ ngx_http_myservice_jwt_fetch_init(ngx_cycle_t *cycle,
         fetch->done.handler = ngx_http_myservice_jwt_fetch_done;
         fetch->done.data = fetch;
         fetch->done.log = cycle->log;
+        fetch->done.cancelable = 1;
 
         fetch->link = ngx_http_myservice_jwt_fetches;
         ngx_http_myservice_jwt_fetches = fetch;
@@ -195,7 +199,9 @@ ngx_http_myservice_jwt_fetch_timeout(ngx_event_t *ev)
 {
     ngx_http_myservice_jwt_fetch_t  *fetch = ev->data;
 
-    fetch->failed = "timed out";
+    if (fetch->failed == NULL) {
+        fetch->failed = "timed out";
+    }
 
     ngx_http_myservice_jwt_fetch_done(&fetch->done);
 }
@@ -206,6 +212,11 @@ ngx_http_myservice_jwt_fetch_done(ngx_event_t *ev)
 {
     u_char                           error[NGX_INT64_LEN + 32];
     ngx_http_myservice_jwt_fetch_t  *fetch = ev->data;
+
+    if (ngx_http_myservice_jwt_fetch_blocked(fetch)) {
+        ngx_add_timer(&fetch->done, NGX_HTTP_MYSERVICE_JWT_PAUSE);
+        return;
+    }
 
     ngx_http_myservice_jwt_fetch_close(fetch);
 

@@ -202,7 +202,15 @@ ngx_http_myservice_jwt_fetch_subrequest(ngx_http_myservice_jwt_fetch_t *fetch)
     ps->handler = ngx_http_myservice_jwt_fetch_ended;
     ps->data = fetch;
 
-    return ngx_http_subrequest(fetch->request, &uri, &args, &sr, ps, 0);
+    if (ngx_http_subrequest(fetch->request, &uri, &args, &sr, ps, 0)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    fetch->subrequest = sr;
+
+    return NGX_OK;
 }
 
 
@@ -297,6 +305,30 @@ ngx_http_myservice_jwt_fetch_destroyed(void *data)
 }
 
 
+/* nginx blocks a request also while it waits for another's update of a cache,
+ * with nothing but a timer of its own */
+
+ngx_uint_t
+ngx_http_myservice_jwt_fetch_blocked(ngx_http_myservice_jwt_fetch_t *fetch)
+{
+    ngx_uint_t  blocked;
+
+    if (fetch->request == NULL) {
+        return 0;
+    }
+
+    blocked = fetch->request->blocked;
+
+#if (NGX_HTTP_CACHE)
+    if (fetch->subrequest->cache && fetch->subrequest->cache->waiting) {
+        blocked--;
+    }
+#endif
+
+    return blocked;
+}
+
+
 /* as ngx_http_free_request(), which would write to the access log */
 
 static void
@@ -340,6 +372,10 @@ ngx_http_myservice_jwt_fetch_close(ngx_http_myservice_jwt_fetch_t *fetch)
 
     if (fetch->limit.timer_set) {
         ngx_del_timer(&fetch->limit);
+    }
+
+    if (fetch->done.timer_set) {
+        ngx_del_timer(&fetch->done);
     }
 
     if (fetch->done.posted) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -154,6 +155,158 @@ START_TEST(fetch_cached)
 END_TEST
 
 
+static unsigned
+logged(const char *text)
+{
+    char      *log, *p;
+    unsigned   n;
+
+    log = harness_read("error.log");
+
+    for (n = 0, p = log; (p = strstr(p, text)) != NULL; n++) {
+        p += strlen(text);
+    }
+
+    free(log);
+
+    return n;
+}
+
+
+static void
+await_logged(const char *text, unsigned n)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (logged(text) < n) {
+        harness_pause(since, text);
+    }
+}
+
+
+/* a thread may read the file when the answer is found to be too big: the
+ * request stays until the thread is done */
+
+#define THREADS  "aio threads;\n sendfile off;\n"
+
+#define CACHE    "proxy_cache_path %%DIR%%/cache keys_zone=keys:1m;\n"
+
+#define BIG      900000                 /* bytes */
+
+
+static char *
+big_set(void)
+{
+    char        *big;
+    const char  *set;
+
+    big = malloc(BIG);
+    ck_assert_ptr_nonnull(big);
+    set = SET_A;
+    memset(big, ' ', BIG);
+    memcpy(big, set, strlen(set));
+
+    return big;
+}
+
+
+START_TEST(fetch_threads_file)
+{
+    char   *big;
+    pid_t   before, after;
+
+    big = big_set();
+    (void) harness_file("big.json", big, BIG);
+    free(big);
+
+    keyed_start(KEYED_CONF_WITH("", "/keys interval=100ms", THREADS,
+                                "alias %%DIR%%/big.json;\n"));
+    ck_assert_uint_eq(gateway_workers(&before, 1), 1);
+
+    await_logged("the answer is over 256 kB", 8);
+    ck_assert_uint_eq(gateway_workers(&after, 1), 1);
+    ck_assert_int_eq(before, after);
+}
+END_TEST
+
+
+START_TEST(fetch_threads_cached)
+{
+    int         fd;
+    char       *big;
+    pid_t       before, after;
+    long long   since;
+
+    big = big_set();
+    issuer_listen();
+    keyed_start(KEYED_CONF_WITH("", "/keys interval=100ms", THREADS CACHE,
+                                KEYED_PROXY
+                                "proxy_cache keys;\n"
+                                "proxy_cache_valid 1h;\n"));
+    ck_assert_uint_eq(gateway_workers(&before, 1), 1);
+
+    since = harness_now();
+
+    /* until nginx has it in its cache */
+
+    while (logged("the answer is over 256 kB") < 16) {
+        harness_pause(since, "the answer is read");
+        fd = issuer_try();
+
+        if (fd != -1) {
+            (void) issuer_read(fd);
+            issuer_write(fd, "HTTP/1.1 200 OK\r\n\r\n", 19);
+            (void) send(fd, big, BIG, MSG_NOSIGNAL);
+            close(fd);
+        }
+    }
+
+    ck_assert_uint_eq(gateway_workers(&after, 1), 1);
+    ck_assert_int_eq(before, after);
+    free(big);
+}
+END_TEST
+
+
+/* a fetch that waits for the cache, which a client's call updates, gives up in
+ * time */
+START_TEST(fetch_cache_locked)
+{
+    int        fd, held;
+    client_t  *client;
+
+    issuer_listen();
+    keyed_start(KEYED_CONF_WITH("", "/keys interval=1h timeout=300ms", CACHE,
+                                KEYED_PROXY
+                                "proxy_cache keys;\n"
+                                "proxy_cache_key k;\n"
+                                "proxy_cache_lock on;\n"
+                                "proxy_cache_lock_timeout 1h;\n"
+                                "proxy_cache_lock_age 1h;\n"
+                                "}\n"
+                                "location = /held {\n"
+                                KEYED_PROXY
+                                "proxy_cache keys;\n"
+                                "proxy_cache_key k;\n"
+                                "proxy_cache_lock on;\n"
+                                "proxy_cache_lock_age 1h;\n"
+                                "proxy_cache_methods POST;\n"));
+    client = client_open(harness_port(8080));
+    fd = issuer_accept();
+    await_logged("there are none of it yet: timed out", 1);
+    close(fd);
+
+    (void) client_grpc(client, "/held", NULL, NULL, "", 0);
+    held = issuer_accept();
+    await_logged("there are none of it yet: timed out", 2);
+    ck_assert_int_eq(issuer_try(), -1);
+    close(held);
+}
+END_TEST
+
+
 /* file keys work at once; a token that they do not fit waits */
 START_TEST(fetch_and_file)
 {
@@ -190,6 +343,9 @@ main(int argc, char **argv)
     harness_add(suite, fetch_other_locations);
     harness_add(suite, fetch_tls);
     harness_add(suite, fetch_cached);
+    harness_add(suite, fetch_threads_file);
+    harness_add(suite, fetch_threads_cached);
+    harness_add(suite, fetch_cache_locked);
     harness_add(suite, fetch_and_file);
 
     return harness_run(suite, argv[0]);
