@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <jwt.h>
@@ -136,6 +137,42 @@ START_TEST(test_rotation)
     now++;
     assert_check(auth, a, "s1", NULL);
     put("keys", JWK(K_B));
+    now++;
+    assert_check(auth, a, "s1", REFUSED);
+    assert_check(auth, b, "s1", NULL);
+
+    auth_free(auth);
+    free(a);
+    free(b);
+}
+END_TEST
+
+
+/* A change is not lost when it cannot be read at the time. */
+START_TEST(test_no_descriptors)
+{
+    char            *a, *b;
+    auth_t          *auth;
+    struct rlimit    none, before;
+    auth_options_t   options = { .key_file = "keys" };
+
+    put("keys", JWK(K_A));
+    now += 10;                          /* the file is no longer fresh */
+    auth = create(&options);
+    a = make_token(A, "");
+    b = make_token(B, "");
+    assert_check(auth, a, "s1", NULL);
+
+    put("keys", JWK(K_B));
+    now += 10;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_check(auth, a, "s1", NULL);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+
+    assert_check(auth, a, "s1", NULL);
     now++;
     assert_check(auth, a, "s1", REFUSED);
     assert_check(auth, b, "s1", NULL);
@@ -374,6 +411,7 @@ main(void)
     tcase = tcase_create("auth");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_rotation);
+    tcase_add_test(tcase, test_no_descriptors);
     tcase_add_test(tcase, test_in_place);
     tcase_add_test(tcase, test_both);
     tcase_add_test(tcase, test_cached);
