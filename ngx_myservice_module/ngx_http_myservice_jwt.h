@@ -89,6 +89,7 @@ typedef struct {
     ngx_http_myservice_jwt_stamp_t  stamp;      /* of a file */
     ngx_err_t                   err;            /* why it was not read */
     unsigned                    fresh:1;        /* may change unnoticed */
+    unsigned                    failed:1;       /* to be read again */
 
     ngx_http_myservice_jwt_fetch_t  *fetch;     /* of a URI, in a worker */
 } ngx_http_myservice_jwt_store_t;

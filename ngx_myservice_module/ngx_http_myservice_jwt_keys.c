@@ -485,12 +485,9 @@ ngx_http_myservice_jwt_changed(ngx_http_myservice_jwt_store_t *store)
 
     if (stat((char *) store->source->name.data, &info) == 0) {
         ngx_http_myservice_jwt_stamp(&stamp, &info);
-
-    } else if (store->err != ngx_errno) {
-        return 1;
     }
 
-    return store->fresh
+    return store->fresh || store->failed
            || !ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp);
 }
 
@@ -507,6 +504,9 @@ ngx_http_myservice_jwt_same_stamp(ngx_http_myservice_jwt_stamp_t *a,
 }
 
 
+/* What cannot be used is read again at each look, as it may be for lack of
+ * descriptors or memory, and is logged again when its fault is another one. */
+
 static void
 ngx_http_myservice_jwt_check_file(ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, ngx_log_t *log)
@@ -514,25 +514,36 @@ ngx_http_myservice_jwt_check_file(ngx_http_myservice_jwt_keyring_t *keyring,
     char                             error[NGX_MAX_ERROR_STR];
     size_t                           len;
     u_char                          *text;
+    ngx_err_t                        err;
+    ngx_uint_t                       same;
     ngx_http_myservice_jwt_stamp_t   stamp;
 
     stamp = store->stamp;
+    err = store->err;
+    store->err = 0;
 
     if (ngx_http_myservice_jwt_read(store->source, &store->stamp, &text, &len)
         != NGX_OK)
     {
         store->err = ngx_errno;
-        store->fresh = 0;
+    }
 
-        if (!ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp)) {
+    same = store->err == err
+           && ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp);
+
+    if (store->err) {
+        store->fresh = 0;
+        store->failed = 1;
+
+        if (!same) {
             ngx_http_myservice_jwt_unreadable(store, log);
         }
 
         return;
     }
 
-    store->err = 0;
     store->fresh = ngx_http_myservice_jwt_fresh(store);
+    store->failed = 0;
 
     if (store->len == len && ngx_memcmp(store->text, text, len) == 0) {
         ngx_http_myservice_jwt_free_text(text, len);
@@ -550,9 +561,9 @@ ngx_http_myservice_jwt_check_file(ngx_http_myservice_jwt_keyring_t *keyring,
         return;
     }
 
-    /* a fresh one is read again: say it once */
+    store->failed = 1;
 
-    if (!ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp)) {
+    if (!same) {
         ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_FAILURES, 1);
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       "key file \"%V\" has changed and is not used, the keys "
