@@ -154,6 +154,8 @@ typedef struct {
 
 typedef struct {
     ngx_http_myservice_jwt_policy_t  *policy;   /* decided by it, or NULL */
+    ngx_http_myservice_jwt_policy_t  *tried;    /* the same before the wait */
+    ngx_uint_t                  version;        /* of its keys then */
     ngx_uint_t                  reason;
     ngx_str_t                   token;          /* borrowed from r->pool */
     ngx_uint_t                  tokens;         /* headers with one */
@@ -161,6 +163,7 @@ typedef struct {
     time_t                      expires;
 
     unsigned                    waited:1;       /* for new keys */
+    unsigned                    unknown:1;      /* its "kid", when tried */
     unsigned                    cleaned:1;
     unsigned                    forwarded:1;
 } ngx_http_myservice_jwt_ctx_t;

@@ -13,6 +13,7 @@
 #include "harness.h"
 #include "issuer.h"
 #include "keyed.h"
+#include "status.h"
 #include "tls_front.h"
 
 
@@ -330,6 +331,44 @@ START_TEST(fetch_and_file)
 END_TEST
 
 
+/* a call that waits is looked at again when there are other keys, and costs
+ * nothing before */
+START_TEST(fetch_waits_idle)
+{
+    int             fd;
+    long long       since;
+    client_call_t  *good, *bad;
+
+    (void) harness_file("b", SECRET_B, strlen(SECRET_B));
+    issuer_listen();
+    keyed_start(KEYED_CONF_WITH("", "/keys;\n"
+                                "myservice_jwt_secret_file %%DIR%%/b",
+                                STATUS_SERVER, KEYED_PROXY));
+    fd = issuer_accept();
+
+    bad = keyed_begin(keyed_token("x", SECRET_A));
+    since = harness_now();
+
+    while (harness_now() - since < 1000) {
+        client_poll(10);
+    }
+
+    status_await("\"hits\":0,\"misses\":1,");
+    ck_assert(!bad->done);
+
+    /* once more with the set that came */
+    good = keyed_begin(keyed_token("a", SECRET_A));
+    client_poll(10);
+    issuer_answer(fd, "200 OK", SET_A);
+    client_wait(good);
+    client_wait(bad);
+    client_assert(good, 0, "");
+    client_assert_refused(bad, 16, INVALID);
+    status_await("\"hits\":0,\"misses\":4,");
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -347,6 +386,7 @@ main(int argc, char **argv)
     harness_add(suite, fetch_threads_cached);
     harness_add(suite, fetch_cache_locked);
     harness_add(suite, fetch_and_file);
+    harness_add(suite, fetch_waits_idle);
 
     return harness_run(suite, argv[0]);
 }
