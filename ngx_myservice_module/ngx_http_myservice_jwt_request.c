@@ -24,7 +24,8 @@ static u_char *ngx_http_myservice_jwt_fetch_log(ngx_log_t *log, u_char *buf,
     size_t len);
 static ngx_chain_t *ngx_http_myservice_jwt_fetch_send_chain(
     ngx_connection_t *c, ngx_chain_t *in, off_t limit);
-static void ngx_http_myservice_jwt_fetch_event(ngx_event_t *ev);
+static void ngx_http_myservice_jwt_fetch_read(ngx_event_t *rev);
+static void ngx_http_myservice_jwt_fetch_write(ngx_event_t *wev);
 static ngx_int_t ngx_http_myservice_jwt_fetch_ended(ngx_http_request_t *r,
     void *data, ngx_int_t rc);
 static void ngx_http_myservice_jwt_fetch_wake(ngx_http_request_t *r);
@@ -144,12 +145,12 @@ ngx_http_myservice_jwt_fetch_connect(ngx_http_myservice_jwt_fetch_t *fetch)
 
     fetch->read.data = c;
     fetch->read.log = log;
-    fetch->read.handler = ngx_http_myservice_jwt_fetch_event;
+    fetch->read.handler = ngx_http_myservice_jwt_fetch_read;
     fetch->read.active = 1;
 
     fetch->write.data = c;
     fetch->write.log = log;
-    fetch->write.handler = ngx_http_myservice_jwt_fetch_event;
+    fetch->write.handler = ngx_http_myservice_jwt_fetch_write;
     fetch->write.write = 1;
     fetch->write.active = 1;
     fetch->write.ready = 1;
@@ -255,9 +256,36 @@ ngx_http_myservice_jwt_fetch_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
 
 static void
-ngx_http_myservice_jwt_fetch_event(ngx_event_t *ev)
+ngx_http_myservice_jwt_fetch_read(ngx_event_t *rev)
 {
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ev->log, 0, "myservice fetch event");
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, rev->log, 0, "myservice fetch read");
+}
+
+
+/* as ngx_http_request_handler(): limit_req delays a request by a timer */
+
+static void
+ngx_http_myservice_jwt_fetch_write(ngx_event_t *wev)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = wev->data;
+    r = c->data;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, wev->log, 0,
+                   "myservice fetch write: \"%V?%V\"", &r->uri, &r->args);
+
+    if (wev->delayed && wev->timedout) {
+        wev->delayed = 0;
+        wev->timedout = 0;
+    }
+
+    r->write_event_handler(r);
+
+    ngx_http_run_posted_requests(c);
 }
 
 

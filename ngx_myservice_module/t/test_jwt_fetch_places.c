@@ -308,6 +308,28 @@ START_TEST(fetch_cache_locked)
 END_TEST
 
 
+/* a limit that delays the fetch of one worker after that of the other */
+START_TEST(fetch_limited)
+{
+    long long  since;
+
+    (void) harness_file("jwks.json", SET_A, strlen(SET_A));
+
+    since = harness_now();
+    keyed_start(KEYED_CONF_WITH("worker_processes 2;\n", "/keys",
+                                "limit_req_zone $uri zone=z:1m "
+                                "rate=2r/s;\n"
+                                "limit_req zone=z burst=100;\n",
+                                "alias %%DIR%%/jwks.json;\n"));
+
+    await_logged("were fetched, there are 1 keys now", 2);
+    ck_assert_int_lt(harness_now() - since, 5000);
+    ck_assert_uint_eq(logged("could not be fetched"), 0);
+    ck_assert_uint_ge(logged("delaying request"), 1);
+}
+END_TEST
+
+
 /* file keys work at once; a token that they do not fit waits */
 START_TEST(fetch_and_file)
 {
@@ -385,6 +407,7 @@ main(int argc, char **argv)
     harness_add(suite, fetch_threads_file);
     harness_add(suite, fetch_threads_cached);
     harness_add(suite, fetch_cache_locked);
+    harness_add(suite, fetch_limited);
     harness_add(suite, fetch_and_file);
     harness_add(suite, fetch_waits_idle);
 
