@@ -40,6 +40,7 @@ struct ngx_http_myservice_jwt_fetch_s {
     ngx_uint_t                  status;         /* of HTTP */
     const char                 *failed;         /* why, or NULL */
     unsigned                    ended:1;
+    unsigned                    taken:1;        /* the outcome */
 
     ngx_event_t                 read;
     ngx_event_t                 write;
@@ -61,6 +62,11 @@ ngx_int_t ngx_http_myservice_jwt_fetch_open(
 
 /* Whether a thread has to do with it, which must not be closed then. */
 ngx_uint_t ngx_http_myservice_jwt_fetch_blocked(
+    ngx_http_myservice_jwt_fetch_t *fetch);
+
+/* Whether nginx does something in the background of it, as to update a cache
+ * whose stale answer it gave. */
+ngx_uint_t ngx_http_myservice_jwt_fetch_busy(
     ngx_http_myservice_jwt_fetch_t *fetch);
 
 /* Frees what there is of it, ended or not. */

@@ -357,6 +357,14 @@ ngx_http_myservice_jwt_fetch_blocked(ngx_http_myservice_jwt_fetch_t *fetch)
 }
 
 
+ngx_uint_t
+ngx_http_myservice_jwt_fetch_busy(ngx_http_myservice_jwt_fetch_t *fetch)
+{
+    return fetch->request
+           && fetch->request->count > NGX_HTTP_MYSERVICE_JWT_COUNT;
+}
+
+
 /* as ngx_http_free_request(), which would write to the access log */
 
 static void
@@ -487,7 +495,7 @@ ngx_http_myservice_jwt_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     for ( /* void */ ; in; in = in->next) {
         b = in->buf;
 
-        if (ngx_buf_in_memory(b) && !fetch->failed) {
+        if (ngx_buf_in_memory(b) && !fetch->failed && !fetch->taken) {
             ngx_http_myservice_jwt_fetch_append(fetch, b->pos,
                                                 b->last - b->pos);
         }

@@ -17,6 +17,9 @@
 #include "tls_front.h"
 
 
+#define CACHE  "proxy_cache_path %%DIR%%/cache keys_zone=keys:1m;\n"
+
+
 /* a long answer, in parts, chunked, with and without buffers of nginx */
 static void
 long_answer(const char *conf)
@@ -135,8 +138,7 @@ START_TEST(fetch_cached)
 {
     int  fd;
 
-    const char  *conf = KEYED_CONF_WITH("", "/keys",
-        "proxy_cache_path %%DIR%%/cache keys_zone=keys:1m;\n",
+    const char  *conf = KEYED_CONF_WITH("", "/keys", CACHE,
         KEYED_PROXY
         "proxy_cache keys;\n"
         "proxy_cache_use_stale error timeout http_500;\n");
@@ -187,12 +189,55 @@ await_logged(const char *text, unsigned n)
 }
 
 
+/* a stale answer of the cache is used, and does not end its update */
+START_TEST(fetch_cached_background)
+{
+    int          fd;
+    long long    since;
+    const char  *a, *b;
+
+    issuer_listen();
+    keyed_start(KEYED_CONF_WITH("", "/keys interval=100ms timeout=1s", CACHE,
+                                KEYED_PROXY
+                                "proxy_cache keys;\n"
+                                "proxy_cache_background_update on;\n"
+                                "proxy_cache_use_stale updating error;\n"));
+    a = keyed_token("a", SECRET_A);
+    b = keyed_token("b", SECRET_B);
+
+    fd = issuer_accept();
+    issuer_answer(fd, "200 OK", SET_A);
+    client_assert(keyed_call(a), 0, "");
+
+    fd = issuer_accept();
+    client_assert(keyed_call(a), 0, "");
+    issuer_answer(fd, "200 OK", SET_B);
+    since = harness_now();
+
+    while (keyed_call(b)->grpc != 0) {
+        harness_pause(since, "the new set is used");
+    }
+
+    client_assert_refused(keyed_call(a), 16, INVALID);
+
+    /* one that never ends is ended, and made again */
+    fd = issuer_accept();
+    await_logged("came from a cache, the update of which timed out", 1);
+    close(fd);
+    fd = issuer_accept();
+    issuer_answer(fd, "200 OK", SET_A);
+
+    while (keyed_call(a)->grpc != 0) {
+        harness_pause(since, "the next set is used");
+    }
+}
+END_TEST
+
+
 /* a thread may read the file when the answer is found to be too big: the
  * request stays until the thread is done */
 
 #define THREADS  "aio threads;\n sendfile off;\n"
-
-#define CACHE    "proxy_cache_path %%DIR%%/cache keys_zone=keys:1m;\n"
 
 #define BIG      900000                 /* bytes */
 
@@ -404,6 +449,7 @@ main(int argc, char **argv)
     harness_add(suite, fetch_other_locations);
     harness_add(suite, fetch_tls);
     harness_add(suite, fetch_cached);
+    harness_add(suite, fetch_cached_background);
     harness_add(suite, fetch_threads_file);
     harness_add(suite, fetch_threads_cached);
     harness_add(suite, fetch_cache_locked);
