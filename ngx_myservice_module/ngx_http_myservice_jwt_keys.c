@@ -250,7 +250,11 @@ ngx_http_myservice_jwt_parse(ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size)
 {
-    if (store->source->type != NGX_HTTP_MYSERVICE_JWT_SECRET) {
+    if (store->source->type == NGX_HTTP_MYSERVICE_JWT_URI) {
+        return ms_keys_parse_jwks(text, len, &keyring->options, error, size);
+    }
+
+    if (store->source->type == NGX_HTTP_MYSERVICE_JWT_FILE) {
         return ms_keys_parse(text, len, &keyring->options, error, size);
     }
 

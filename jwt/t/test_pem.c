@@ -66,6 +66,29 @@ START_TEST(test_types)
 END_TEST
 
 
+/* what must be a set is refused when it is none */
+START_TEST(test_not_jwks)
+{
+    char        *pem, error[512];
+    ms_keys_t   *keys;
+
+    pem = signer_pem(signer_key("P-256"));
+    ck_assert_ptr_null(ms_keys_parse_jwks(pem, strlen(pem), NULL, error,
+                                          sizeof(error)));
+    ck_assert_str_eq(error, "not a JSON object, or with duplicate members, "
+                     "or deeper than 8");
+    ck_assert_ptr_null(ms_keys_parse_jwks("", 0, NULL, error, sizeof(error)));
+    free(pem);
+
+    pem = signer_jwk(signer_key("P-256"), "");
+    keys = ms_keys_parse_jwks(pem, strlen(pem), NULL, error, sizeof(error));
+    ck_assert_ptr_nonnull(keys);
+    ms_keys_free(keys);
+    free(pem);
+}
+END_TEST
+
+
 START_TEST(test_allowed)
 {
     char  *pem;
@@ -280,6 +303,7 @@ main(void)
     tcase = tcase_create("pem");
     tcase_set_timeout(tcase, 60);
     add_loop(test_types, types);
+    tcase_add_test(tcase, test_not_jwks);
     tcase_add_test(tcase, test_allowed);
     tcase_add_test(tcase, test_several);
     tcase_add_test(tcase, test_broken);
