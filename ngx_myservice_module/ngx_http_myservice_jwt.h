@@ -108,6 +108,7 @@ typedef struct {
     ngx_http_myservice_jwt_store_t  *stores;    /* one for each source */
     ms_keys_t                  *keys;           /* NULL: none came yet */
     ngx_uint_t                  version;        /* of keys */
+    ngx_uint_t                  used;           /* by a policy */
 } ngx_http_myservice_jwt_keyring_t;
 
 

@@ -398,6 +398,39 @@ START_TEST(fetch_and_file)
 END_TEST
 
 
+/* where tokens are not verified nothing is fetched for it */
+START_TEST(fetch_unused)
+{
+    int        i, fd;
+    long long  since;
+
+    issuer_listen();
+    keyed_start(KEYED_CONF_WITH("", "/keys interval=1s",
+                                "myservice_jwt_keys_uri /keys interval=1s;\n"
+                                "server {\n"
+                                "    listen 127.0.0.1:8083;\n"
+                                "    server_name other;\n"
+                                "    location / { return 404; }\n"
+                                "}\n", KEYED_PROXY));
+
+    for (i = 0; i < 2; i++) {
+        fd = issuer_accept();
+        issuer_answer(fd, "200 OK", SET_A);
+    }
+
+    client_assert(keyed_call(keyed_token("a", SECRET_A)), 0, "");
+    ck_assert_uint_eq(logged("could not be fetched"), 0);
+    ck_assert_uint_eq(logged("were fetched"), 1);
+
+    since = harness_now();
+
+    while (harness_now() - since < 500) {
+        ck_assert_int_eq(issuer_try(), -1);
+    }
+}
+END_TEST
+
+
 /* a call that waits is looked at again when there are other keys, and costs
  * nothing before */
 START_TEST(fetch_waits_idle)
@@ -455,6 +488,7 @@ main(int argc, char **argv)
     harness_add(suite, fetch_cache_locked);
     harness_add(suite, fetch_limited);
     harness_add(suite, fetch_and_file);
+    harness_add(suite, fetch_unused);
     harness_add(suite, fetch_waits_idle);
 
     return harness_run(suite, argv[0]);
