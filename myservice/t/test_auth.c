@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <jwt.h>
@@ -184,6 +185,28 @@ START_TEST(test_no_descriptors)
 END_TEST
 
 
+/* Something in the place of the file that cannot be read to its end. */
+START_TEST(test_fifo)
+{
+    char            *a;
+    auth_t          *auth;
+    auth_options_t   options = { .key_file = "keys" };
+
+    put("keys", JWK(K_A));
+    auth = create(&options);
+    a = make_token(A, "");
+
+    ck_assert_int_eq(unlink("keys"), 0);
+    ck_assert_int_eq(mkfifo("keys", 0600), 0);
+    now++;
+    assert_check(auth, a, "s1", NULL);
+
+    auth_free(auth);
+    free(a);
+}
+END_TEST
+
+
 /* Written in place, right after it was read. */
 START_TEST(test_in_place)
 {
@@ -350,11 +373,20 @@ START_TEST(test_errors)
           "\"/nonexistent/a\": No such file or directory" },
         { NULL, "/nonexistent/b", NULL, "--jwt-key-file: key file "
           "\"/nonexistent/b\": No such file or directory" },
-        { NULL, "/dev/null", NULL, "--jwt-key-file: key file \"/dev/null\": "
+        { NULL, "empty", NULL, "--jwt-key-file: key file \"empty\": "
           "no key" },
-        { "/dev/null", NULL, "ES256", "--jwt-key: key file \"/dev/null\": "
-          "the secret has 0 bytes, must have 32 to 4096" }
+        { "empty", NULL, "ES256", "--jwt-key: key file \"empty\": "
+          "the secret has 0 bytes, must have 32 to 4096" },
+        { NULL, "/dev/null", NULL, "--jwt-key-file: key file \"/dev/null\": "
+          "not a regular file" },
+        { "fifo", NULL, NULL, "--jwt-key: key file \"fifo\": "
+          "not a regular file" },
+        { NULL, "fifo", NULL, "--jwt-key-file: key file \"fifo\": "
+          "not a regular file" }
     };
+
+    put("empty", "");
+    ck_assert_int_eq(mkfifo("fifo", 0600), 0);
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         auth_options_t  options = {
@@ -412,6 +444,7 @@ main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_rotation);
     tcase_add_test(tcase, test_no_descriptors);
+    tcase_add_test(tcase, test_fifo);
     tcase_add_test(tcase, test_in_place);
     tcase_add_test(tcase, test_both);
     tcase_add_test(tcase, test_cached);
