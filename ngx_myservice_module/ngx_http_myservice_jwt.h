@@ -37,7 +37,7 @@ typedef enum {
     NGX_HTTP_MYSERVICE_JWT_SESSION_INVALID,
     NGX_HTTP_MYSERVICE_JWT_SESSION_MISMATCH,
     NGX_HTTP_MYSERVICE_JWT_TOKENS,              /* more than one */
-    NGX_HTTP_MYSERVICE_JWT_NO_KEYS,             /* none came from the issuer */
+    NGX_HTTP_MYSERVICE_JWT_NO_KEYS,             /* those of a source lack */
     NGX_HTTP_MYSERVICE_JWT_REASONS
 } ngx_http_myservice_jwt_reason_e;
 
@@ -85,6 +85,7 @@ typedef struct {
     ngx_http_myservice_jwt_source_t  *source;
     u_char                     *text;           /* the last that was good */
     size_t                      len;
+    ngx_atomic_t               *updated;        /* shared: by some worker */
 
     ngx_http_myservice_jwt_stamp_t  stamp;      /* of a file */
     ngx_err_t                   err;            /* why it was not read */
@@ -106,6 +107,7 @@ typedef struct {
     ms_keys_options_t           options;
     ngx_http_core_srv_conf_t   *server;         /* of URIs, else NULL */
     ngx_http_myservice_jwt_store_t  *stores;    /* one for each source */
+    ngx_shm_t                   shm;            /* for "updated" of them */
     ms_keys_t                  *keys;           /* NULL: none came yet */
     ngx_uint_t                  version;        /* of keys */
     ngx_uint_t                  used;           /* by a policy */
@@ -263,8 +265,8 @@ ngx_int_t ngx_http_myservice_jwt_fetch_init(ngx_cycle_t *cycle,
     ngx_http_myservice_jwt_keyring_t *keyring);
 void ngx_http_myservice_jwt_fetch_exit(void);
 
-/* Whether a set that never came is being fetched; "missing": whether one
- * never came. */
+/* Whether a set that never came is being fetched; "missing": whether there
+ * are no keys of a source. */
 ngx_uint_t ngx_http_myservice_jwt_fetch_awaited(
     ngx_http_myservice_jwt_keyring_t *keyring, ngx_uint_t *missing);
 

@@ -14,9 +14,8 @@ static void ngx_http_myservice_jwt_mark(void *data);
 static void ngx_http_myservice_jwt_try(ngx_http_request_t *r,
     ngx_http_myservice_jwt_ctx_t *ctx,
     ngx_http_myservice_jwt_policy_t *policy);
-static ngx_uint_t ngx_http_myservice_jwt_may_wait(
-    ngx_http_myservice_jwt_ctx_t *ctx,
-    ngx_http_myservice_jwt_keyring_t *keyring);
+static ngx_uint_t ngx_http_myservice_jwt_no_key(
+    ngx_http_myservice_jwt_ctx_t *ctx);
 static ngx_uint_t ngx_http_myservice_jwt_must_wait(
     ngx_http_myservice_jwt_ctx_t *ctx,
     ngx_http_myservice_jwt_keyring_t *keyring);
@@ -156,26 +155,26 @@ ngx_http_myservice_jwt_try(ngx_http_request_t *r,
     ctx->version = policy->keyring->version;
     ctx->claims = NULL;
     ctx->reason = ngx_http_myservice_jwt_decide(r, ctx, policy);
-    ctx->unknown = ngx_http_myservice_jwt_may_wait(ctx, policy->keyring)
+    ctx->unknown = policy->keyring->server
+                   && ngx_http_myservice_jwt_no_key(ctx)
                    && ngx_http_myservice_jwt_unknown_kid(ctx, policy->keyring);
 }
 
 
 static ngx_uint_t
-ngx_http_myservice_jwt_may_wait(ngx_http_myservice_jwt_ctx_t *ctx,
-    ngx_http_myservice_jwt_keyring_t *keyring)
+ngx_http_myservice_jwt_no_key(ngx_http_myservice_jwt_ctx_t *ctx)
 {
-    return keyring->server
-           && (ctx->reason == NGX_HTTP_MYSERVICE_JWT_NO_KEYS
-               || ctx->reason == MS_TOKEN_KEY
-               || ctx->reason == MS_TOKEN_ALGORITHM
-               || ctx->reason == MS_TOKEN_SIGNATURE);
+    return ctx->reason == NGX_HTTP_MYSERVICE_JWT_NO_KEYS
+           || ctx->reason == MS_TOKEN_KEY
+           || ctx->reason == MS_TOKEN_ALGORITHM
+           || ctx->reason == MS_TOKEN_SIGNATURE;
 }
 
 
 /*
  * A token that no key fits may be of keys that are under way.  When the issuer
- * cannot be reached and its keys never came, that is a fault of ours.
+ * cannot be reached and its keys never came, or a worker had to drop those of a
+ * file, that is a fault of ours.
  */
 
 static ngx_uint_t
@@ -184,7 +183,7 @@ ngx_http_myservice_jwt_must_wait(ngx_http_myservice_jwt_ctx_t *ctx,
 {
     ngx_uint_t  missing;
 
-    if (!ngx_http_myservice_jwt_may_wait(ctx, keyring)) {
+    if (!ngx_http_myservice_jwt_no_key(ctx)) {
         return 0;
     }
 

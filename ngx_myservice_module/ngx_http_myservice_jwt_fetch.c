@@ -116,9 +116,10 @@ ngx_http_myservice_jwt_fetch_awaited(
     for (i = 0; i < keyring->sources->nelts; i++) {
         store = &keyring->stores[i];
 
-        if (store->fetch && store->text == NULL) {
+        if (store->text == NULL) {
             *missing = 1;
-            awaited |= store->fetch->request || store->fetch->count == 0;
+            awaited |= store->fetch && (store->fetch->request
+                                        || store->fetch->count == 0);
         }
     }
 

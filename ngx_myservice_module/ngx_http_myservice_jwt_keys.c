@@ -3,7 +3,9 @@
  * Key files.  The master reads them with the configuration, as root perhaps;
  * workers look on a timer whether a file has changed and read it again.  A
  * file that is missing, unreadable or broken then changes nothing, and is
- * logged once for each change.
+ * logged once for each change.  But a worker that takes a dead one's place has
+ * only the master's old keys: when others have newer ones and it cannot read
+ * the file, it goes on without.
  *
  * A keyring keeps the text of each source, so that a change of one leaves the
  * keys of the others alone.
@@ -22,6 +24,14 @@ static ngx_http_myservice_jwt_keyring_t *ngx_http_myservice_jwt_make_keyring(
     ngx_http_core_srv_conf_t *server);
 static ngx_int_t ngx_http_myservice_jwt_load(ngx_conf_t *cf,
     ngx_http_myservice_jwt_keyring_t *keyring);
+static ngx_int_t ngx_http_myservice_jwt_join(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t **keys, char *error, size_t size);
+static void ngx_http_myservice_jwt_set_keys(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t *keys);
 static ms_keys_t *ngx_http_myservice_jwt_parse(
     ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
@@ -37,16 +47,21 @@ static ngx_uint_t ngx_http_myservice_jwt_fresh(
     ngx_http_myservice_jwt_store_t *store);
 static void ngx_http_myservice_jwt_check(ngx_event_t *ev);
 static void ngx_http_myservice_jwt_check_keyring(
-    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log);
+    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log,
+    ngx_uint_t start);
 static void ngx_http_myservice_jwt_check_file(
     ngx_http_myservice_jwt_keyring_t *keyring,
-    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log);
+    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log, ngx_uint_t start);
+static void ngx_http_myservice_jwt_drop_keys(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store);
 static ngx_uint_t ngx_http_myservice_jwt_changed(
     ngx_http_myservice_jwt_store_t *store);
 static ngx_uint_t ngx_http_myservice_jwt_same_stamp(
     ngx_http_myservice_jwt_stamp_t *a, ngx_http_myservice_jwt_stamp_t *b);
-static void ngx_http_myservice_jwt_unreadable(
-    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log);
+static void ngx_http_myservice_jwt_unusable(
+    ngx_http_myservice_jwt_store_t *store, const char *error,
+    ngx_log_t *log);
 static void ngx_http_myservice_jwt_warn_unreadable(
     ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log);
 
@@ -140,12 +155,22 @@ ngx_http_myservice_jwt_make_keyring(ngx_conf_t *cf, ngx_array_t *sources,
 
     source = sources->elts;
 
-    for (i = 0; i < sources->nelts; i++) {
-        keyring->stores[i].source = &source[i];
-    }
-
     cln->handler = ngx_http_myservice_jwt_free_keyring;
     cln->data = keyring;
+
+    keyring->shm.size = sources->nelts * sizeof(ngx_atomic_t);
+    keyring->shm.log = cf->cycle->log;
+    ngx_str_set(&keyring->shm.name, "ngx_http_myservice_jwt_keys");
+
+    if (ngx_shm_alloc(&keyring->shm) != NGX_OK) {
+        keyring->shm.addr = NULL;
+        return NULL;
+    }
+
+    for (i = 0; i < sources->nelts; i++) {
+        keyring->stores[i].source = &source[i];
+        keyring->stores[i].updated = (ngx_atomic_t *) keyring->shm.addr + i;
+    }
 
     if (ngx_http_myservice_jwt_load(cf, keyring) != NGX_OK) {
         return NULL;
@@ -204,20 +229,50 @@ ngx_http_myservice_jwt_put_keys(ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size)
 {
-    ms_keys_t                       *keys, *more;
+    ms_keys_t  *keys;
+
+    /* an empty answer of an issuer; to join it would mean to drop its keys */
+
+    if (text == NULL) {
+        (void) ngx_snprintf((u_char *) error, size, "no key%Z");
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_myservice_jwt_join(keyring, store, text, len, &keys, error,
+                                    size)
+        != NGX_OK)
+    {
+        ngx_http_myservice_jwt_free_text(text, len);
+        return NGX_ERROR;
+    }
+
+    ngx_http_myservice_jwt_set_keys(keyring, store, text, len, keys);
+
+    return NGX_OK;
+}
+
+
+/* the keys of all stores, with another text (NULL: without any) of "store" */
+
+static ngx_int_t
+ngx_http_myservice_jwt_join(ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t **keys, char *error, size_t size)
+{
+    ms_keys_t                       *more;
     ngx_uint_t                       i;
     ngx_http_myservice_jwt_store_t  *s;
 
-    keys = NULL;
+    *keys = NULL;
 
     for (i = 0; i < keyring->sources->nelts; i++) {
         s = &keyring->stores[i];
 
-        if (s == store) {
+        if (s == store && text) {
             more = ngx_http_myservice_jwt_parse(keyring, s, text, len, error,
                                                 size);
 
-        } else if (s->text) {
+        } else if (s != store && s->text) {
             more = ngx_http_myservice_jwt_parse(keyring, s, s->text, s->len,
                                                 error, size);
 
@@ -225,14 +280,22 @@ ngx_http_myservice_jwt_put_keys(ngx_http_myservice_jwt_keyring_t *keyring,
             continue;
         }
 
-        if (more == NULL || ms_keys_join(&keys, more, error, size) != 0) {
-            ms_keys_free(keys);
-            ngx_http_myservice_jwt_free_text(text, len);
-
+        if (more == NULL || ms_keys_join(keys, more, error, size) != 0) {
+            ms_keys_free(*keys);
+            *keys = NULL;
             return NGX_ERROR;
         }
     }
 
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_myservice_jwt_set_keys(ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t *keys)
+{
     ngx_http_myservice_jwt_free_text(store->text, store->len);
     store->text = text;
     store->len = len;
@@ -240,8 +303,6 @@ ngx_http_myservice_jwt_put_keys(ngx_http_myservice_jwt_keyring_t *keyring,
     ms_keys_free(keyring->keys);
     keyring->keys = keys;
     keyring->version++;
-
-    return NGX_OK;
 }
 
 
@@ -291,6 +352,10 @@ ngx_http_myservice_jwt_free_keyring(void *data)
     }
 
     ms_keys_free(keyring->keys);
+
+    if (keyring->shm.addr) {
+        ngx_shm_free(&keyring->shm);
+    }
 }
 
 
@@ -421,9 +486,7 @@ ngx_http_myservice_jwt_watch_keys(ngx_cycle_t *cycle,
             ngx_http_myservice_jwt_warn_unreadable(keyrings[i], cycle->log);
         }
 
-        /* a worker that takes a dead one's place has the master's old keys */
-
-        ngx_http_myservice_jwt_check_keyring(keyrings[i], cycle->log);
+        ngx_http_myservice_jwt_check_keyring(keyrings[i], cycle->log, 1);
     }
 
     ngx_http_myservice_jwt_no_connection.fd = (ngx_socket_t) -1;
@@ -453,7 +516,7 @@ ngx_http_myservice_jwt_check(ngx_event_t *ev)
     keyrings = jmcf->keyrings.elts;
 
     for (i = 0; i < jmcf->keyrings.nelts; i++) {
-        ngx_http_myservice_jwt_check_keyring(keyrings[i], ev->log);
+        ngx_http_myservice_jwt_check_keyring(keyrings[i], ev->log, 0);
     }
 
     ngx_add_timer(ev, jmcf->key_check);
@@ -462,7 +525,8 @@ ngx_http_myservice_jwt_check(ngx_event_t *ev)
 
 static void
 ngx_http_myservice_jwt_check_keyring(
-    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log)
+    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log,
+    ngx_uint_t start)
 {
     ngx_uint_t                       i;
     ngx_http_myservice_jwt_store_t  *store;
@@ -473,7 +537,7 @@ ngx_http_myservice_jwt_check_keyring(
         if (store->source->type != NGX_HTTP_MYSERVICE_JWT_URI
             && ngx_http_myservice_jwt_changed(store))
         {
-            ngx_http_myservice_jwt_check_file(keyring, store, log);
+            ngx_http_myservice_jwt_check_file(keyring, store, log, start);
         }
     }
 }
@@ -513,51 +577,49 @@ ngx_http_myservice_jwt_same_stamp(ngx_http_myservice_jwt_stamp_t *a,
 
 static void
 ngx_http_myservice_jwt_check_file(ngx_http_myservice_jwt_keyring_t *keyring,
-    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log)
+    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log, ngx_uint_t start)
 {
     char                             error[NGX_MAX_ERROR_STR];
     size_t                           len;
     u_char                          *text;
     ngx_err_t                        err;
-    ngx_uint_t                       same;
     ngx_http_myservice_jwt_stamp_t   stamp;
 
     stamp = store->stamp;
     err = store->err;
+
     store->err = 0;
+    store->fresh = 0;
+    store->failed = 0;
+    error[0] = '\0';
 
     if (ngx_http_myservice_jwt_read(store->source, &store->stamp, &text, &len)
         != NGX_OK)
     {
         store->err = ngx_errno;
-    }
-
-    same = store->err == err
-           && ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp);
-
-    if (store->err) {
-        store->fresh = 0;
         store->failed = 1;
 
-        if (!same) {
-            ngx_http_myservice_jwt_unreadable(store, log);
+    } else {
+        store->fresh = ngx_http_myservice_jwt_fresh(store);
+
+        if (store->text && store->len == len
+            && ngx_memcmp(store->text, text, len) == 0)
+        {
+            ngx_http_myservice_jwt_free_text(text, len);
+            return;
         }
 
-        return;
+        if (ngx_http_myservice_jwt_put_keys(keyring, store, text, len, error,
+                                            sizeof(error))
+            != NGX_OK)
+        {
+            store->failed = 1;
+        }
     }
 
-    store->fresh = ngx_http_myservice_jwt_fresh(store);
-    store->failed = 0;
+    if (!store->failed) {
+        *store->updated = 1;
 
-    if (store->len == len && ngx_memcmp(store->text, text, len) == 0) {
-        ngx_http_myservice_jwt_free_text(text, len);
-        return;
-    }
-
-    if (ngx_http_myservice_jwt_put_keys(keyring, store, text, len, error,
-                                        sizeof(error))
-        == NGX_OK)
-    {
         ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_UPDATES, 1);
         ngx_log_error(NGX_LOG_NOTICE, log, 0,
                       "key file \"%V\" has changed, there are %uz keys now",
@@ -565,22 +627,56 @@ ngx_http_myservice_jwt_check_file(ngx_http_myservice_jwt_keyring_t *keyring,
         return;
     }
 
-    store->failed = 1;
+    if (start && *store->updated) {
+        ngx_http_myservice_jwt_drop_keys(keyring, store);
 
-    if (!same) {
-        ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_FAILURES, 1);
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "key file \"%V\" has changed and is not used, the keys "
-                      "of before stay: %s", &store->source->name, error);
+    } else if (store->err == err
+               && ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp))
+    {
+        return;
     }
+
+    ngx_http_myservice_jwt_unusable(store, error, log);
 }
 
 
 static void
-ngx_http_myservice_jwt_unreadable(ngx_http_myservice_jwt_store_t *store,
-    ngx_log_t *log)
+ngx_http_myservice_jwt_drop_keys(ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store)
 {
-    const char  *advice;
+    char        error[NGX_MAX_ERROR_STR];
+    ms_keys_t  *keys;
+
+    /* without memory there are none at all */
+
+    (void) ngx_http_myservice_jwt_join(keyring, store, NULL, 0, &keys, error,
+                                       sizeof(error));
+
+    ngx_http_myservice_jwt_set_keys(keyring, store, NULL, 0, keys);
+}
+
+
+/* "error" is of a file that could be read */
+
+static void
+ngx_http_myservice_jwt_unusable(ngx_http_myservice_jwt_store_t *store,
+    const char *error, ngx_log_t *log)
+{
+    ngx_uint_t   level;
+    const char  *outcome, *advice;
+
+    level = store->text ? NGX_LOG_ERR : NGX_LOG_CRIT;
+    outcome = store->text ? "the keys of before stay"
+                          : "this new worker has none of it";
+
+    ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_FAILURES, 1);
+
+    if (store->err == 0) {
+        ngx_log_error(level, log, 0,
+                      "key file \"%V\" has changed and is not used, %s: %s",
+                      &store->source->name, outcome, error);
+        return;
+    }
 
     switch (store->err) {
 
@@ -596,10 +692,9 @@ ngx_http_myservice_jwt_unreadable(ngx_http_myservice_jwt_store_t *store,
         advice = "";
     }
 
-    ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_FAILURES, 1);
-    ngx_log_error(NGX_LOG_ERR, log, store->err,
-                  "key file \"%V\" has changed and cannot be read, the keys "
-                  "of before stay%s", &store->source->name, advice);
+    ngx_log_error(level, log, store->err,
+                  "key file \"%V\" has changed and cannot be read, %s%s",
+                  &store->source->name, outcome, advice);
 }
 
 

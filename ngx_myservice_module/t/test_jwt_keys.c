@@ -495,6 +495,53 @@ START_TEST(keys_new_worker)
 END_TEST
 
 
+/* and not with them either when it cannot know the new ones; the keys of other
+ * files are not concerned */
+START_TEST(keys_new_worker_without)
+{
+    put("jwks", SET_A);
+    put("witness", SECRET_B);
+    start(WITNESSED);
+    client_assert(call(token("a", SECRET_A)), 0, "");
+
+    put("jwks", SET_B);
+    await(token("b", SECRET_B), 0);
+    await(token("a", SECRET_A), 16);
+    ck_assert_int_eq(remove(harness_path("jwks")), 0);
+
+    gateway_allow("exited on signal 9");
+    gateway_kill_workers(1);
+
+    client = client_open(harness_port(8080));
+    client_assert_refused(call(token("a", SECRET_A)), 14,
+                          "service unavailable");
+    client_assert(call(token(NULL, SECRET_B)), 0, "");
+    ck_assert_uint_eq(logged("this new worker has none of it"), 1);
+
+    put("jwks", SET_B);
+    await(token("a", SECRET_A), 16);
+    client_assert(call(token("b", SECRET_B)), 0, "");
+}
+END_TEST
+
+
+/* what was loaded is good as long as nobody has anything newer */
+START_TEST(keys_new_worker_loaded)
+{
+    put("jwks", SET_A);
+    start(CONF("", CHECKED, SET));
+    client_assert(call(token("a", SECRET_A)), 0, "");
+    ck_assert_int_eq(remove(harness_path("jwks")), 0);
+
+    gateway_allow("exited on signal 9");
+    gateway_kill_workers(1);
+
+    client = client_open(harness_port(8080));
+    client_assert(call(token("a", SECRET_A)), 0, "");
+}
+END_TEST
+
+
 START_TEST(keys_check_off)
 {
     put("hmac", SECRET_A);
@@ -648,6 +695,8 @@ main(int argc, char **argv)
     harness_add(suite, keys_missing);
     harness_add(suite, keys_no_descriptors);
     harness_add(suite, keys_new_worker);
+    harness_add(suite, keys_new_worker_without);
+    harness_add(suite, keys_new_worker_loaded);
     harness_add(suite, keys_check_off);
     harness_add(suite, keys_rotation_under_load);
     harness_add(suite, keys_retired_soon);
