@@ -6,7 +6,8 @@
  *   jwt_access   the order of the checks, the cache of verified tokens
  *   jwt_claims   claims that the configuration names, packed once per token
  *   jwt_headers  the metadata that the instance gets
- *   jwt_keys     key files, read again when they change
+ *   jwt_keys     the keys of all sources
+ *   jwt_file     key files, read again when they change
  *   jwt_fetch    JWK Sets of an issuer, through nginx itself
  *   jwt_stats    counters of all workers
  */
@@ -249,6 +250,22 @@ ngx_int_t ngx_http_myservice_jwt_put_keys(
     ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size);
+
+/* Goes on without the keys of a store. */
+void ngx_http_myservice_jwt_drop_keys(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store);
+
+/* Of a store; it may be a secret. */
+void ngx_http_myservice_jwt_free_text(u_char *text, size_t len);
+
+
+/* jwt_file */
+
+/* Reads a file of at most MS_KEYS_TEXT_MAX bytes into "text", from malloc();
+ * NGX_ERROR with ngx_errno.  The stamp is set in any case. */
+ngx_int_t ngx_http_myservice_jwt_read(ngx_http_myservice_jwt_store_t *store,
+    u_char **text, size_t *len);
 
 /* From now on this worker looks for files that changed. */
 void ngx_http_myservice_jwt_watch_keys(ngx_cycle_t *cycle,
