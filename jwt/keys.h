@@ -94,7 +94,8 @@ ms_keys_t *ms_keys_parse(const void *text, size_t len,
 ms_keys_t *ms_keys_parse_jwks(const void *text, size_t len,
     const ms_keys_options_t *options, char *error, size_t size);
 
-/* The same as ms_keys_parse() from a file of up to 1 MB; the error names the file. */
+/* The same as ms_keys_parse() from a file of up to 1 MB; the error names the
+ * file. */
 ms_keys_t *ms_keys_from_file(const char *path,
     const ms_keys_options_t *options, char *error, size_t size);
 

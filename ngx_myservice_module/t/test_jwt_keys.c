@@ -425,8 +425,10 @@ START_TEST(keys_no_descriptors)
     int                 i, fd[64];
     const char         *a, *b;
     long long           since;
-    struct sockaddr_in  sin;
+    struct sockaddr_in  sin = { .sin_family = AF_INET };
 
+    sin.sin_port = htons((uint16_t) harness_port(8080));
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     a = token("a", SECRET_A);
     b = token("b", SECRET_B);
     put("jwks", SET_A);
@@ -439,11 +441,6 @@ START_TEST(keys_no_descriptors)
     while (harness_now() - since < 2500) {
         client_poll(10);
     }
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons((uint16_t) harness_port(8080));
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
     for (i = 0; i < 64; i++) {
         fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -530,7 +527,6 @@ START_TEST(keys_new_worker_loaded)
 {
     put("jwks", SET_A);
     start(CONF("", CHECKED, SET));
-    client_assert(call(token("a", SECRET_A)), 0, "");
     ck_assert_int_eq(remove(harness_path("jwks")), 0);
 
     gateway_allow("exited on signal 9");
