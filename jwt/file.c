@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <openssl/crypto.h>
 
@@ -70,16 +71,10 @@ failed:
 
 /* Reads until the end or until "size" bytes are there. */
 static ssize_t
-ms_file_read(const char *path, char *buf, size_t size)
+ms_file_read(int fd, char *buf, size_t size)
 {
-    int      fd, saved;
     size_t   len;
     ssize_t  n;
-
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        return -1;
-    }
 
     len = 0;
 
@@ -88,11 +83,45 @@ ms_file_read(const char *path, char *buf, size_t size)
         len += n > 0 ? (size_t) n : 0;
     } while ((n > 0 && len < size) || (n < 0 && errno == EINTR));
 
-    saved = errno;
-    close(fd);
-    errno = saved;
-
     return n < 0 ? -1 : (ssize_t) len;
+}
+
+
+/* The same of a file; -1 with a line in "error".  Without O_NONBLOCK the open
+ * of a FIFO would wait for its writer. */
+static ssize_t
+ms_file_load(const char *path, char *buf, size_t len, char *error, size_t size)
+{
+    int          fd;
+    ssize_t      n;
+    struct stat  info;
+
+    n = -1;
+
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        snprintf(error, size, "key file \"%s\": %s", path, strerror(errno));
+
+    } else if (!S_ISREG(info.st_mode)) {
+        snprintf(error, size, "key file \"%s\": %s", path,
+                 S_ISDIR(info.st_mode) ? strerror(EISDIR)
+                                       : "not a regular file");
+
+    } else {
+        n = ms_file_read(fd, buf, len);
+
+        if (n < 0) {
+            snprintf(error, size, "key file \"%s\": %s", path,
+                     strerror(errno));
+        }
+    }
+
+    if (fd >= 0) {
+        close(fd);
+    }
+
+    return n;
 }
 
 
@@ -106,9 +135,8 @@ ms_keys_from_secret_file(const char *path, const ms_keys_options_t *options,
 
     keys = NULL;
 
-    n = ms_file_read(path, secret, sizeof(secret));
+    n = ms_file_load(path, secret, sizeof(secret), error, size);
     if (n < 0) {
-        snprintf(error, size, "key file \"%s\": %s", path, strerror(errno));
         goto done;
     }
 
@@ -152,12 +180,9 @@ ms_keys_from_file(const char *path, const ms_keys_options_t *options,
         return NULL;
     }
 
-    n = ms_file_read(path, text, MS_KEYS_TEXT_MAX + 1);
+    n = ms_file_load(path, text, MS_KEYS_TEXT_MAX + 1, error, size);
 
-    if (n < 0) {
-        snprintf(error, size, "key file \"%s\": %s", path, strerror(errno));
-
-    } else {
+    if (n >= 0) {
         keys = ms_keys_parse(text, (size_t) n, options, reason,
                              sizeof(reason));
         if (keys == NULL) {

@@ -89,7 +89,13 @@ ms_keys_t *ms_keys_from_secret_file(const char *path,
 ms_keys_t *ms_keys_parse(const void *text, size_t len,
     const ms_keys_options_t *options, char *error, size_t size);
 
-/* The same from a file of up to 1 MB; the error names the file. */
+/* The same, but only a JWK or a JWK Set: of PEM that was cut short nobody can
+ * tell that something is missing. */
+ms_keys_t *ms_keys_parse_jwks(const void *text, size_t len,
+    const ms_keys_options_t *options, char *error, size_t size);
+
+/* The same as ms_keys_parse() from a file of up to 1 MB; the error names the
+ * file. */
 ms_keys_t *ms_keys_from_file(const char *path,
     const ms_keys_options_t *options, char *error, size_t size);
 

@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <openssl/err.h>
@@ -19,9 +20,9 @@ ms_keys_skip_space(const char *text, size_t len)
 
 
 /* What OpenSSL says about broken keys must not stay in its queue. */
-ms_keys_t *
-ms_keys_parse(const void *text, size_t len, const ms_keys_options_t *options,
-    char *error, size_t size)
+static ms_keys_t *
+ms_keys_parse_text(const void *text, size_t len, bool pem,
+    const ms_keys_options_t *options, char *error, size_t size)
 {
     int          rc;
     size_t       space;
@@ -46,8 +47,12 @@ ms_keys_parse(const void *text, size_t len, const ms_keys_options_t *options,
 
     ERR_set_mark();
 
-    rc = len > 0 && *p == '{' ? ms_keys_add_jwks(keys, p, len, error, size)
-                              : ms_keys_add_pem(keys, p, len, error, size);
+    if (!pem || (len > 0 && *p == '{')) {
+        rc = ms_keys_add_jwks(keys, p, len, error, size);
+
+    } else {
+        rc = ms_keys_add_pem(keys, p, len, error, size);
+    }
 
     ERR_pop_to_mark();
 
@@ -57,4 +62,20 @@ ms_keys_parse(const void *text, size_t len, const ms_keys_options_t *options,
     }
 
     return keys;
+}
+
+
+ms_keys_t *
+ms_keys_parse(const void *text, size_t len, const ms_keys_options_t *options,
+    char *error, size_t size)
+{
+    return ms_keys_parse_text(text, len, true, options, error, size);
+}
+
+
+ms_keys_t *
+ms_keys_parse_jwks(const void *text, size_t len,
+    const ms_keys_options_t *options, char *error, size_t size)
+{
+    return ms_keys_parse_text(text, len, false, options, error, size);
 }

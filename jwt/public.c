@@ -70,6 +70,40 @@ ms_public_rsa(EVP_PKEY *pkey, char *error, size_t size)
 }
 
 
+/* A key may be restricted to one hash, one of MGF1, and a least salt
+ * (RFC 4055 section 3.1): OpenSSL prepares it for nothing else. */
+static int
+ms_public_pss(EVP_PKEY *pkey, uint32_t *algs, char *error, size_t size)
+{
+    int       i;
+    ms_key_t  key;
+
+    *algs = 0;
+
+    for (i = 0; i < MS_ALGS; i++) {
+        if (!(MS_ALG_PSS_ALL & MS_ALG_BIT(i))) {
+            continue;
+        }
+
+        memset(&key, 0, sizeof(ms_key_t));
+
+        if (ms_key_init_public(&key, i, pkey) == 0) {
+            *algs |= MS_ALG_BIT(i);
+        }
+
+        ms_key_clear(&key);
+    }
+
+    if (*algs == 0) {
+        snprintf(error, size, "RSA-PSS restricted to what is neither PS256, "
+                 "PS384 nor PS512");
+        return -1;
+    }
+
+    return 0;
+}
+
+
 static int
 ms_public_ec(EVP_PKEY *pkey, uint32_t *algs, char *error, size_t size)
 {
@@ -152,8 +186,11 @@ ms_public_algs(EVP_PKEY *pkey, uint32_t *algs, char *error, size_t size)
     }
 
     if (EVP_PKEY_is_a(pkey, "RSA-PSS")) {
-        *algs = MS_ALG_PSS_ALL;
-        return ms_public_rsa(pkey, error, size);
+        if (ms_public_rsa(pkey, error, size) != 0) {
+            return -1;
+        }
+
+        return ms_public_pss(pkey, algs, error, size);
     }
 
     if (EVP_PKEY_is_a(pkey, "EC")) {

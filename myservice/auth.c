@@ -43,6 +43,7 @@ struct auth_s {
     ms_cache_t        *cache;
     int64_t            looked;          /* when, seconds */
     bool               fresh;           /* to be read again */
+    char               error[640];      /* why they could not be, or "" */
 };
 
 
@@ -225,13 +226,14 @@ auth_load(const auth_t *auth, char *error, size_t size)
 }
 
 
-/* At most once a second.  What is missing or broken changes nothing, and is
- * logged once for each change. */
+/* At most once a second.  What is missing or broken changes nothing, is logged
+ * once for each change and fault, and read again: it may have been for lack of
+ * descriptors or memory. */
 static void
 auth_reload(auth_t *auth, int64_t now)
 {
-    bool        fresh, changed;
-    char        error[640];
+    bool        fresh, changed, failed;
+    char        error[sizeof(auth->error)];
     ms_keys_t  *keys;
 
     if (now == auth->looked) {
@@ -241,25 +243,30 @@ auth_reload(auth_t *auth, int64_t now)
     auth->looked = now;
     fresh = auth->fresh;
     changed = auth_changed(auth, now);
+    failed = auth->error[0] != '\0';
 
-    if (!changed && !fresh) {
+    if (!changed && !fresh && !failed) {
         return;
     }
 
     keys = auth_load(auth, error, sizeof(error));
 
     if (keys == NULL) {
-        if (changed) {
+        if (changed || strcmp(error, auth->error) != 0) {
             log_error("%s; the keys stay as they are", error);
         }
+
+        snprintf(auth->error, sizeof(auth->error), "%s", error);
         return;
     }
+
+    auth->error[0] = '\0';
 
     ms_keys_free(auth->keys);
     auth->keys = keys;
     ms_cache_flush(auth->cache);
 
-    if (changed) {
+    if (changed || failed) {
         log_info("keys of tokens read again: %zu", ms_keys_count(keys));
     }
 }

@@ -6,7 +6,8 @@
  *   jwt_access   the order of the checks, the cache of verified tokens
  *   jwt_claims   claims that the configuration names, packed once per token
  *   jwt_headers  the metadata that the instance gets
- *   jwt_keys     key files, read again when they change
+ *   jwt_keys     the keys of all sources
+ *   jwt_file     key files, read again when they change
  *   jwt_fetch    JWK Sets of an issuer, through nginx itself
  *   jwt_stats    counters of all workers
  */
@@ -37,7 +38,7 @@ typedef enum {
     NGX_HTTP_MYSERVICE_JWT_SESSION_INVALID,
     NGX_HTTP_MYSERVICE_JWT_SESSION_MISMATCH,
     NGX_HTTP_MYSERVICE_JWT_TOKENS,              /* more than one */
-    NGX_HTTP_MYSERVICE_JWT_NO_KEYS,             /* none came from the issuer */
+    NGX_HTTP_MYSERVICE_JWT_NO_KEYS,             /* those of a source lack */
     NGX_HTTP_MYSERVICE_JWT_REASONS
 } ngx_http_myservice_jwt_reason_e;
 
@@ -85,10 +86,12 @@ typedef struct {
     ngx_http_myservice_jwt_source_t  *source;
     u_char                     *text;           /* the last that was good */
     size_t                      len;
+    ngx_atomic_t               *updated;        /* shared: by some worker */
 
     ngx_http_myservice_jwt_stamp_t  stamp;      /* of a file */
     ngx_err_t                   err;            /* why it was not read */
     unsigned                    fresh:1;        /* may change unnoticed */
+    unsigned                    failed:1;       /* to be read again */
 
     ngx_http_myservice_jwt_fetch_t  *fetch;     /* of a URI, in a worker */
 } ngx_http_myservice_jwt_store_t;
@@ -105,8 +108,10 @@ typedef struct {
     ms_keys_options_t           options;
     ngx_http_core_srv_conf_t   *server;         /* of URIs, else NULL */
     ngx_http_myservice_jwt_store_t  *stores;    /* one for each source */
+    ngx_shm_t                   shm;            /* for "updated" of them */
     ms_keys_t                  *keys;           /* NULL: none came yet */
     ngx_uint_t                  version;        /* of keys */
+    ngx_uint_t                  used;           /* by a policy */
 } ngx_http_myservice_jwt_keyring_t;
 
 
@@ -153,6 +158,8 @@ typedef struct {
 
 typedef struct {
     ngx_http_myservice_jwt_policy_t  *policy;   /* decided by it, or NULL */
+    ngx_http_myservice_jwt_policy_t  *tried;    /* the same before the wait */
+    ngx_uint_t                  version;        /* of its keys then */
     ngx_uint_t                  reason;
     ngx_str_t                   token;          /* borrowed from r->pool */
     ngx_uint_t                  tokens;         /* headers with one */
@@ -160,6 +167,7 @@ typedef struct {
     time_t                      expires;
 
     unsigned                    waited:1;       /* for new keys */
+    unsigned                    unknown:1;      /* its "kid", when tried */
     unsigned                    cleaned:1;
     unsigned                    forwarded:1;
 } ngx_http_myservice_jwt_ctx_t;
@@ -243,6 +251,22 @@ ngx_int_t ngx_http_myservice_jwt_put_keys(
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size);
 
+/* Goes on without the keys of a store. */
+void ngx_http_myservice_jwt_drop_keys(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store);
+
+/* Of a store; it may be a secret. */
+void ngx_http_myservice_jwt_free_text(u_char *text, size_t len);
+
+
+/* jwt_file */
+
+/* Reads a file of at most MS_KEYS_TEXT_MAX bytes into "text", from malloc();
+ * NGX_ERROR with ngx_errno.  The stamp is set in any case. */
+ngx_int_t ngx_http_myservice_jwt_read(ngx_http_myservice_jwt_store_t *store,
+    u_char **text, size_t *len);
+
 /* From now on this worker looks for files that changed. */
 void ngx_http_myservice_jwt_watch_keys(ngx_cycle_t *cycle,
     ngx_http_myservice_jwt_main_conf_t *jmcf);
@@ -258,8 +282,8 @@ ngx_int_t ngx_http_myservice_jwt_fetch_init(ngx_cycle_t *cycle,
     ngx_http_myservice_jwt_keyring_t *keyring);
 void ngx_http_myservice_jwt_fetch_exit(void);
 
-/* Whether a set that never came is being fetched; "missing": whether one
- * never came. */
+/* Whether a set that never came is being fetched; "missing": whether there
+ * are no keys of a source. */
 ngx_uint_t ngx_http_myservice_jwt_fetch_awaited(
     ngx_http_myservice_jwt_keyring_t *keyring, ngx_uint_t *missing);
 

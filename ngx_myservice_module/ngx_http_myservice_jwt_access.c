@@ -11,6 +11,11 @@
 
 
 static void ngx_http_myservice_jwt_mark(void *data);
+static void ngx_http_myservice_jwt_try(ngx_http_request_t *r,
+    ngx_http_myservice_jwt_ctx_t *ctx,
+    ngx_http_myservice_jwt_policy_t *policy);
+static ngx_uint_t ngx_http_myservice_jwt_no_key(
+    ngx_http_myservice_jwt_ctx_t *ctx);
 static ngx_uint_t ngx_http_myservice_jwt_must_wait(
     ngx_http_myservice_jwt_ctx_t *ctx,
     ngx_http_myservice_jwt_keyring_t *keyring);
@@ -115,8 +120,7 @@ ngx_http_myservice_jwt_handler(ngx_http_request_t *r)
     /* the same decision holds after an internal redirect */
 
     if (ctx->policy != jlcf->policy) {
-        ctx->claims = NULL;
-        ctx->reason = ngx_http_myservice_jwt_decide(r, ctx, jlcf->policy);
+        ngx_http_myservice_jwt_try(r, ctx, jlcf->policy);
 
         if (ngx_http_myservice_jwt_must_wait(ctx, jlcf->policy->keyring)) {
             return ngx_http_myservice_wait(r);
@@ -139,9 +143,41 @@ ngx_http_myservice_jwt_handler(ngx_http_request_t *r)
 }
 
 
+/* a call that waits is not decided again before there are other keys */
+
+static void
+ngx_http_myservice_jwt_try(ngx_http_request_t *r,
+    ngx_http_myservice_jwt_ctx_t *ctx,
+    ngx_http_myservice_jwt_policy_t *policy)
+{
+    if (ctx->tried == policy && ctx->version == policy->keyring->version) {
+        return;
+    }
+
+    ctx->tried = policy;
+    ctx->version = policy->keyring->version;
+    ctx->claims = NULL;
+    ctx->reason = ngx_http_myservice_jwt_decide(r, ctx, policy);
+    ctx->unknown = policy->keyring->server
+                   && ngx_http_myservice_jwt_no_key(ctx)
+                   && ngx_http_myservice_jwt_unknown_kid(ctx, policy->keyring);
+}
+
+
+static ngx_uint_t
+ngx_http_myservice_jwt_no_key(ngx_http_myservice_jwt_ctx_t *ctx)
+{
+    return ctx->reason == NGX_HTTP_MYSERVICE_JWT_NO_KEYS
+           || ctx->reason == MS_TOKEN_KEY
+           || ctx->reason == MS_TOKEN_ALGORITHM
+           || ctx->reason == MS_TOKEN_SIGNATURE;
+}
+
+
 /*
  * A token that no key fits may be of keys that are under way.  When the issuer
- * cannot be reached and its keys never came, that is a fault of ours.
+ * cannot be reached and its keys never came, or a worker had to drop those of a
+ * file, that is a fault of ours.
  */
 
 static ngx_uint_t
@@ -150,12 +186,7 @@ ngx_http_myservice_jwt_must_wait(ngx_http_myservice_jwt_ctx_t *ctx,
 {
     ngx_uint_t  missing;
 
-    if (keyring->server == NULL
-        || (ctx->reason != NGX_HTTP_MYSERVICE_JWT_NO_KEYS
-            && ctx->reason != MS_TOKEN_KEY
-            && ctx->reason != MS_TOKEN_ALGORITHM
-            && ctx->reason != MS_TOKEN_SIGNATURE))
-    {
+    if (!ngx_http_myservice_jwt_no_key(ctx)) {
         return 0;
     }
 
@@ -168,7 +199,7 @@ ngx_http_myservice_jwt_must_wait(ngx_http_myservice_jwt_ctx_t *ctx,
         return 0;
     }
 
-    if (!ngx_http_myservice_jwt_unknown_kid(ctx, keyring)
+    if (!ctx->unknown
         || !ngx_http_myservice_jwt_fetch_unknown(keyring, !ctx->waited))
     {
         return 0;
@@ -197,7 +228,8 @@ ngx_http_myservice_jwt_unknown_kid(ngx_http_myservice_jwt_ctx_t *ctx,
 
     ms_token_strip(&text, &len);
 
-    return ms_token_unverified_kid(text, len, kid, sizeof(kid)) == 0
+    return keyring->keys
+           && ms_token_unverified_kid(text, len, kid, sizeof(kid)) == 0
            && !ms_keys_has_kid(keyring->keys, kid, ngx_strlen(kid));
 }
 

@@ -178,6 +178,7 @@ ngx_http_myservice_jwt_policy(ngx_conf_t *cf,
         return NULL;
     }
 
+    keyring->used = 1;
     policy->keyring = keyring;
     policy->entries = conf->cache;
     policy->rules = rules;

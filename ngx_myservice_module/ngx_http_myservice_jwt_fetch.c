@@ -17,10 +17,15 @@
 #define NGX_HTTP_MYSERVICE_JWT_UNKNOWN_MIN  1000
 #define NGX_HTTP_MYSERVICE_JWT_UNKNOWN_MAX  10000
 
+/* milliseconds until it is looked again whether a request can be closed */
+#define NGX_HTTP_MYSERVICE_JWT_PAUSE        10
+
 
 static void ngx_http_myservice_jwt_fetch_start(ngx_event_t *ev);
 static void ngx_http_myservice_jwt_fetch_timeout(ngx_event_t *ev);
 static void ngx_http_myservice_jwt_fetch_done(ngx_event_t *ev);
+static void ngx_http_myservice_jwt_fetch_take(
+    ngx_http_myservice_jwt_fetch_t *fetch);
 static void ngx_http_myservice_jwt_fetch_use(
     ngx_http_myservice_jwt_fetch_t *fetch);
 static void ngx_http_myservice_jwt_fetch_failed(
@@ -71,6 +76,7 @@ ngx_http_myservice_jwt_fetch_init(ngx_cycle_t *cycle,
         fetch->done.handler = ngx_http_myservice_jwt_fetch_done;
         fetch->done.data = fetch;
         fetch->done.log = cycle->log;
+        fetch->done.cancelable = 1;
 
         fetch->link = ngx_http_myservice_jwt_fetches;
         ngx_http_myservice_jwt_fetches = fetch;
@@ -110,9 +116,10 @@ ngx_http_myservice_jwt_fetch_awaited(
     for (i = 0; i < keyring->sources->nelts; i++) {
         store = &keyring->stores[i];
 
-        if (store->fetch && store->text == NULL) {
+        if (store->text == NULL) {
             *missing = 1;
-            awaited |= store->fetch->request || store->fetch->count == 0;
+            awaited |= store->fetch && (store->fetch->request
+                                        || store->fetch->count == 0);
         }
     }
 
@@ -176,6 +183,7 @@ ngx_http_myservice_jwt_fetch_start(ngx_event_t *ev)
     fetch->status = 0;
     fetch->failed = NULL;
     fetch->ended = 0;
+    fetch->taken = 0;
 
     if (ngx_http_myservice_jwt_fetch_open(fetch) != NGX_OK) {
         ngx_http_myservice_jwt_fetch_close(fetch);
@@ -195,19 +203,49 @@ ngx_http_myservice_jwt_fetch_timeout(ngx_event_t *ev)
 {
     ngx_http_myservice_jwt_fetch_t  *fetch = ev->data;
 
-    fetch->failed = "timed out";
+    if (!fetch->taken && !fetch->failed) {
+        fetch->failed = "timed out";
+
+    } else if (!fetch->failed && ngx_http_myservice_jwt_fetch_busy(fetch)) {
+        ngx_log_error(NGX_LOG_WARN, fetch->log, 0,
+                      "keys of \"%V\" came from a cache, the update of which "
+                      "timed out", &fetch->store->source->name);
+    }
 
     ngx_http_myservice_jwt_fetch_done(&fetch->done);
 }
 
 
+/* the outcome is known; the request may have something to do until it can be
+ * closed, of which nginx tells nobody */
+
 static void
 ngx_http_myservice_jwt_fetch_done(ngx_event_t *ev)
 {
-    u_char                           error[NGX_INT64_LEN + 32];
     ngx_http_myservice_jwt_fetch_t  *fetch = ev->data;
 
+    if (!fetch->taken) {
+        fetch->taken = 1;
+        ngx_http_myservice_jwt_fetch_take(fetch);
+    }
+
+    if (ngx_http_myservice_jwt_fetch_blocked(fetch)
+        || (fetch->limit.timer_set && !fetch->failed
+            && ngx_http_myservice_jwt_fetch_busy(fetch)))
+    {
+        ngx_add_timer(&fetch->done, NGX_HTTP_MYSERVICE_JWT_PAUSE);
+        return;
+    }
+
     ngx_http_myservice_jwt_fetch_close(fetch);
+    ngx_http_myservice_jwt_fetch_schedule(fetch);
+}
+
+
+static void
+ngx_http_myservice_jwt_fetch_take(ngx_http_myservice_jwt_fetch_t *fetch)
+{
+    u_char  error[NGX_INT64_LEN + 32];
 
     fetch->count++;
 
@@ -233,8 +271,6 @@ ngx_http_myservice_jwt_fetch_done(ngx_event_t *ev)
         free(fetch->text);
         fetch->text = NULL;
     }
-
-    ngx_http_myservice_jwt_fetch_schedule(fetch);
 }
 
 

@@ -32,6 +32,7 @@ struct ngx_http_myservice_jwt_fetch_s {
     /* of the fetch under way */
 
     ngx_http_request_t         *request;
+    ngx_http_request_t         *subrequest;
     u_char                     *text;           /* from malloc() */
     size_t                      len;
     size_t                      size;
@@ -39,6 +40,7 @@ struct ngx_http_myservice_jwt_fetch_s {
     ngx_uint_t                  status;         /* of HTTP */
     const char                 *failed;         /* why, or NULL */
     unsigned                    ended:1;
+    unsigned                    taken:1;        /* the outcome */
 
     ngx_event_t                 read;
     ngx_event_t                 write;
@@ -56,6 +58,15 @@ struct ngx_http_myservice_jwt_fetch_s {
 /* Makes the request, which runs from ngx_http_run_posted_requests() and posts
  * fetch->done when it has ended or failed.  NGX_ERROR: there is no memory. */
 ngx_int_t ngx_http_myservice_jwt_fetch_open(
+    ngx_http_myservice_jwt_fetch_t *fetch);
+
+/* Whether a thread has to do with it, which must not be closed then. */
+ngx_uint_t ngx_http_myservice_jwt_fetch_blocked(
+    ngx_http_myservice_jwt_fetch_t *fetch);
+
+/* Whether nginx does something in the background of it, as to update a cache
+ * whose stale answer it gave. */
+ngx_uint_t ngx_http_myservice_jwt_fetch_busy(
     ngx_http_myservice_jwt_fetch_t *fetch);
 
 /* Frees what there is of it, ended or not. */

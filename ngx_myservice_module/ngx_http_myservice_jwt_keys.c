@@ -1,20 +1,11 @@
 
 /*
- * Key files.  The master reads them with the configuration, as root perhaps;
- * workers look on a timer whether a file has changed and read it again.  A
- * file that is missing, unreadable or broken then changes nothing, and is
- * logged once for each change.
- *
- * A keyring keeps the text of each source, so that a change of one leaves the
- * keys of the others alone.
+ * The keys of some locations, from files and from issuers.  A keyring keeps the
+ * text of each source, so that a change of one leaves the keys of the others
+ * alone.
  */
 
 #include "ngx_http_myservice_jwt.h"
-
-
-/* seconds: a file that changed less than this before it was read may change
- * again within the resolution of its time stamp */
-#define NGX_HTTP_MYSERVICE_JWT_FRESH  2
 
 
 static ngx_http_myservice_jwt_keyring_t *ngx_http_myservice_jwt_make_keyring(
@@ -22,39 +13,19 @@ static ngx_http_myservice_jwt_keyring_t *ngx_http_myservice_jwt_make_keyring(
     ngx_http_core_srv_conf_t *server);
 static ngx_int_t ngx_http_myservice_jwt_load(ngx_conf_t *cf,
     ngx_http_myservice_jwt_keyring_t *keyring);
+static ngx_int_t ngx_http_myservice_jwt_join(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t **keys, char *error, size_t size);
+static void ngx_http_myservice_jwt_set_keys(
+    ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t *keys);
 static ms_keys_t *ngx_http_myservice_jwt_parse(
     ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size);
-static void ngx_http_myservice_jwt_free_text(u_char *text, size_t len);
 static void ngx_http_myservice_jwt_free_keyring(void *data);
-static ngx_int_t ngx_http_myservice_jwt_read(
-    ngx_http_myservice_jwt_source_t *source,
-    ngx_http_myservice_jwt_stamp_t *stamp, u_char **text, size_t *len);
-static void ngx_http_myservice_jwt_stamp(
-    ngx_http_myservice_jwt_stamp_t *stamp, struct stat *info);
-static ngx_uint_t ngx_http_myservice_jwt_fresh(
-    ngx_http_myservice_jwt_store_t *store);
-static void ngx_http_myservice_jwt_check(ngx_event_t *ev);
-static void ngx_http_myservice_jwt_check_keyring(
-    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log);
-static void ngx_http_myservice_jwt_check_file(
-    ngx_http_myservice_jwt_keyring_t *keyring,
-    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log);
-static ngx_uint_t ngx_http_myservice_jwt_changed(
-    ngx_http_myservice_jwt_store_t *store);
-static ngx_uint_t ngx_http_myservice_jwt_same_stamp(
-    ngx_http_myservice_jwt_stamp_t *a, ngx_http_myservice_jwt_stamp_t *b);
-static void ngx_http_myservice_jwt_unreadable(
-    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log);
-static void ngx_http_myservice_jwt_warn_unreadable(
-    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log);
-
-
-static ngx_event_t  ngx_http_myservice_jwt_timer;
-
-/* events are expected to belong to a connection */
-static ngx_connection_t  ngx_http_myservice_jwt_no_connection;
 
 
 ngx_http_myservice_jwt_keyring_t *
@@ -140,12 +111,22 @@ ngx_http_myservice_jwt_make_keyring(ngx_conf_t *cf, ngx_array_t *sources,
 
     source = sources->elts;
 
-    for (i = 0; i < sources->nelts; i++) {
-        keyring->stores[i].source = &source[i];
-    }
-
     cln->handler = ngx_http_myservice_jwt_free_keyring;
     cln->data = keyring;
+
+    keyring->shm.size = sources->nelts * sizeof(ngx_atomic_t);
+    keyring->shm.log = cf->cycle->log;
+    ngx_str_set(&keyring->shm.name, "ngx_http_myservice_jwt_keys");
+
+    if (ngx_shm_alloc(&keyring->shm) != NGX_OK) {
+        keyring->shm.addr = NULL;
+        return NULL;
+    }
+
+    for (i = 0; i < sources->nelts; i++) {
+        keyring->stores[i].source = &source[i];
+        keyring->stores[i].updated = (ngx_atomic_t *) keyring->shm.addr + i;
+    }
 
     if (ngx_http_myservice_jwt_load(cf, keyring) != NGX_OK) {
         return NULL;
@@ -174,16 +155,12 @@ ngx_http_myservice_jwt_load(ngx_conf_t *cf,
             continue;
         }
 
-        if (ngx_http_myservice_jwt_read(source, &store->stamp, &text, &len)
-            != NGX_OK)
-        {
+        if (ngx_http_myservice_jwt_read(store, &text, &len) != NGX_OK) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
                                "key file \"%V\" cannot be read",
                                &source->name);
             return NGX_ERROR;
         }
-
-        store->fresh = ngx_http_myservice_jwt_fresh(store);
 
         if (ngx_http_myservice_jwt_put_keys(keyring, store, text, len, error,
                                             sizeof(error))
@@ -204,20 +181,66 @@ ngx_http_myservice_jwt_put_keys(ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size)
 {
-    ms_keys_t                       *keys, *more;
+    ms_keys_t  *keys;
+
+    /* an empty answer of an issuer; to join it would mean to drop its keys */
+
+    if (text == NULL) {
+        (void) ngx_snprintf((u_char *) error, size, "no key%Z");
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_myservice_jwt_join(keyring, store, text, len, &keys, error,
+                                    size)
+        != NGX_OK)
+    {
+        ngx_http_myservice_jwt_free_text(text, len);
+        return NGX_ERROR;
+    }
+
+    ngx_http_myservice_jwt_set_keys(keyring, store, text, len, keys);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_myservice_jwt_drop_keys(ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store)
+{
+    char        error[NGX_MAX_ERROR_STR];
+    ms_keys_t  *keys;
+
+    /* without memory there are none at all */
+
+    (void) ngx_http_myservice_jwt_join(keyring, store, NULL, 0, &keys, error,
+                                       sizeof(error));
+
+    ngx_http_myservice_jwt_set_keys(keyring, store, NULL, 0, keys);
+}
+
+
+/* the keys of all stores, with another text (NULL: without any) of "store" */
+
+static ngx_int_t
+ngx_http_myservice_jwt_join(ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t **keys, char *error, size_t size)
+{
+    ms_keys_t                       *more;
     ngx_uint_t                       i;
     ngx_http_myservice_jwt_store_t  *s;
 
-    keys = NULL;
+    *keys = NULL;
 
     for (i = 0; i < keyring->sources->nelts; i++) {
         s = &keyring->stores[i];
 
-        if (s == store) {
+        if (s == store && text) {
             more = ngx_http_myservice_jwt_parse(keyring, s, text, len, error,
                                                 size);
 
-        } else if (s->text) {
+        } else if (s != store && s->text) {
             more = ngx_http_myservice_jwt_parse(keyring, s, s->text, s->len,
                                                 error, size);
 
@@ -225,14 +248,22 @@ ngx_http_myservice_jwt_put_keys(ngx_http_myservice_jwt_keyring_t *keyring,
             continue;
         }
 
-        if (more == NULL || ms_keys_join(&keys, more, error, size) != 0) {
-            ms_keys_free(keys);
-            ngx_http_myservice_jwt_free_text(text, len);
-
+        if (more == NULL || ms_keys_join(keys, more, error, size) != 0) {
+            ms_keys_free(*keys);
+            *keys = NULL;
             return NGX_ERROR;
         }
     }
 
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_myservice_jwt_set_keys(ngx_http_myservice_jwt_keyring_t *keyring,
+    ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
+    ms_keys_t *keys)
+{
     ngx_http_myservice_jwt_free_text(store->text, store->len);
     store->text = text;
     store->len = len;
@@ -240,8 +271,6 @@ ngx_http_myservice_jwt_put_keys(ngx_http_myservice_jwt_keyring_t *keyring,
     ms_keys_free(keyring->keys);
     keyring->keys = keys;
     keyring->version++;
-
-    return NGX_OK;
 }
 
 
@@ -250,7 +279,11 @@ ngx_http_myservice_jwt_parse(ngx_http_myservice_jwt_keyring_t *keyring,
     ngx_http_myservice_jwt_store_t *store, u_char *text, size_t len,
     char *error, size_t size)
 {
-    if (store->source->type != NGX_HTTP_MYSERVICE_JWT_SECRET) {
+    if (store->source->type == NGX_HTTP_MYSERVICE_JWT_URI) {
+        return ms_keys_parse_jwks(text, len, &keyring->options, error, size);
+    }
+
+    if (store->source->type == NGX_HTTP_MYSERVICE_JWT_FILE) {
         return ms_keys_parse(text, len, &keyring->options, error, size);
     }
 
@@ -262,9 +295,7 @@ ngx_http_myservice_jwt_parse(ngx_http_myservice_jwt_keyring_t *keyring,
 }
 
 
-/* it may be a secret */
-
-static void
+void
 ngx_http_myservice_jwt_free_text(u_char *text, size_t len)
 {
     if (text) {
@@ -287,326 +318,8 @@ ngx_http_myservice_jwt_free_keyring(void *data)
     }
 
     ms_keys_free(keyring->keys);
-}
 
-
-/*
- * Reads a file of at most MS_KEYS_TEXT_MAX bytes; NGX_ERROR with ngx_errno.
- * The stamp is set in any case.
- */
-
-static ngx_int_t
-ngx_http_myservice_jwt_read(ngx_http_myservice_jwt_source_t *source,
-    ngx_http_myservice_jwt_stamp_t *stamp, u_char **text, size_t *len)
-{
-    size_t       size;
-    u_char      *buf;
-    ssize_t      n;
-    ngx_fd_t     fd;
-    ngx_err_t    err;
-    struct stat  info;
-
-    ngx_memzero(stamp, sizeof(ngx_http_myservice_jwt_stamp_t));
-    buf = NULL;
-
-    /* not to wait for the writer of a FIFO */
-
-    fd = open((char *) source->name.data,
-              O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC);
-
-    if (fd == NGX_INVALID_FILE) {
-        err = ngx_errno;
-
-        if (stat((char *) source->name.data, &info) == 0) {
-            ngx_http_myservice_jwt_stamp(stamp, &info);
-        }
-
-        ngx_set_errno(err);
-        return NGX_ERROR;
-    }
-
-    if (fstat(fd, &info) != 0) {
-        goto failed;
-    }
-
-    ngx_http_myservice_jwt_stamp(stamp, &info);
-
-    if (!S_ISREG(info.st_mode)) {
-        ngx_set_errno(S_ISDIR(info.st_mode) ? EISDIR : EINVAL);
-        goto failed;
-    }
-
-    if (info.st_size > MS_KEYS_TEXT_MAX) {
-        ngx_set_errno(EFBIG);
-        goto failed;
-    }
-
-    /* one byte more shows that it grew, and is never none */
-
-    size = info.st_size + 1;
-
-    buf = malloc(size);
-    if (buf == NULL) {
-        ngx_set_errno(ENOMEM);
-        goto failed;
-    }
-
-    *len = 0;
-
-    do {
-        n = read(fd, buf + *len, size - *len);
-        *len += n > 0 ? n : 0;
-    } while ((n > 0 && *len < size) || (n == -1 && ngx_errno == EINTR));
-
-    if (n == -1) {
-        goto failed;
-    }
-
-    (void) close(fd);
-    *text = buf;
-
-    return NGX_OK;
-
-failed:
-
-    err = ngx_errno;
-    (void) close(fd);
-    free(buf);
-    ngx_set_errno(err);
-
-    return NGX_ERROR;
-}
-
-
-static void
-ngx_http_myservice_jwt_stamp(ngx_http_myservice_jwt_stamp_t *stamp,
-    struct stat *info)
-{
-    stamp->device = info->st_dev;
-    stamp->inode = info->st_ino;
-    stamp->size = info->st_size;
-    stamp->changed = info->st_ctim;
-}
-
-
-static ngx_uint_t
-ngx_http_myservice_jwt_fresh(ngx_http_myservice_jwt_store_t *store)
-{
-    return ngx_time() - store->stamp.changed.tv_sec
-           < NGX_HTTP_MYSERVICE_JWT_FRESH;
-}
-
-
-void
-ngx_http_myservice_jwt_watch_keys(ngx_cycle_t *cycle,
-    ngx_http_myservice_jwt_main_conf_t *jmcf)
-{
-    ngx_uint_t                          i;
-    ngx_event_t                        *ev;
-    ngx_http_myservice_jwt_keyring_t  **keyrings;
-
-    if (jmcf->key_check == 0) {
-        return;
-    }
-
-    keyrings = jmcf->keyrings.elts;
-
-    for (i = 0; i < jmcf->keyrings.nelts; i++) {
-
-        if (ngx_worker == 0) {
-            ngx_http_myservice_jwt_warn_unreadable(keyrings[i], cycle->log);
-        }
-
-        /* a worker that takes a dead one's place has the master's old keys */
-
-        ngx_http_myservice_jwt_check_keyring(keyrings[i], cycle->log);
-    }
-
-    ngx_http_myservice_jwt_no_connection.fd = (ngx_socket_t) -1;
-
-    ev = &ngx_http_myservice_jwt_timer;
-    ngx_memzero(ev, sizeof(ngx_event_t));
-
-    ev->handler = ngx_http_myservice_jwt_check;
-    ev->data = &ngx_http_myservice_jwt_no_connection;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ngx_add_timer(ev, jmcf->key_check);
-}
-
-
-static void
-ngx_http_myservice_jwt_check(ngx_event_t *ev)
-{
-    ngx_uint_t                            i;
-    ngx_http_myservice_jwt_keyring_t    **keyrings;
-    ngx_http_myservice_jwt_main_conf_t   *jmcf;
-
-    jmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                               ngx_http_myservice_jwt_module);
-
-    keyrings = jmcf->keyrings.elts;
-
-    for (i = 0; i < jmcf->keyrings.nelts; i++) {
-        ngx_http_myservice_jwt_check_keyring(keyrings[i], ev->log);
-    }
-
-    ngx_add_timer(ev, jmcf->key_check);
-}
-
-
-static void
-ngx_http_myservice_jwt_check_keyring(
-    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log)
-{
-    ngx_uint_t                       i;
-    ngx_http_myservice_jwt_store_t  *store;
-
-    for (i = 0; i < keyring->sources->nelts; i++) {
-        store = &keyring->stores[i];
-
-        if (store->source->type != NGX_HTTP_MYSERVICE_JWT_URI
-            && ngx_http_myservice_jwt_changed(store))
-        {
-            ngx_http_myservice_jwt_check_file(keyring, store, log);
-        }
-    }
-}
-
-
-static ngx_uint_t
-ngx_http_myservice_jwt_changed(ngx_http_myservice_jwt_store_t *store)
-{
-    struct stat                     info;
-    ngx_http_myservice_jwt_stamp_t  stamp;
-
-    ngx_memzero(&stamp, sizeof(ngx_http_myservice_jwt_stamp_t));
-
-    if (stat((char *) store->source->name.data, &info) == 0) {
-        ngx_http_myservice_jwt_stamp(&stamp, &info);
-
-    } else if (store->err != ngx_errno) {
-        return 1;
-    }
-
-    return store->fresh
-           || !ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp);
-}
-
-
-static ngx_uint_t
-ngx_http_myservice_jwt_same_stamp(ngx_http_myservice_jwt_stamp_t *a,
-    ngx_http_myservice_jwt_stamp_t *b)
-{
-    return a->device == b->device
-           && a->inode == b->inode
-           && a->size == b->size
-           && a->changed.tv_sec == b->changed.tv_sec
-           && a->changed.tv_nsec == b->changed.tv_nsec;
-}
-
-
-static void
-ngx_http_myservice_jwt_check_file(ngx_http_myservice_jwt_keyring_t *keyring,
-    ngx_http_myservice_jwt_store_t *store, ngx_log_t *log)
-{
-    char                             error[NGX_MAX_ERROR_STR];
-    size_t                           len;
-    u_char                          *text;
-    ngx_http_myservice_jwt_stamp_t   stamp;
-
-    stamp = store->stamp;
-
-    if (ngx_http_myservice_jwt_read(store->source, &store->stamp, &text, &len)
-        != NGX_OK)
-    {
-        store->err = ngx_errno;
-        store->fresh = 0;
-
-        if (!ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp)) {
-            ngx_http_myservice_jwt_unreadable(store, log);
-        }
-
-        return;
-    }
-
-    store->err = 0;
-    store->fresh = ngx_http_myservice_jwt_fresh(store);
-
-    if (store->len == len && ngx_memcmp(store->text, text, len) == 0) {
-        ngx_http_myservice_jwt_free_text(text, len);
-        return;
-    }
-
-    if (ngx_http_myservice_jwt_put_keys(keyring, store, text, len, error,
-                                        sizeof(error))
-        == NGX_OK)
-    {
-        ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_UPDATES, 1);
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "key file \"%V\" has changed, there are %uz keys now",
-                      &store->source->name, ms_keys_count(keyring->keys));
-        return;
-    }
-
-    /* a fresh one is read again: say it once */
-
-    if (!ngx_http_myservice_jwt_same_stamp(&stamp, &store->stamp)) {
-        ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_FAILURES, 1);
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "key file \"%V\" has changed and is not used, the keys "
-                      "of before stay: %s", &store->source->name, error);
-    }
-}
-
-
-static void
-ngx_http_myservice_jwt_unreadable(ngx_http_myservice_jwt_store_t *store,
-    ngx_log_t *log)
-{
-    const char  *advice;
-
-    switch (store->err) {
-
-    case NGX_EACCES:
-        advice = "; let the group of the worker processes read it, or reload";
-        break;
-
-    case EFBIG:
-        advice = "; it has more than a megabyte";
-        break;
-
-    default:
-        advice = "";
-    }
-
-    ngx_http_myservice_jwt_count(NGX_HTTP_MYSERVICE_JWT_FAILURES, 1);
-    ngx_log_error(NGX_LOG_ERR, log, store->err,
-                  "key file \"%V\" has changed and cannot be read, the keys "
-                  "of before stay%s", &store->source->name, advice);
-}
-
-
-static void
-ngx_http_myservice_jwt_warn_unreadable(
-    ngx_http_myservice_jwt_keyring_t *keyring, ngx_log_t *log)
-{
-    ngx_uint_t                        i;
-    ngx_http_myservice_jwt_source_t  *source;
-
-    source = keyring->sources->elts;
-
-    for (i = 0; i < keyring->sources->nelts; i++) {
-
-        if (source[i].type != NGX_HTTP_MYSERVICE_JWT_URI
-            && access((char *) source[i].name.data, R_OK) != 0
-            && ngx_errno == NGX_EACCES)
-        {
-            ngx_log_error(NGX_LOG_WARN, log, NGX_EACCES,
-                          "key file \"%V\" is not readable for the worker "
-                          "processes, a change of it will need a reload",
-                          &source[i].name);
-        }
+    if (keyring->shm.addr) {
+        ngx_shm_free(&keyring->shm);
     }
 }

@@ -459,7 +459,9 @@ ngx_http_myservice_jwt_init_process(ngx_cycle_t *cycle)
     keyrings = jmcf->keyrings.elts;
 
     for (i = 0; i < jmcf->keyrings.nelts; i++) {
-        if (ngx_http_myservice_jwt_fetch_init(cycle, keyrings[i]) != NGX_OK) {
+        if (keyrings[i]->used
+            && ngx_http_myservice_jwt_fetch_init(cycle, keyrings[i]) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }

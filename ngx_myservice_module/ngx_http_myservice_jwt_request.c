@@ -24,7 +24,8 @@ static u_char *ngx_http_myservice_jwt_fetch_log(ngx_log_t *log, u_char *buf,
     size_t len);
 static ngx_chain_t *ngx_http_myservice_jwt_fetch_send_chain(
     ngx_connection_t *c, ngx_chain_t *in, off_t limit);
-static void ngx_http_myservice_jwt_fetch_event(ngx_event_t *ev);
+static void ngx_http_myservice_jwt_fetch_read(ngx_event_t *rev);
+static void ngx_http_myservice_jwt_fetch_write(ngx_event_t *wev);
 static ngx_int_t ngx_http_myservice_jwt_fetch_ended(ngx_http_request_t *r,
     void *data, ngx_int_t rc);
 static void ngx_http_myservice_jwt_fetch_wake(ngx_http_request_t *r);
@@ -144,12 +145,12 @@ ngx_http_myservice_jwt_fetch_connect(ngx_http_myservice_jwt_fetch_t *fetch)
 
     fetch->read.data = c;
     fetch->read.log = log;
-    fetch->read.handler = ngx_http_myservice_jwt_fetch_event;
+    fetch->read.handler = ngx_http_myservice_jwt_fetch_read;
     fetch->read.active = 1;
 
     fetch->write.data = c;
     fetch->write.log = log;
-    fetch->write.handler = ngx_http_myservice_jwt_fetch_event;
+    fetch->write.handler = ngx_http_myservice_jwt_fetch_write;
     fetch->write.write = 1;
     fetch->write.active = 1;
     fetch->write.ready = 1;
@@ -202,7 +203,15 @@ ngx_http_myservice_jwt_fetch_subrequest(ngx_http_myservice_jwt_fetch_t *fetch)
     ps->handler = ngx_http_myservice_jwt_fetch_ended;
     ps->data = fetch;
 
-    return ngx_http_subrequest(fetch->request, &uri, &args, &sr, ps, 0);
+    if (ngx_http_subrequest(fetch->request, &uri, &args, &sr, ps, 0)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    fetch->subrequest = sr;
+
+    return NGX_OK;
 }
 
 
@@ -247,9 +256,36 @@ ngx_http_myservice_jwt_fetch_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
 
 static void
-ngx_http_myservice_jwt_fetch_event(ngx_event_t *ev)
+ngx_http_myservice_jwt_fetch_read(ngx_event_t *rev)
 {
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ev->log, 0, "myservice fetch event");
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, rev->log, 0, "myservice fetch read");
+}
+
+
+/* as ngx_http_request_handler(): limit_req delays a request by a timer */
+
+static void
+ngx_http_myservice_jwt_fetch_write(ngx_event_t *wev)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = wev->data;
+    r = c->data;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, wev->log, 0,
+                   "myservice fetch write: \"%V?%V\"", &r->uri, &r->args);
+
+    if (wev->delayed && wev->timedout) {
+        wev->delayed = 0;
+        wev->timedout = 0;
+    }
+
+    r->write_event_handler(r);
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -297,6 +333,38 @@ ngx_http_myservice_jwt_fetch_destroyed(void *data)
 }
 
 
+/* nginx blocks a request also while it waits for another's update of a cache,
+ * with nothing but a timer of its own */
+
+ngx_uint_t
+ngx_http_myservice_jwt_fetch_blocked(ngx_http_myservice_jwt_fetch_t *fetch)
+{
+    ngx_uint_t  blocked;
+
+    if (fetch->request == NULL) {
+        return 0;
+    }
+
+    blocked = fetch->request->blocked;
+
+#if (NGX_HTTP_CACHE)
+    if (fetch->subrequest->cache && fetch->subrequest->cache->waiting) {
+        blocked--;
+    }
+#endif
+
+    return blocked;
+}
+
+
+ngx_uint_t
+ngx_http_myservice_jwt_fetch_busy(ngx_http_myservice_jwt_fetch_t *fetch)
+{
+    return fetch->request
+           && fetch->request->count > NGX_HTTP_MYSERVICE_JWT_COUNT;
+}
+
+
 /* as ngx_http_free_request(), which would write to the access log */
 
 static void
@@ -340,6 +408,10 @@ ngx_http_myservice_jwt_fetch_close(ngx_http_myservice_jwt_fetch_t *fetch)
 
     if (fetch->limit.timer_set) {
         ngx_del_timer(&fetch->limit);
+    }
+
+    if (fetch->done.timer_set) {
+        ngx_del_timer(&fetch->done);
     }
 
     if (fetch->done.posted) {
@@ -423,7 +495,7 @@ ngx_http_myservice_jwt_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     for ( /* void */ ; in; in = in->next) {
         b = in->buf;
 
-        if (ngx_buf_in_memory(b) && !fetch->failed) {
+        if (ngx_buf_in_memory(b) && !fetch->failed && !fetch->taken) {
             ngx_http_myservice_jwt_fetch_append(fetch, b->pos,
                                                 b->last - b->pos);
         }

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 #include <openssl/err.h>
+#include <openssl/rsa.h>
 
 #include "jwt/keys.h"
 #include "jwt/t/loaded.h"
 #include "jwt/t/signer.h"
+#include "jwt/token.h"
 
 
 #define BROKEN  "broken, or a kind of key that is unknown"
@@ -66,6 +68,29 @@ START_TEST(test_types)
 END_TEST
 
 
+/* what must be a set is refused when it is none */
+START_TEST(test_not_jwks)
+{
+    char        *pem, error[512];
+    ms_keys_t   *keys;
+
+    pem = signer_pem(signer_key("P-256"));
+    ck_assert_ptr_null(ms_keys_parse_jwks(pem, strlen(pem), NULL, error,
+                                          sizeof(error)));
+    ck_assert_str_eq(error, "not a JSON object, or with duplicate members, "
+                     "or deeper than 8");
+    ck_assert_ptr_null(ms_keys_parse_jwks("", 0, NULL, error, sizeof(error)));
+    free(pem);
+
+    pem = signer_jwk(signer_key("P-256"), "");
+    keys = ms_keys_parse_jwks(pem, strlen(pem), NULL, error, sizeof(error));
+    ck_assert_ptr_nonnull(keys);
+    ms_keys_free(keys);
+    free(pem);
+}
+END_TEST
+
+
 START_TEST(test_allowed)
 {
     char  *pem;
@@ -82,6 +107,94 @@ START_TEST(test_allowed)
     assert_refused(pem, MS_ALG_BIT(MS_ALG_ES384),
                    "PEM block 1: EC, for which no algorithm is allowed");
     free(pem);
+}
+END_TEST
+
+
+/* RSA keys for PSS only, restricted or not */
+static const struct {
+    const char  *md;                    /* NULL: any */
+    const char  *mgf1;
+    int          salt;                  /* at least */
+    const char  *alg;                   /* that it verifies, NULL: none */
+} restrictions[] = {
+    { NULL, NULL, 0, "PS384" },
+    { "SHA256", "SHA256", 32, "PS256" },
+    { "SHA384", "SHA384", 20, "PS384" },
+    { "SHA512", "SHA512", 64, "PS512" },
+    { "SHA1", "SHA1", 20, NULL },
+    { "SHA256", "SHA1", 32, NULL },
+    { "SHA256", "SHA256", 33, NULL }
+};
+
+
+static EVP_PKEY *
+restricted_key(int n)
+{
+    EVP_PKEY      *pkey;
+    EVP_PKEY_CTX  *ctx;
+
+    pkey = NULL;
+    ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+    ck_assert_int_eq(EVP_PKEY_keygen_init(ctx), 1);
+    ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048), 1);
+
+    if (restrictions[n].md != NULL) {
+        ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_pss_keygen_md_name(ctx,
+                                           restrictions[n].md, NULL), 1);
+        ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md_name(ctx,
+                                           restrictions[n].mgf1), 1);
+        ck_assert_int_eq(EVP_PKEY_CTX_set_rsa_pss_keygen_saltlen(ctx,
+                                           restrictions[n].salt), 1);
+    }
+
+    ck_assert_int_eq(EVP_PKEY_generate(ctx, &pkey), 1);
+    EVP_PKEY_CTX_free(ctx);
+
+    return pkey;
+}
+
+
+START_TEST(test_restricted)
+{
+    char             *pem, *other, *text, *token, header[32], error[512];
+    EVP_PKEY         *pkey;
+    ms_keys_t        *keys;
+    ms_token_t        verified;
+    const char       *alg;
+    ms_token_rules_t  rules = { .session_claim = "session_id" };
+
+    pkey = restricted_key(_i);
+    alg = restrictions[_i].alg;
+    pem = signer_pem(pkey);
+    other = signer_pem(signer_key("P-256"));
+    ck_assert_int_gt(asprintf(&text, "%s%s", other, pem), 0);
+
+    if (alg == NULL) {
+        assert_refused(text, 0, "PEM block 2: RSA-PSS restricted to what is "
+                       "neither PS256, PS384 nor PS512");
+
+    } else {
+        assert_loads(text, 0, restrictions[_i].md != NULL ? 2 : 4);
+        assert_refused(pem, MS_ALG_BIT(MS_ALG_RS256), "PEM block 1: RSA-PSS, "
+                       "for which no algorithm is allowed");
+
+        snprintf(header, sizeof(header), "{\"alg\":\"%s\"}", alg);
+        token = signer_token(alg, pkey, header, "{\"session_id\":\"s\","
+                             "\"exp\":2000}");
+        keys = ms_keys_parse(text, strlen(text), NULL, error, sizeof(error));
+        ck_assert_ptr_nonnull(keys);
+        ck_assert_int_eq(ms_token_verify(keys, token, strlen(token), &rules,
+                                         1000, &verified), MS_TOKEN_OK);
+        ms_token_free(&verified);
+        ms_keys_free(keys);
+        free(token);
+    }
+
+    EVP_PKEY_free(pkey);
+    free(pem);
+    free(other);
+    free(text);
 }
 END_TEST
 
@@ -280,7 +393,9 @@ main(void)
     tcase = tcase_create("pem");
     tcase_set_timeout(tcase, 60);
     add_loop(test_types, types);
+    tcase_add_test(tcase, test_not_jwks);
     tcase_add_test(tcase, test_allowed);
+    add_loop(test_restricted, restrictions);
     tcase_add_test(tcase, test_several);
     tcase_add_test(tcase, test_broken);
     tcase_add_test(tcase, test_trailing);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <jwt.h>
@@ -143,6 +145,64 @@ START_TEST(test_rotation)
     auth_free(auth);
     free(a);
     free(b);
+}
+END_TEST
+
+
+/* A change is not lost when it cannot be read at the time. */
+START_TEST(test_no_descriptors)
+{
+    char            *a, *b;
+    auth_t          *auth;
+    struct rlimit    none, before;
+    auth_options_t   options = { .key_file = "keys" };
+
+    put("keys", JWK(K_A));
+    now += 10;                          /* the file is no longer fresh */
+    auth = create(&options);
+    a = make_token(A, "");
+    b = make_token(B, "");
+    assert_check(auth, a, "s1", NULL);
+
+    put("keys", JWK(K_B));
+    now += 10;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_check(auth, a, "s1", NULL);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+
+    assert_check(auth, a, "s1", NULL);
+    now++;
+    assert_check(auth, a, "s1", REFUSED);
+    assert_check(auth, b, "s1", NULL);
+
+    auth_free(auth);
+    free(a);
+    free(b);
+}
+END_TEST
+
+
+/* Something in the place of the file that cannot be read to its end. */
+START_TEST(test_fifo)
+{
+    char            *a;
+    auth_t          *auth;
+    auth_options_t   options = { .key_file = "keys" };
+
+    put("keys", JWK(K_A));
+    auth = create(&options);
+    a = make_token(A, "");
+
+    ck_assert_int_eq(unlink("keys"), 0);
+    ck_assert_int_eq(mkfifo("keys", 0600), 0);
+    now++;
+    assert_check(auth, a, "s1", NULL);
+
+    auth_free(auth);
+    free(a);
 }
 END_TEST
 
@@ -313,11 +373,20 @@ START_TEST(test_errors)
           "\"/nonexistent/a\": No such file or directory" },
         { NULL, "/nonexistent/b", NULL, "--jwt-key-file: key file "
           "\"/nonexistent/b\": No such file or directory" },
-        { NULL, "/dev/null", NULL, "--jwt-key-file: key file \"/dev/null\": "
+        { NULL, "empty", NULL, "--jwt-key-file: key file \"empty\": "
           "no key" },
-        { "/dev/null", NULL, "ES256", "--jwt-key: key file \"/dev/null\": "
-          "the secret has 0 bytes, must have 32 to 4096" }
+        { "empty", NULL, "ES256", "--jwt-key: key file \"empty\": "
+          "the secret has 0 bytes, must have 32 to 4096" },
+        { NULL, "/dev/null", NULL, "--jwt-key-file: key file \"/dev/null\": "
+          "not a regular file" },
+        { "fifo", NULL, NULL, "--jwt-key: key file \"fifo\": "
+          "not a regular file" },
+        { NULL, "fifo", NULL, "--jwt-key-file: key file \"fifo\": "
+          "not a regular file" }
     };
+
+    put("empty", "");
+    ck_assert_int_eq(mkfifo("fifo", 0600), 0);
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         auth_options_t  options = {
@@ -374,6 +443,8 @@ main(void)
     tcase = tcase_create("auth");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_rotation);
+    tcase_add_test(tcase, test_no_descriptors);
+    tcase_add_test(tcase, test_fifo);
     tcase_add_test(tcase, test_in_place);
     tcase_add_test(tcase, test_both);
     tcase_add_test(tcase, test_cached);

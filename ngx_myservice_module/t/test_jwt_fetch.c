@@ -15,6 +15,19 @@
 #include "keyed.h"
 
 
+#define PEM_1                                                                 \
+    "-----BEGIN PUBLIC KEY-----\n"                                            \
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE2VzB07EGWLahUgU4uOdIIQZyadvr\n"      \
+    "7VfYa4Gedgs0oYiUpJ9dd4TzTVpzikaHHXZXvVNDe7XJtOeVx7Z2qAi/zg==\n"          \
+    "-----END PUBLIC KEY-----\n"
+
+#define PEM_2                                                                 \
+    "-----BEGIN PUBLIC KEY-----\n"                                            \
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET5ZarcTJfrWp9oCTArgltnOMZPdg\n"      \
+    "reDmmpGnRV/U5ykFXdM7QRUw+FCf7i10ioKn1OHpZBbsh8Bt7L4uKsTVyw==\n"          \
+    "-----END PUBLIC KEY-----\n"
+
+
 /* The issuer answers whenever it is asked until the call is over. */
 static client_call_t *
 call_meanwhile(const char *text, const char *body)
@@ -192,6 +205,9 @@ START_TEST(fetch_outage)
         { "HTTP/1.1 200 OK\r\n\r\n{\"keys\":[]}", "" },
         { "HTTP/1.1 200 OK\r\n\r\n", "" },
         { "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"keys\":[", "" },
+        { "HTTP/1.1 200 OK\r\n\r\n" PEM_1 PEM_2, "not a JSON object" },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" PEM_1,
+          "not a JSON object" },
         { "no http at all", "" },
         { "", "HTTP status 502" },
     };

@@ -4,11 +4,14 @@
  * token is refused meanwhile.
  */
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -416,6 +419,59 @@ START_TEST(keys_missing)
 END_TEST
 
 
+/* a change is not lost when it cannot be read at the time */
+START_TEST(keys_no_descriptors)
+{
+    int                 i, fd[64];
+    const char         *a, *b;
+    long long           since;
+    struct sockaddr_in  sin = { .sin_family = AF_INET };
+
+    sin.sin_port = htons((uint16_t) harness_port(8080));
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a = token("a", SECRET_A);
+    b = token("b", SECRET_B);
+    put("jwks", SET_A);
+    start(CONF("worker_rlimit_nofile 40;\n", CHECKED, SET));
+    client_assert(call(a), 0, "");
+
+    /* it was not changed just now */
+    since = harness_now();
+
+    while (harness_now() - since < 2500) {
+        client_poll(10);
+    }
+
+    for (i = 0; i < 64; i++) {
+        fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ck_assert_int_eq(connect(fd[i], (struct sockaddr *) &sin,
+                                 sizeof(sin)), 0);
+    }
+
+    since = harness_now();
+
+    while (logged("accept4() failed (24:") == 0) {
+        harness_pause(since, "all descriptors are taken");
+    }
+
+    put("jwks", SET_B);
+
+    while (logged("jwks\" has changed and cannot be read") == 0) {
+        harness_pause(since, "the change is seen");
+    }
+
+    for (i = 0; i < 64; i++) {
+        close(fd[i]);
+    }
+
+    await(a, 16);
+    client_assert(call(b), 0, "");
+    ck_assert_uint_eq(logged("jwks\" has changed and cannot be read"), 1);
+    ck_assert_uint_eq(logged("jwks\" has changed, there are 1 keys now"), 1);
+}
+END_TEST
+
+
 /* a new worker does not begin with keys that were retired before */
 START_TEST(keys_new_worker)
 {
@@ -432,6 +488,52 @@ START_TEST(keys_new_worker)
     client = client_open(harness_port(8080));
     client_assert_refused(call(token("a", SECRET_A)), 16, INVALID);
     client_assert(call(token("b", SECRET_B)), 0, "");
+}
+END_TEST
+
+
+/* and not with them either when it cannot know the new ones; the keys of other
+ * files are not concerned */
+START_TEST(keys_new_worker_without)
+{
+    put("jwks", SET_A);
+    put("witness", SECRET_B);
+    start(WITNESSED);
+    client_assert(call(token("a", SECRET_A)), 0, "");
+
+    put("jwks", SET_B);
+    await(token("b", SECRET_B), 0);
+    await(token("a", SECRET_A), 16);
+    ck_assert_int_eq(remove(harness_path("jwks")), 0);
+
+    gateway_allow("exited on signal 9");
+    gateway_kill_workers(1);
+
+    client = client_open(harness_port(8080));
+    client_assert_refused(call(token("a", SECRET_A)), 14,
+                          "service unavailable");
+    client_assert(call(token(NULL, SECRET_B)), 0, "");
+    ck_assert_uint_eq(logged("this new worker has none of it"), 1);
+
+    put("jwks", SET_B);
+    await(token("a", SECRET_A), 16);
+    client_assert(call(token("b", SECRET_B)), 0, "");
+}
+END_TEST
+
+
+/* what was loaded is good as long as nobody has anything newer */
+START_TEST(keys_new_worker_loaded)
+{
+    put("jwks", SET_A);
+    start(CONF("", CHECKED, SET));
+    ck_assert_int_eq(remove(harness_path("jwks")), 0);
+
+    gateway_allow("exited on signal 9");
+    gateway_kill_workers(1);
+
+    client = client_open(harness_port(8080));
+    client_assert(call(token("a", SECRET_A)), 0, "");
 }
 END_TEST
 
@@ -587,7 +689,10 @@ main(int argc, char **argv)
     harness_add(suite, keys_change_in_place);
     harness_add(suite, keys_broken);
     harness_add(suite, keys_missing);
+    harness_add(suite, keys_no_descriptors);
     harness_add(suite, keys_new_worker);
+    harness_add(suite, keys_new_worker_without);
+    harness_add(suite, keys_new_worker_loaded);
     harness_add(suite, keys_check_off);
     harness_add(suite, keys_rotation_under_load);
     harness_add(suite, keys_retired_soon);
