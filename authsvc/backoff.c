@@ -211,37 +211,65 @@ backoff_known_locked(backoff_t *backoff, const backoff_keys_t *keys)
 }
 
 
-bool
-backoff_held(backoff_t *backoff, const char *user, const char *address,
+/* What is "known" is held by its pair only. */
+static bool
+backoff_held_locked(backoff_t *backoff, const backoff_keys_t *keys, bool known,
     int64_t now)
 {
     int               kind;
-    bool              held, known;
-    backoff_keys_t    keys;
+    bool              held;
     backoff_entry_t  *entry;
 
-    backoff_keys(backoff, user, address, &keys);
     held = false;
-
-    pthread_mutex_lock(&backoff->mutex);
-
-    known = backoff_known_locked(backoff, &keys);
 
     for (kind = BACKOFF_PAIR; kind < BACKOFF_KINDS; kind++) {
         if (kind != BACKOFF_PAIR && known) {
             break;
         }
 
-        entry = backoff_find_locked(backoff, keys.key[kind]);
+        entry = backoff_find_locked(backoff, keys->key[kind]);
         if (entry != NULL && entry->until > now) {
             entry->used = now;
             held = true;
         }
     }
 
+    return held;
+}
+
+
+bool
+backoff_held(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    bool            held;
+    backoff_keys_t  keys;
+
+    backoff_keys(backoff, user, address, &keys);
+
+    pthread_mutex_lock(&backoff->mutex);
+    held = backoff_held_locked(backoff, &keys,
+                               backoff_known_locked(backoff, &keys), now);
     pthread_mutex_unlock(&backoff->mutex);
 
     return held;
+}
+
+
+bool
+backoff_suspect(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    bool            suspect;
+    backoff_keys_t  keys;
+
+    backoff_keys(backoff, user, address, &keys);
+
+    pthread_mutex_lock(&backoff->mutex);
+    suspect = backoff_held_locked(backoff, &keys, false, now);
+    pthread_mutex_unlock(&backoff->mutex);
+
+    return suspect;
 }
 
 

@@ -201,6 +201,12 @@ START_TEST(test_address)
     ck_assert(held("eve", "192.0.2.1"));
     ck_assert(!held("eve", "192.0.2.2"));
     ck_assert(!held("bob", "192.0.2.1"));
+
+    /* who is known cannot be told by this one */
+    ck_assert(backoff_suspect(backoff, "eve", "192.0.2.1", now));
+    ck_assert(!backoff_suspect(backoff, "eve", "192.0.2.2", now));
+    ck_assert(backoff_suspect(backoff, "bob", "192.0.2.1", now));
+    ck_assert(!backoff_suspect(backoff, "bob", "192.0.2.2", now));
 }
 END_TEST
 
