@@ -404,9 +404,11 @@ START_TEST(test_damaged)
 END_TEST
 
 
-/* What replaces the file is served, what removes it is a failure. */
+/* What replaces the file is served, what removes it is a failure, and nothing
+ * of the old one gets into the new one. */
 START_TEST(test_replaced)
 {
+    int            i;
     store_t       *store, *other;
     store_user_t   user;
 
@@ -417,18 +419,34 @@ START_TEST(test_replaced)
     ck_assert_int_eq(store_add(other, "bob", "new", "r"), STORE_OK);
     store_close(other);
 
-    /* all that belongs to it */
     ck_assert_int_eq(rename(stores_location, folder_path("away.db")), 0);
-    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
-    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
     ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
     ck_assert_str_eq(store_error(store), "No such file or directory");
     ck_assert_int_eq(store_add(store, "eve", "h", "r"), STORE_DOWN);
     ck_assert_int_ne(access(stores_location, F_OK), 0);
 
     ck_assert_int_eq(rename(folder_path("new.db"), stores_location), 0);
+
+    for (i = 0; i < 3; i++) {
+        ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
+        ck_assert_str_eq(store_error(store), "was replaced, but its -wal is "
+                         "still the old one");
+    }
+
+    /* all that belongs to it */
+    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
+    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
     ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
     ck_assert_str_eq(user.hash, "new");
+    ck_assert_int_eq(store_check(store), STORE_OK);
+
+    /* the same once more: it has a log of its own now */
+    ck_assert_int_eq(store_add(store, "eve", "h", "r"), STORE_OK);
+    ck_assert_int_eq(rename(folder_path("away.db"), stores_location), 0);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
+    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
+    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
+    ck_assert_int_eq(store_find(store, "eve", &user), STORE_MISSING);
     store_close(store);
 }
 END_TEST
