@@ -9,8 +9,9 @@
  * counts against him there, so that nobody else can shut him out.
  *
  * The memory is fixed: a table of sets with keyed hashes.  A full set loses
- * what matters least: first what is neither held nor known, the oldest first.
- * Counts leak away, so that a slip now and then never adds up.
+ * what matters least: first what is neither held nor known, the oldest first;
+ * but when more than half of it is known, the oldest of that.  Counts leak
+ * away, so that a slip now and then never adds up.
  *
  * Thread-safe.  All times are monotonic milliseconds of the caller's.
  */
