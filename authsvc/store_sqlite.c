@@ -19,6 +19,7 @@
 
 
 #define SQLITE_BUSY_MS         5000
+#define SQLITE_RENEW_MS        50
 #define SQLITE_RETRY_MS        10
 #define SQLITE_APPLICATION     0x6d736175       /* "msau" */
 
@@ -201,20 +202,39 @@ store_sqlite_add(store_t *store, const char *name, const char *hash,
 }
 
 
+/* A login renews a hash: it is not worth to wait for a writer, the next one
+ * does it, too. */
+static store_status_t
+sqlite_renew_hash(store_sqlite_t *s, const char *name, const char *old,
+    const char *hash)
+{
+    store_status_t  status;
+
+    if (sqlite_reopen(s) != STORE_OK) {
+        return STORE_DOWN;
+    }
+
+    (void) sqlite3_busy_timeout(s->db, SQLITE_RENEW_MS);
+    status = sqlite_change(s, "UPDATE users SET hash = ?"
+                              " WHERE name = ? AND hash = ?",
+                           hash, name, old);
+    (void) sqlite3_busy_timeout(s->db, SQLITE_BUSY_MS);
+
+    return status;
+}
+
+
 static store_status_t
 store_sqlite_set_hash(store_t *store, const char *name, const char *old,
     const char *hash)
 {
-    if (old == NULL) {
-        return sqlite_change((store_sqlite_t *) store,
-                             "UPDATE users SET hash = ?,"
-                             " changed = unixepoch() WHERE name = ?",
-                             hash, name, NULL);
+    if (old != NULL) {
+        return sqlite_renew_hash((store_sqlite_t *) store, name, old, hash);
     }
 
     return sqlite_change((store_sqlite_t *) store,
-                         "UPDATE users SET hash = ?"
-                         " WHERE name = ? AND hash = ?", hash, name, old);
+                         "UPDATE users SET hash = ?, changed = unixepoch()"
+                         " WHERE name = ?", hash, name, NULL);
 }
 
 
