@@ -89,15 +89,16 @@ files_sync_directory(const char *path)
 }
 
 
-int
-files_replace(const char *path, const void *data, size_t len, mode_t mode)
+/* Beside "path"; after an error it is gone. */
+static int
+files_write_temporary(const char *path, char temporary[PATH_MAX],
+    const void *data, size_t len, mode_t mode)
 {
-    int   fd, n, rc, saved;
-    char  temporary[PATH_MAX];
+    int  fd, n, rc, saved;
 
-    n = snprintf(temporary, sizeof(temporary), "%.*s%sXXXXXX",
+    n = snprintf(temporary, PATH_MAX, "%.*s%sXXXXXX",
                  (int) files_directory(path), path, FILES_TEMPORARY);
-    if (n < 0 || n >= (int) sizeof(temporary)) {
+    if (n < 0 || n >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -115,7 +116,27 @@ files_replace(const char *path, const void *data, size_t len, mode_t mode)
         rc = -1;
     }
 
-    if (rc == 0 && rename(temporary, path) == 0) {
+    if (rc != 0) {
+        saved = errno;
+        (void) unlink(temporary);
+        errno = saved;
+    }
+
+    return rc;
+}
+
+
+int
+files_replace(const char *path, const void *data, size_t len, mode_t mode)
+{
+    int   saved;
+    char  temporary[PATH_MAX];
+
+    if (files_write_temporary(path, temporary, data, len, mode) != 0) {
+        return -1;
+    }
+
+    if (rename(temporary, path) == 0) {
         files_sync_directory(path);
         return 0;
     }
@@ -125,6 +146,27 @@ files_replace(const char *path, const void *data, size_t len, mode_t mode)
     errno = saved;
 
     return -1;
+}
+
+
+int
+files_create(const char *path, const void *data, size_t len, mode_t mode)
+{
+    int   rc, saved;
+    char  temporary[PATH_MAX];
+
+    if (files_write_temporary(path, temporary, data, len, mode) != 0) {
+        return -1;
+    }
+
+    rc = link(temporary, path);
+
+    saved = errno;
+    (void) unlink(temporary);
+    files_sync_directory(path);
+    errno = saved;
+
+    return rc;
 }
 
 

@@ -22,6 +22,10 @@
 int files_replace(const char *path, const void *data, size_t len, mode_t mode)
     __attribute__((warn_unused_result));
 
+/* The same, but a file that is there stays: -1 with EEXIST. */
+int files_create(const char *path, const void *data, size_t len, mode_t mode)
+    __attribute__((warn_unused_result));
+
 /* For a file that root has made: its directory's owner may be a service that
  * has to read it.  -1 with errno. */
 int files_give(int fd, const char *path) __attribute__((warn_unused_result));
