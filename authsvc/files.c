@@ -10,6 +10,10 @@
 #include <unistd.h>
 
 
+#define FILES_PREFIX  ".authsvc-"
+#define FILES_RANDOM  "-XXXXXX"         /* for mkostemp() */
+
+
 static int
 files_write(int fd, const char *data, size_t len)
 {
@@ -89,15 +93,39 @@ files_sync_directory(const char *path)
 }
 
 
+bool
+files_temporary(const char *name, char of[FILES_OF + 1])
+{
+    size_t  len, around;
+
+    len = strlen(name);
+    around = strlen(FILES_PREFIX FILES_RANDOM);
+
+    if (strncmp(name, FILES_PREFIX, strlen(FILES_PREFIX)) != 0
+        || len <= around || len > around + FILES_OF
+        || name[len - strlen(FILES_RANDOM)] != '-')
+    {
+        return false;
+    }
+
+    snprintf(of, FILES_OF + 1, "%.*s", (int) (len - around),
+             name + strlen(FILES_PREFIX));
+
+    return true;
+}
+
+
 /* Beside "path"; after an error it is gone. */
 static int
 files_write_temporary(const char *path, char temporary[PATH_MAX],
     const void *data, size_t len, mode_t mode)
 {
-    int  fd, n, rc, saved;
+    int     fd, n, rc, saved;
+    size_t  directory;
 
-    n = snprintf(temporary, PATH_MAX, "%.*s%sXXXXXX",
-                 (int) files_directory(path), path, FILES_TEMPORARY);
+    directory = files_directory(path);
+    n = snprintf(temporary, PATH_MAX, "%.*s" FILES_PREFIX "%.*s" FILES_RANDOM,
+                 (int) directory, path, FILES_OF, path + directory);
     if (n < 0 || n >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return -1;

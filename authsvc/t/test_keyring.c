@@ -16,7 +16,6 @@
 #include <jansson.h>
 #include <sodium.h>
 
-#include "authsvc/files.h"
 #include "authsvc/keydir.h"
 #include "authsvc/keyring.h"
 #include "authsvc/t/folder.h"
@@ -417,7 +416,7 @@ END_TEST
 /* What a crash leaves goes with the next change, other files do not. */
 START_TEST(test_leftovers)
 {
-    char        a[SIGNKEY_KID + 1], name[64];
+    char        a[SIGNKEY_KID + 1], name[80];
     signkey_t  *key;
 
     generate(SIGNKEY_ES256, a);
@@ -427,17 +426,25 @@ START_TEST(test_leftovers)
     key = signkey_generate(SIGNKEY_ES256);
     ck_assert_int_eq(keydir_add(directory, key, error, sizeof(error)), 0);
     signkey_unref(key);
-    folder_write("keys/" FILES_TEMPORARY "abc", "x", 1, 0600);
+    folder_write("keys/.authsvc-keys.json-Ab1xyz", "x", 1, 0600);
+    snprintf(name, sizeof(name), "keys/.authsvc-%s.pem-Ab1xyz", a);
+    folder_write(name, "x", 1, 0600);
+    folder_write("keys/.authsvc-jwks.json-Ab1xyz", "x", 1, 0600);
+    folder_write("keys/.authsvc-", "x", 1, 0600);
     folder_write("keys/notes.txt", "x", 1, 0600);
     folder_write("keys/old.pem", "x", 1, 0600);
-    ck_assert_int_eq(files(directory), 6);
+    ck_assert_int_eq(files(directory), 9);
 
     load();
     ck_assert_uint_eq(list.n, 1);
     save();
-    ck_assert_int_eq(files(directory), 4);
+    ck_assert_int_eq(files(directory), 6);
     ck_assert_int_eq(access(folder_path("keys/notes.txt"), F_OK), 0);
     ck_assert_int_eq(access(folder_path("keys/old.pem"), F_OK), 0);
+
+    /* somebody may be writing that, without the lock */
+    ck_assert_int_eq(access(folder_path("keys/.authsvc-jwks.json-Ab1xyz"),
+                            F_OK), 0);
     snprintf(name, sizeof(name), "keys/%s.pem", a);
     ck_assert_int_eq(access(folder_path(name), F_OK), 0);
 }
