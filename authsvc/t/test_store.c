@@ -258,6 +258,7 @@ START_TEST(test_migration)
     ck_assert_str_eq(user.hash, "h1");
     ck_assert_str_eq(user.role, "admin");
     before = stores_number("SELECT changed FROM users");
+    ck_assert_int_eq(before, 1000);
     ck_assert_int_eq(stores_number("SELECT created FROM users"), 1000);
 
     /* a renewed hash is no new password */
