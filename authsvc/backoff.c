@@ -8,7 +8,7 @@
 
 
 #define BACKOFF_WAYS   8
-#define BACKOFF_TIMES  64
+#define BACKOFF_TIMES  16              /* few: how busy it is changes */
 
 typedef enum {
     BACKOFF_PAIR = 0,                   /* user and address */

@@ -21,6 +21,7 @@
 #define ADDRESS   "192.0.2.1"           /* the one that is held */
 #define FAILURES  5                     /* --login-failures */
 #define BURST     4                     /* one more would hold the user */
+#define RECENT    16                    /* failures whose time counts */
 #define ROUNDS    7
 #define FLOOD     40
 
@@ -125,6 +126,22 @@ burst(rpc_client_t *client, const char *user)
 }
 
 
+/* How long a hash takes now: others run on this machine, too. */
+static void
+measure(rpc_client_t *client, int round)
+{
+    int   i;
+    char  user[32], address[32];
+
+    snprintf(address, sizeof(address), "198.51.100.%d", round);
+
+    for (i = 0; i < RECENT; i++) {
+        snprintf(user, sizeof(user), "user%d", i);
+        ck_assert_int_eq(login(client, address, user, "wrong"), 7);
+    }
+}
+
+
 static int
 compare(const void *a, const void *b)
 {
@@ -149,6 +166,7 @@ START_TEST(test_known)
         ck_assert_int_eq(login(client, ADDRESS, "TestUser", "TestPassword"),
                          0);
         snprintf(nobody, sizeof(nobody), "nobody%d", i);
+        measure(client, i);
         unknown[i] = burst(client, nobody);
         known[i] = burst(client, "TestUser");
     }
