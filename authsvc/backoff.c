@@ -8,7 +8,7 @@
 
 
 #define BACKOFF_WAYS   8
-#define BACKOFF_TIMES  64
+#define BACKOFF_TIMES  16              /* few: how busy it is changes */
 
 typedef enum {
     BACKOFF_PAIR = 0,                   /* user and address */
@@ -152,21 +152,57 @@ backoff_find_locked(backoff_t *backoff, uint64_t key)
 }
 
 
-/* Whether to lose "a" rather than "b". */
-static bool
-backoff_lesser(const backoff_entry_t *a, const backoff_entry_t *b,
-    int64_t now)
+/* How much an entry is worth; of two alike the older one goes.  Of those that
+ * are known half a set is protected, or they would leave no room to count. */
+static int
+backoff_worth(const backoff_entry_t *entry, bool crowded, int64_t now)
 {
-    bool  x, y;
-
-    if ((a->key == 0) != (b->key == 0)) {
-        return a->key == 0;
+    if (entry->key == 0) {
+        return 0;
     }
 
-    x = a->known || a->until > now;
-    y = b->known || b->until > now;
+    if (entry->until > now) {
+        return 3;
+    }
 
-    return x != y ? y : a->used < b->used;
+    if (crowded) {
+        return entry->known ? 1 : 2;
+    }
+
+    return entry->known ? 3 : 1;
+}
+
+
+/* The one of a set that is lost for a new one. */
+static backoff_entry_t *
+backoff_least(backoff_entry_t *set, int64_t now)
+{
+    int               worth, least;
+    bool              crowded;
+    size_t            i, known;
+    backoff_entry_t  *entry;
+
+    known = 0;
+    for (i = 0; i < BACKOFF_WAYS; i++) {
+        known += set[i].known;
+    }
+
+    crowded = known > BACKOFF_WAYS / 2;
+    entry = NULL;
+    least = 0;
+
+    for (i = 0; i < BACKOFF_WAYS; i++) {
+        worth = backoff_worth(&set[i], crowded, now);
+
+        if (entry == NULL || worth < least
+            || (worth == least && set[i].used < entry->used))
+        {
+            entry = &set[i];
+            least = worth;
+        }
+    }
+
+    return entry;
 }
 
 
@@ -174,21 +210,12 @@ backoff_lesser(const backoff_entry_t *a, const backoff_entry_t *b,
 static backoff_entry_t *
 backoff_take_locked(backoff_t *backoff, uint64_t key, int64_t now)
 {
-    size_t            i;
-    backoff_entry_t  *set, *entry;
+    backoff_entry_t  *entry;
 
     entry = backoff_find_locked(backoff, key);
 
     if (entry == NULL) {
-        set = backoff_set(backoff, key);
-        entry = set;
-
-        for (i = 1; i < BACKOFF_WAYS; i++) {
-            if (backoff_lesser(&set[i], entry, now)) {
-                entry = &set[i];
-            }
-        }
-
+        entry = backoff_least(backoff_set(backoff, key), now);
         memset(entry, 0, sizeof(backoff_entry_t));
         entry->key = key;
         entry->leaked = now;
@@ -211,37 +238,65 @@ backoff_known_locked(backoff_t *backoff, const backoff_keys_t *keys)
 }
 
 
-bool
-backoff_held(backoff_t *backoff, const char *user, const char *address,
+/* What is "known" is held by its pair only. */
+static bool
+backoff_held_locked(backoff_t *backoff, const backoff_keys_t *keys, bool known,
     int64_t now)
 {
     int               kind;
-    bool              held, known;
-    backoff_keys_t    keys;
+    bool              held;
     backoff_entry_t  *entry;
 
-    backoff_keys(backoff, user, address, &keys);
     held = false;
-
-    pthread_mutex_lock(&backoff->mutex);
-
-    known = backoff_known_locked(backoff, &keys);
 
     for (kind = BACKOFF_PAIR; kind < BACKOFF_KINDS; kind++) {
         if (kind != BACKOFF_PAIR && known) {
             break;
         }
 
-        entry = backoff_find_locked(backoff, keys.key[kind]);
+        entry = backoff_find_locked(backoff, keys->key[kind]);
         if (entry != NULL && entry->until > now) {
             entry->used = now;
             held = true;
         }
     }
 
+    return held;
+}
+
+
+bool
+backoff_held(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    bool            held;
+    backoff_keys_t  keys;
+
+    backoff_keys(backoff, user, address, &keys);
+
+    pthread_mutex_lock(&backoff->mutex);
+    held = backoff_held_locked(backoff, &keys,
+                               backoff_known_locked(backoff, &keys), now);
     pthread_mutex_unlock(&backoff->mutex);
 
     return held;
+}
+
+
+bool
+backoff_suspect(backoff_t *backoff, const char *user, const char *address,
+    int64_t now)
+{
+    bool            suspect;
+    backoff_keys_t  keys;
+
+    backoff_keys(backoff, user, address, &keys);
+
+    pthread_mutex_lock(&backoff->mutex);
+    suspect = backoff_held_locked(backoff, &keys, false, now);
+    pthread_mutex_unlock(&backoff->mutex);
+
+    return suspect;
 }
 
 

@@ -9,8 +9,9 @@
  * counts against him there, so that nobody else can shut him out.
  *
  * The memory is fixed: a table of sets with keyed hashes.  A full set loses
- * what matters least: first what is neither held nor known, the oldest first.
- * Counts leak away, so that a slip now and then never adds up.
+ * what matters least: first what is neither held nor known, the oldest first;
+ * but when more than half of it is known, the oldest of that.  Counts leak
+ * away, so that a slip now and then never adds up.
  *
  * Thread-safe.  All times are monotonic milliseconds of the caller's.
  */
@@ -49,6 +50,10 @@ void backoff_free(backoff_t *backoff);
 bool backoff_held(backoff_t *backoff, const char *user, const char *address,
     int64_t now);
 
+/* Whether it would be, were the user not known at the address. */
+bool backoff_suspect(backoff_t *backoff, const char *user,
+    const char *address, int64_t now);
+
 /* What became of one that was not held.  True: all of the address are held
  * from now on. */
 bool backoff_failed(backoff_t *backoff, const char *user,
@@ -57,9 +62,9 @@ void backoff_passed(backoff_t *backoff, const char *user,
     const char *address, int64_t now);
 
 /*
- * A held login is answered after the time that a failed one takes: one of the
- * last that were measured, in microseconds, "random" chooses which.  Before
- * the first measurement it is 0.
+ * A held login takes the time of a failed one: one of the last that were
+ * measured, in microseconds, "random" chooses which.  Before the first
+ * measurement it is 0.
  */
 void backoff_took(backoff_t *backoff, int64_t us);
 int64_t backoff_delay(backoff_t *backoff, uint32_t random);

@@ -10,6 +10,10 @@
 #include <unistd.h>
 
 
+#define FILES_PREFIX  ".authsvc-"
+#define FILES_RANDOM  "-XXXXXX"         /* for mkostemp() */
+
+
 static int
 files_write(int fd, const char *data, size_t len)
 {
@@ -89,15 +93,40 @@ files_sync_directory(const char *path)
 }
 
 
-int
-files_replace(const char *path, const void *data, size_t len, mode_t mode)
+bool
+files_temporary(const char *name, char of[FILES_OF + 1])
 {
-    int   fd, n, rc, saved;
-    char  temporary[PATH_MAX];
+    size_t  len, around;
 
-    n = snprintf(temporary, sizeof(temporary), "%.*s%sXXXXXX",
-                 (int) files_directory(path), path, FILES_TEMPORARY);
-    if (n < 0 || n >= (int) sizeof(temporary)) {
+    len = strlen(name);
+    around = strlen(FILES_PREFIX FILES_RANDOM);
+
+    if (strncmp(name, FILES_PREFIX, strlen(FILES_PREFIX)) != 0
+        || len <= around || len > around + FILES_OF
+        || name[len - strlen(FILES_RANDOM)] != '-')
+    {
+        return false;
+    }
+
+    snprintf(of, FILES_OF + 1, "%.*s", (int) (len - around),
+             name + strlen(FILES_PREFIX));
+
+    return true;
+}
+
+
+/* Beside "path"; after an error it is gone. */
+static int
+files_write_temporary(const char *path, char temporary[PATH_MAX],
+    const void *data, size_t len, mode_t mode)
+{
+    int     fd, n, rc, saved;
+    size_t  directory;
+
+    directory = files_directory(path);
+    n = snprintf(temporary, PATH_MAX, "%.*s" FILES_PREFIX "%.*s" FILES_RANDOM,
+                 (int) directory, path, FILES_OF, path + directory);
+    if (n < 0 || n >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -115,7 +144,27 @@ files_replace(const char *path, const void *data, size_t len, mode_t mode)
         rc = -1;
     }
 
-    if (rc == 0 && rename(temporary, path) == 0) {
+    if (rc != 0) {
+        saved = errno;
+        (void) unlink(temporary);
+        errno = saved;
+    }
+
+    return rc;
+}
+
+
+int
+files_replace(const char *path, const void *data, size_t len, mode_t mode)
+{
+    int   saved;
+    char  temporary[PATH_MAX];
+
+    if (files_write_temporary(path, temporary, data, len, mode) != 0) {
+        return -1;
+    }
+
+    if (rename(temporary, path) == 0) {
         files_sync_directory(path);
         return 0;
     }
@@ -125,6 +174,27 @@ files_replace(const char *path, const void *data, size_t len, mode_t mode)
     errno = saved;
 
     return -1;
+}
+
+
+int
+files_create(const char *path, const void *data, size_t len, mode_t mode)
+{
+    int   rc, saved;
+    char  temporary[PATH_MAX];
+
+    if (files_write_temporary(path, temporary, data, len, mode) != 0) {
+        return -1;
+    }
+
+    rc = link(temporary, path);
+
+    saved = errno;
+    (void) unlink(temporary);
+    files_sync_directory(path);
+    errno = saved;
+
+    return rc;
 }
 
 

@@ -142,6 +142,18 @@ keydir_is_key(const char *name, char kid[SIGNKEY_KID + 1])
 }
 
 
+/* What a crash left of writing a key or the list.  Others may write here, too,
+ * without the lock: the published set. */
+static bool
+keydir_is_temporary(const char *name)
+{
+    char  of[FILES_OF + 1], kid[SIGNKEY_KID + 1];
+
+    return files_temporary(name, of)
+           && (strcmp(of, KEYDIR_LIST) == 0 || keydir_is_key(of, kid));
+}
+
+
 /*
  * Counts the files of keys that "keys" does not name, and removes them and
  * what a crash left of writing one if "sweep" is set: the lock says that
@@ -152,7 +164,7 @@ keydir_strangers(const char *directory, keylist_t *keys, bool sweep)
 {
     DIR            *dir;
     char            kid[SIGNKEY_KID + 1];
-    bool            key, temporary;
+    bool            key;
     size_t          n;
     struct dirent  *entry;
 
@@ -166,12 +178,9 @@ keydir_strangers(const char *directory, keylist_t *keys, bool sweep)
     while ((entry = readdir(dir)) != NULL) {
         key = keydir_is_key(entry->d_name, kid)
               && keylist_find(keys, kid) == NULL;
-        temporary = strncmp(entry->d_name, FILES_TEMPORARY,
-                            strlen(FILES_TEMPORARY))
-                    == 0;
         n += key;
 
-        if (sweep && (key || temporary)) {
+        if (sweep && (key || keydir_is_temporary(entry->d_name))) {
             (void) unlinkat(dirfd(dir), entry->d_name, 0);
         }
     }

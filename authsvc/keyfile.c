@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <sodium.h>
 
+#include "authsvc/files.h"
 #include "rpc/log.h"
 
 
@@ -23,53 +24,35 @@ keyfile_error(const char *path, char *error, size_t size)
 }
 
 
-static int
-keyfile_write(int fd)
+/* Nobody ever sees a part of a secret: it gets its name when it is whole. */
+int
+keyfile_create(const char *path, char *error, size_t size)
 {
+    int            rc;
     char           text[2 * KEYFILE_RANDOM + 2];
-    ssize_t        n;
+    struct stat    st;
     unsigned char  random[KEYFILE_RANDOM];
+
+    /* nothing is written where nothing has to be */
+    if (lstat(path, &st) == 0) {
+        return 0;
+    }
 
     randombytes_buf(random, sizeof(random));
     sodium_bin2hex(text, sizeof(text), random, sizeof(random));
     text[2 * KEYFILE_RANDOM] = '\n';
 
-    n = write(fd, text, 2 * KEYFILE_RANDOM + 1);
+    rc = files_create(path, text, 2 * KEYFILE_RANDOM + 1, 0600);
 
     sodium_memzero(random, sizeof(random));
     sodium_memzero(text, sizeof(text));
 
-    if (n >= 0 && n != 2 * KEYFILE_RANDOM + 1) {
-        errno = ENOSPC;
-    }
-
-    return n == 2 * KEYFILE_RANDOM + 1 && fsync(fd) == 0 ? 0 : -1;
-}
-
-
-/* A failed write leaves no half secret behind. */
-int
-keyfile_create(const char *path, char *error, size_t size)
-{
-    int  fd, rc;
-
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return errno == EEXIST ? 0 : keyfile_error(path, error, size);
-    }
-
-    rc = keyfile_write(fd);
-    if (rc != 0) {
-        rc = keyfile_error(path, error, size);
-        (void) unlink(path);
-
-    } else {
+    if (rc == 0) {
         log_info("created the key file \"%s\"", path);
+        return 0;
     }
 
-    close(fd);
-
-    return rc;
+    return errno == EEXIST ? 0 : keyfile_error(path, error, size);
 }
 
 

@@ -175,6 +175,33 @@ keylist_prune(keylist_t *keys, int64_t now)
 
 
 bool
+keylist_later(keylist_t *keys, const keylist_t *other)
+{
+    bool                    changed;
+    size_t                  i;
+    keylist_entry_t        *entry;
+    const keylist_entry_t  *later;
+
+    changed = false;
+
+    for (i = 0; i < other->n; i++) {
+        later = &other->list[i];
+        entry = keylist_find(keys, later->kid);
+
+        if (entry != NULL && entry->state == KEYLIST_RETIRED
+            && later->state == KEYLIST_RETIRED
+            && entry->retired < later->retired)
+        {
+            entry->retired = later->retired;
+            changed = true;
+        }
+    }
+
+    return changed;
+}
+
+
+bool
 keylist_ttl(keylist_t *keys, int64_t ttl)
 {
     keylist_entry_t  *entry;

@@ -79,6 +79,9 @@ int64_t keylist_until(const keylist_entry_t *entry);
 /* Takes out what is to go; true if there was something. */
 bool keylist_prune(keylist_t *keys, int64_t now);
 
+/* Keys that are retired in both take the later time; true if one did. */
+bool keylist_later(keylist_t *keys, const keylist_t *other);
+
 /* The active key signs tokens of this life from now on; true if that is longer
  * than what it was. */
 bool keylist_ttl(keylist_t *keys, int64_t ttl);

@@ -29,6 +29,8 @@ struct keyring_s {
     keyring_options_t   options;        /* directory NULL: a fixed key */
     keyring_content_t   content;
     int64_t             next;           /* when a published key is to go */
+    bool                later;          /* it is retired later than the
+                                           directory says */
     bool                failed;
     char                complaint[KEYRING_ERROR];       /* was logged */
     char                warning[KEYRING_ERROR];         /* was logged */
@@ -257,17 +259,31 @@ keyring_publish(const char *path, const keyring_content_t *content,
 }
 
 
+/* Whether something changed.  No key goes by an old time. */
+static bool
+keyring_update(const keyring_t *ring, keylist_t *keys, int64_t now)
+{
+    bool  later, longer, gone;
+
+    later = keylist_later(keys, &ring->content.list);
+    longer = keylist_ttl(keys, ring->options.ttl);
+    gone = keylist_prune(keys, now);
+
+    return later || longer || gone;
+}
+
+
 /*
  * What authsvc itself writes into the list: how long the tokens live that the
- * active key signs, so that whoever retires it knows, and that keys are gone.
- * A directory that cannot be written is fine; it is said once.
+ * active key signs, so that whoever retires it knows, when it really signed
+ * the last one, and that keys are gone.  A directory that cannot be written is
+ * fine; it is said once.
  */
 static void
 keyring_maintain(keyring_t *ring, int64_t now)
 {
     int             rc;
     char           *error;
-    bool            longer, gone;
     size_t          size;
     keylist_t       keys;
     keydir_lock_t   lock;
@@ -276,10 +292,8 @@ keyring_maintain(keyring_t *ring, int64_t now)
     error = ring->warning;
     size = sizeof(ring->warning);
     keys = ring->content.list;
-    longer = keylist_ttl(&keys, ring->options.ttl);
-    gone = keylist_prune(&keys, now);
 
-    if (!longer && !gone) {
+    if (!keyring_update(ring, &keys, now) && !ring->later) {
         return;
     }
 
@@ -295,13 +309,11 @@ keyring_maintain(keyring_t *ring, int64_t now)
     if (rc == 0) {
 
         if (keydir_load(ring->options.directory, &keys, error, size) == 0) {
-            longer = keylist_ttl(&keys, ring->options.ttl);
-            gone = keylist_prune(&keys, now);
-
-            if ((!longer && !gone)
+            if (!keyring_update(ring, &keys, now)
                 || keydir_save(ring->options.directory, &keys, error, size)
                    == 0)
             {
+                ring->later = false;
                 error[0] = '\0';
             }
         }
@@ -387,6 +399,33 @@ keyring_take_over(keyring_t *ring, keyring_content_t *content,
 }
 
 
+/*
+ * A key that was retired while the list could not be taken over has signed
+ * until now: its tokens are good for longer than whoever retired it knew.
+ * One that is not in the list any more is gone.
+ */
+static void
+keyring_retire(keyring_t *ring, keylist_t *keys, int64_t now)
+{
+    keylist_t         known;
+    keylist_entry_t  *active;
+
+    if (ring->active == NULL) {
+        return;
+    }
+
+    known = ring->content.list;
+    active = keylist_find(&known, signkey_kid(ring->active));
+
+    if (active != NULL) {
+        active->state = KEYLIST_RETIRED;
+        active->retired = now;
+    }
+
+    ring->later |= keylist_later(keys, &known);
+}
+
+
 /* Reads, publishes, and only then signs with what was published. */
 static int
 keyring_load(keyring_t *ring, int64_t now, char *error, size_t size)
@@ -409,6 +448,8 @@ keyring_load(keyring_t *ring, int64_t now, char *error, size_t size)
         keyring_drop(&content);
         return -1;
     }
+
+    keyring_retire(ring, &content.list, now);
 
     if (keyring_publish(ring->options.publish, &content, now, error, size)
         != 0)

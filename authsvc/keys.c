@@ -32,6 +32,7 @@ typedef struct {
 typedef struct {
     keys_options_t   options;
     const char      *kid;
+    signkey_alg_t    alg;               /* for "generate" */
     int64_t          now;
     keylist_t        list;              /* the lock is held while it changes */
     char             error[KEYS_ERROR];
@@ -149,18 +150,10 @@ keys_add(keys_t *keys, const signkey_t *key)
 static int
 keys_generate(keys_t *keys)
 {
-    int         alg, rc;
+    int         rc;
     signkey_t  *key;
 
-    alg = signkey_alg_find(keys->options.algorithm);
-    if (alg < 0) {
-        snprintf(keys->error, sizeof(keys->error), "--algorithm: \"%.32s\" is "
-                 "none of HS256, RS256, PS256, ES256, EdDSA",
-                 keys->options.algorithm);
-        return -1;
-    }
-
-    key = signkey_generate((signkey_alg_t) alg);
+    key = signkey_generate(keys->alg);
     if (key == NULL) {
         snprintf(keys->error, sizeof(keys->error), "cannot make a key");
         return -1;
@@ -171,7 +164,7 @@ keys_generate(keys_t *keys)
     if (rc == 0) {
         printf("%s\n", signkey_kid(key));
 
-        if (alg == SIGNKEY_HS256) {
+        if (keys->alg == SIGNKEY_HS256) {
             fprintf(stderr, "authsvc: a secret is not published: gateways "
                     "need the file %s/%s.secret\n", keys->options.directory,
                     signkey_kid(key));
@@ -331,6 +324,25 @@ keys_find_command(const char *name)
 }
 
 
+static int
+keys_algorithm(keys_t *keys)
+{
+    int  alg;
+
+    alg = signkey_alg_find(keys->options.algorithm);
+    if (alg < 0) {
+        snprintf(keys->error, sizeof(keys->error), "--algorithm: \"%.32s\" is "
+                 "none of HS256, RS256, PS256, ES256, EdDSA",
+                 keys->options.algorithm);
+        return -1;
+    }
+
+    keys->alg = (signkey_alg_t) alg;
+
+    return 0;
+}
+
+
 /* The words that are not options; what is wrong is written to "error". */
 static const keys_command_t *
 keys_words(keys_t *keys, int n, char **words)
@@ -369,7 +381,7 @@ keys_words(keys_t *keys, int n, char **words)
 
     keys->kid = n > 1 ? words[1] : NULL;
 
-    return command;
+    return keys_algorithm(keys) == 0 ? command : NULL;
 }
 
 

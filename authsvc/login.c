@@ -88,8 +88,9 @@ login_status_t
 login_run(store_t *store, const issuer_t *issuer,
     const login_request_t *request, int64_t now, login_answer_t *answer)
 {
-    store_user_t    user;
-    store_status_t  status;
+    store_user_t      user;
+    store_status_t    status;
+    password_check_t  check;
 
     memset(answer, 0, sizeof(login_answer_t));
 
@@ -100,9 +101,15 @@ login_run(store_t *store, const issuer_t *issuer,
         return LOGIN_STORE;
     }
 
-    if (!password_verify(status == STORE_OK ? user.hash : NULL,
-                         request->password))
-    {
+    check = password_check(status == STORE_OK ? user.hash : NULL,
+                           request->password);
+
+    if (check == PASSWORD_UNCHECKED) {
+        log_error("cannot check a password: out of memory");
+        return LOGIN_STORE;
+    }
+
+    if (check != PASSWORD_RIGHT) {
         return LOGIN_DENIED;
     }
 

@@ -20,7 +20,7 @@ typedef enum {
     LOGIN_BAD_SESSION,                  /* the gateway would refuse it */
     LOGIN_DENIED,                       /* unknown user or wrong password */
     LOGIN_HELD,                         /* too many of them: not looked at */
-    LOGIN_STORE,
+    LOGIN_STORE,                        /* or no memory for the password */
     LOGIN_SIGN,
     LOGIN_STATUSES
 } login_status_t;

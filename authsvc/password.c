@@ -1,6 +1,7 @@
 #include "authsvc/password.h"
 
 #include <crypt.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,10 @@
 #define PASSWORD_BCRYPT_LEN  60
 #define PASSWORD_BCRYPT_SET                                                   \
     "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+/* as crypto_pwhash_str() makes them */
+#define PASSWORD_SALT    crypto_pwhash_SALTBYTES
+#define PASSWORD_DIGEST  32
 
 /* no password has this hash: salt and digest are zero */
 #define PASSWORD_NOBODY                                                       \
@@ -57,6 +62,90 @@ password_bcrypt_kind(const char *hash)
 }
 
 
+typedef struct {
+    unsigned       memory;              /* KiB */
+    unsigned       ops;
+    unsigned char  salt[PASSWORD_SALT];
+    unsigned char  digest[PASSWORD_DIGEST];
+} password_argon2_t;
+
+
+static const char *
+password_base64(const char *text, unsigned char *out, size_t size)
+{
+    size_t       len;
+    const char  *end;
+
+    if (text == NULL
+        || sodium_base642bin(out, size, text, strlen(text), NULL, &len, &end,
+                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING)
+           != 0
+        || len != size)
+    {
+        return NULL;
+    }
+
+    return end;
+}
+
+
+/* -1 if it has another form than those that are made here. */
+static int
+password_argon2_parse(const char *hash, password_argon2_t *parsed)
+{
+    int          n;
+    const char  *end;
+
+    n = 0;
+
+    if (sscanf(hash, "$argon2id$v=19$m=%9u,t=%9u,p=1$%n", &parsed->memory,
+               &parsed->ops, &n)
+        != 2
+        || n == 0)
+    {
+        return -1;
+    }
+
+    end = password_base64(hash + n, parsed->salt, PASSWORD_SALT);
+    if (end == NULL || *end != '$') {
+        return -1;
+    }
+
+    end = password_base64(end + 1, parsed->digest, PASSWORD_DIGEST);
+
+    return end != NULL && *end == '\0' ? 0 : -1;
+}
+
+
+/*
+ * crypto_pwhash_str_verify() says the same when there is no memory as when the
+ * password is wrong; here a failure can only be that.
+ */
+static password_check_t
+password_check_argon2(const password_argon2_t *parsed, const char *password,
+    size_t len)
+{
+    bool           same;
+    unsigned char  digest[PASSWORD_DIGEST];
+
+    errno = 0;
+
+    if (crypto_pwhash(digest, sizeof(digest), password, len, parsed->salt,
+                      parsed->ops, (size_t) parsed->memory * 1024,
+                      crypto_pwhash_ALG_ARGON2ID13)
+        != 0)
+    {
+        return errno == EINVAL || errno == EFBIG ? PASSWORD_WRONG
+                                                 : PASSWORD_UNCHECKED;
+    }
+
+    same = sodium_memcmp(digest, parsed->digest, sizeof(digest)) == 0;
+    sodium_memzero(digest, sizeof(digest));
+
+    return same ? PASSWORD_RIGHT : PASSWORD_WRONG;
+}
+
+
 password_kind_t
 password_kind(const char *hash)
 {
@@ -82,55 +171,81 @@ password_kind(const char *hash)
 }
 
 
-static bool
-password_verify_bcrypt(const char *hash, const char *password)
+static password_check_t
+password_check_bcrypt(const char *hash, const char *password)
 {
-    bool                same;
     const char         *made;
+    password_check_t    check;
     struct crypt_data  *data;
 
     if (password_bcrypt_kind(hash) != PASSWORD_BCRYPT) {
-        return false;
+        return PASSWORD_WRONG;
     }
 
     data = calloc(1, sizeof(struct crypt_data));
     if (data == NULL) {
-        return false;
+        return PASSWORD_UNCHECKED;
     }
 
     /* crypt_r() of AddressSanitizer would keep the library from being linked */
+    errno = 0;
     made = crypt_rn(password, hash, data, sizeof(struct crypt_data));
-    same = made != NULL && strlen(made) == PASSWORD_BCRYPT_LEN
-           && sodium_memcmp(made, hash, PASSWORD_BCRYPT_LEN) == 0;
+
+    if (made == NULL) {
+        check = errno == ENOMEM ? PASSWORD_UNCHECKED : PASSWORD_WRONG;
+
+    } else {
+        check = strlen(made) == PASSWORD_BCRYPT_LEN
+                && sodium_memcmp(made, hash, PASSWORD_BCRYPT_LEN) == 0
+                ? PASSWORD_RIGHT : PASSWORD_WRONG;
+    }
 
     sodium_memzero(data, sizeof(struct crypt_data));
     free(data);
 
-    return same;
+    return check;
 }
 
 
-bool
-password_verify(const char *hash, const char *password)
+/* Hashes from elsewhere may have other lengths or lanes, until the first good
+ * login. */
+static password_check_t
+password_check_other(const char *hash, const char *password, size_t len)
 {
-    bool    known;
-    char    text[crypto_pwhash_STRBYTES];
-    size_t  len;
+    char  text[crypto_pwhash_STRBYTES];
+
+    /* the library says that it reads so many bytes */
+
+    memset(text, 0, sizeof(text));
+    memcpy(text, hash, strnlen(hash, sizeof(text) - 1));
+
+    return crypto_pwhash_str_verify(text, password, len) == 0
+           ? PASSWORD_RIGHT : PASSWORD_WRONG;
+}
+
+
+password_check_t
+password_check(const char *hash, const char *password)
+{
+    bool               known;
+    size_t             len;
+    password_check_t   check;
+    password_argon2_t  parsed;
 
     known = (hash != NULL && limits_password(password));
     len = strnlen(password, LIMIT_PASSWORD);
 
     if (known && strncmp(hash, "$2", 2) == 0) {
-        return password_verify_bcrypt(hash, password);
+        return password_check_bcrypt(hash, password);
     }
 
-    /* the library says that it reads so many bytes */
+    if (password_argon2_parse(known ? hash : PASSWORD_NOBODY, &parsed) != 0) {
+        return password_check_other(hash, password, len);
+    }
 
-    memset(text, 0, sizeof(text));
-    memcpy(text, known ? hash : PASSWORD_NOBODY,
-           strnlen(known ? hash : PASSWORD_NOBODY, sizeof(text) - 1));
+    check = password_check_argon2(&parsed, password, len);
 
-    return crypto_pwhash_str_verify(text, password, len) == 0 && known;
+    return check == PASSWORD_RIGHT && !known ? PASSWORD_WRONG : check;
 }
 
 

@@ -21,6 +21,12 @@ typedef enum {
     PASSWORD_UNKNOWN
 } password_kind_t;
 
+typedef enum {
+    PASSWORD_RIGHT = 0,
+    PASSWORD_WRONG,
+    PASSWORD_UNCHECKED                  /* there was not enough memory */
+} password_check_t;
+
 
 /* -1 when there is not enough memory. */
 int password_hash(const char *password, char hash[PASSWORD_HASH])
@@ -28,9 +34,10 @@ int password_hash(const char *password, char hash[PASSWORD_HASH])
 
 /*
  * "hash" NULL is for a user that does not exist: takes as long as for one that
- * does, and is false.  So is a password that could not have been stored.
+ * does, and is wrong.  So is a password that could not have been stored.
  */
-bool password_verify(const char *hash, const char *password);
+password_check_t password_check(const char *hash, const char *password)
+    __attribute__((warn_unused_result));
 
 /* What "hash" is; it fits into PASSWORD_HASH bytes if it is one of the first
  * two. */

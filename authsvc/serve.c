@@ -23,7 +23,7 @@
 #include "rpc/tls.h"
 
 
-#define SERVE_THREADS      64
+#define SERVE_THREADS      TURNS_THREADS
 #define SERVE_MAX_MESSAGE  (64 * 1024)
 #define SERVE_ERROR        512
 #define SERVE_LOOK         1000         /* ms between two looks at files */
@@ -287,13 +287,15 @@ serve_backoff(serve_t *s, const serve_options_t *o)
 
     randombytes_buf(key, sizeof(key));
     s->backoff = backoff_create(&options, key);
-    if (s->backoff == NULL) {
+    start = rpc_now();
+
+    if (s->backoff == NULL
+        || password_check(NULL, "nobody") == PASSWORD_UNCHECKED)
+    {
         log_error("out of memory");
         return -1;
     }
 
-    start = rpc_now();
-    (void) password_verify(NULL, "nobody");
     backoff_took(s->backoff, (rpc_now() - start) * 1000);
 
     return 0;
@@ -312,7 +314,8 @@ serve_server(serve_t *s, const serve_options_t *o)
     s->service.proxies = &s->proxies;
     s->service.audit = s->audit;
     s->service.backoff = s->backoff;
-    s->service.max_held = (size_t) o->queue;
+    turns_init(&s->service.turns, s->n, (size_t) o->queue);
+    s->service.max_suspects = ((size_t) o->queue + 1) / 2;
     s->service.workers = workers_create(s->n, (size_t) o->queue,
                                         (int) o->nice, s->stores);
     if (s->service.workers == NULL) {

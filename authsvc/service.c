@@ -11,7 +11,7 @@
 #include "rpc/log.h"
 
 
-#define SERVICE_FULL  "login queue is full"
+#define SERVICE_LEAD  5000              /* us: more is no timer's fault */
 
 
 typedef struct {
@@ -21,7 +21,10 @@ typedef struct {
     login_request_t   request;
     char             *password;         /* of the request; wiped after use */
     char              address[ADDRESS_TEXT];
-    rpc_timer_t       timer;            /* of the answer, when it is held */
+    bool              suspect;          /* counted as such */
+    int64_t           turn;             /* us: when it would begin */
+    int64_t           took;             /* us: its hash, or what it would */
+    rpc_timer_t       timer;            /* of the refusal */
 } service_login_t;
 
 
@@ -159,7 +162,8 @@ service_try(service_login_t *login, store_t *store, login_answer_t *answer)
                        rpc_now());
 
     } else if (status == LOGIN_DENIED) {
-        backoff_took(backoff, service_us() - start);
+        login->took = service_us() - start;
+        backoff_took(backoff, login->took);
 
         if (backoff_failed(backoff, request->username, request->address,
                            rpc_now()))
@@ -173,57 +177,117 @@ service_try(service_login_t *login, store_t *store, login_answer_t *answer)
 }
 
 
-static void
-service_held_end(void *data)
-{
-    service_login_t  *login;
-
-    login = data;
-
-    atomic_fetch_sub(&login->service->held, 1);
-    service_refuse(login->call, LOGIN_HELD);
-}
-
-
-/* On the server's thread. */
-static void
-service_held_start(void *data)
-{
-    int64_t           us;
-    uint32_t          random;
-    service_login_t  *login;
-
-    login = data;
-    random = randombytes_random();
-
-    /* the fraction of a millisecond is a chance: the mean is right */
-    us = backoff_delay(login->service->backoff, random % 4096);
-    us += random / 4096 % 1000;
-
-    login->timer.fire = service_held_end;
-    login->timer.data = login;
-    rpc_timer_set(login->service->server, &login->timer, us / 1000);
-}
-
-
-/* The answer of a held login takes no thread, but as long as that of another
- * one, and may not wait with any number of others. */
-static void
-service_hold(service_login_t *login)
+/*
+ * At most so many are here that may be held, and half of the queue is always
+ * for others.  Who is known would not be held: he is counted nevertheless, or
+ * he could be told by that.
+ */
+static int
+service_enter(service_login_t *login)
 {
     service_t  *service;
 
     service = login->service;
 
-    if (atomic_fetch_add(&service->held, 1) >= service->max_held) {
-        atomic_fetch_sub(&service->held, 1);
-        rpc_call_fail(login->call, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                      SERVICE_FULL);
+    if (service->backoff == NULL) {
+        return 0;
+    }
 
-    } else if (rpc_server_post(service->server, service_held_start, login)
-               != 0)
+    if (backoff_suspect(service->backoff, login->request.username,
+                        login->request.address, rpc_now()))
     {
-        service_held_end(login);
+        if (atomic_fetch_add(&service->suspects, 1) >= service->max_suspects) {
+            atomic_fetch_sub(&service->suspects, 1);
+            return -1;
+        }
+
+        login->suspect = true;
+    }
+
+    login->took = backoff_delay(service->backoff, randombytes_random());
+    login->turn = turns_take(&service->turns, service_us(), login->took);
+
+    return 0;
+}
+
+
+/* Before the answer: the login may be gone after it. */
+static void
+service_leave(service_login_t *login)
+{
+    if (login->suspect) {
+        atomic_fetch_sub(&login->service->suspects, 1);
+    }
+}
+
+
+static void
+service_deny_now(service_login_t *login)
+{
+    service_leave(login);
+    service_refuse(login->call, LOGIN_DENIED);
+}
+
+
+static int64_t
+service_left(const service_login_t *login)
+{
+    return login->turn + login->took - service_us();
+}
+
+
+/* Timers fire about a millisecond late, which would tell what was not hashed:
+ * how late is learnt. */
+static void
+service_wait_end(void *data)
+{
+    int64_t           early, lead;
+    service_login_t  *login;
+
+    login = data;
+
+    early = service_left(login);
+    early = early < -SERVICE_LEAD ? -SERVICE_LEAD : early;
+    lead = login->service->lead - early / 16;
+    login->service->lead = lead < 0 ? 0
+                           : lead > SERVICE_LEAD ? SERVICE_LEAD : lead;
+
+    service_deny_now(login);
+}
+
+
+/* On the server's thread, as its end. */
+static void
+service_wait(void *data)
+{
+    int64_t           us;
+    service_login_t  *login;
+
+    login = data;
+
+    /* the fraction of a millisecond is a chance: the mean is right */
+    us = service_left(login) - login->service->lead
+         + randombytes_random() % 1000;
+
+    login->timer.fire = service_wait_end;
+    login->timer.data = login;
+    rpc_timer_set(login->service->server, &login->timer,
+                  us > 0 ? us / 1000 : 0);
+}
+
+
+/*
+ * A held login takes no thread, and its answer comes when it would if it did,
+ * behind those that came before.  So does that of one that was hashed while
+ * others were not: any number at once take as long, whoever is known.
+ */
+static void
+service_deny(service_login_t *login)
+{
+    if (service_left(login) <= 0
+        || rpc_server_post(login->service->server, service_wait, login) != 0)
+    {
+        service_deny_now(login);
     }
 }
 
@@ -244,6 +308,7 @@ service_login_run(workers_job_t *job, void *context)
     if (rpc_call_cancelled(call)) {
         sodium_memzero(login->password, strlen(login->password));
         service_audit(login, "failed", "cancelled", NULL, NULL);
+        service_leave(login);
         rpc_call_fail(call, GRPC_STATUS_CANCELLED, NULL);
         return;
     }
@@ -258,11 +323,15 @@ service_login_run(workers_job_t *job, void *context)
     sodium_memzero(login->password, strlen(login->password));
     service_audit_login(login, status, &answer);
 
+    if (status == LOGIN_DENIED || status == LOGIN_HELD) {
+        service_deny(login);
+        return;
+    }
+
+    service_leave(login);
+
     if (status == LOGIN_OK) {
         service_answer(call, &answer);
-
-    } else if (status == LOGIN_HELD) {
-        service_hold(login);
 
     } else {
         service_refuse(call, status);
@@ -285,6 +354,15 @@ service_address(rpc_call_t *call, const service_t *service, char *out)
     }
 
     address_client(service->proxies, rpc_call_peer(call), said, len, out);
+}
+
+
+static void
+service_full(service_login_t *login)
+{
+    service_audit(login, "failed", "queue_full", NULL, NULL);
+    rpc_call_fail(login->call, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                  "login queue is full");
 }
 
 
@@ -324,12 +402,16 @@ service_login(rpc_call_t *call, const ProtobufCMessage *message, void *data)
         return;
     }
 
+    if (service_enter(login) != 0) {
+        service_full(login);
+        return;
+    }
+
     rpc_call_defer(call);
 
     if (workers_submit(service->workers, &login->job) != 0) {
-        service_audit(login, "failed", "queue_full", NULL, NULL);
-        rpc_call_fail(call, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                      SERVICE_FULL);
+        service_leave(login);
+        service_full(login);
     }
 }
 

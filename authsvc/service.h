@@ -9,11 +9,13 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "authsvc/address.h"
 #include "authsvc/audit.h"
 #include "authsvc/backoff.h"
 #include "authsvc/issue.h"
+#include "authsvc/turns.h"
 #include "authsvc/workers.h"
 #include "rpc/server.h"
 
@@ -26,9 +28,11 @@ typedef struct {
     const address_nets_t  *proxies;     /* whose x-real-ip is believed */
     audit_t               *audit;       /* NULL: none */
     backoff_t             *backoff;     /* NULL: none */
-    size_t                 max_held;    /* answers of held logins that wait */
+    turns_t                turns;       /* of the server's thread */
+    int64_t                lead;        /* us; of the same */
+    size_t                 max_suspects;
     rpc_server_t          *server;      /* set by service_register() */
-    atomic_size_t          held;
+    atomic_size_t          suspects;
 } service_t;
 
 

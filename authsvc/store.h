@@ -62,7 +62,8 @@ store_status_t store_find(store_t *store, const char *name,
 store_status_t store_add(store_t *store, const char *name, const char *hash,
     const char *role) __attribute__((warn_unused_result));
 
-/* "old" NULL: whatever the hash is now; else only if it is this one. */
+/* "old" NULL: whatever the hash is now; else only if it is this one, and
+ * without a long wait for other writers. */
 store_status_t store_set_hash(store_t *store, const char *name,
     const char *old, const char *hash) __attribute__((warn_unused_result));
 

@@ -66,7 +66,8 @@ static const char *const  postgres_migrations[STORE_VERSION] = {
     "    created bigint NOT NULL DEFAULT extract(epoch FROM now())::bigint"
     ")",
     "ALTER TABLE users ADD COLUMN changed bigint NOT NULL"
-    "    DEFAULT extract(epoch FROM now())::bigint"
+    "    DEFAULT extract(epoch FROM now())::bigint;"
+    "UPDATE users SET changed = created"
 };
 
 

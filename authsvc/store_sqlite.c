@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <sqlite3.h>
@@ -18,6 +19,7 @@
 
 
 #define SQLITE_BUSY_MS         5000
+#define SQLITE_RENEW_MS        50
 #define SQLITE_RETRY_MS        10
 #define SQLITE_APPLICATION     0x6d736175       /* "msau" */
 
@@ -26,6 +28,8 @@ typedef struct {
     store_t        store;
     sqlite3       *db;
     sqlite3_stmt  *find;
+    dev_t          wal_device;          /* of the log that "db" has open */
+    ino_t          wal_inode;           /* 0: unknown */
     char           path[];
 } store_sqlite_t;
 
@@ -198,20 +202,39 @@ store_sqlite_add(store_t *store, const char *name, const char *hash,
 }
 
 
+/* A login renews a hash: it is not worth to wait for a writer, the next one
+ * does it, too. */
+static store_status_t
+sqlite_renew_hash(store_sqlite_t *s, const char *name, const char *old,
+    const char *hash)
+{
+    store_status_t  status;
+
+    if (sqlite_reopen(s) != STORE_OK) {
+        return STORE_DOWN;
+    }
+
+    (void) sqlite3_busy_timeout(s->db, SQLITE_RENEW_MS);
+    status = sqlite_change(s, "UPDATE users SET hash = ?"
+                              " WHERE name = ? AND hash = ?",
+                           hash, name, old);
+    (void) sqlite3_busy_timeout(s->db, SQLITE_BUSY_MS);
+
+    return status;
+}
+
+
 static store_status_t
 store_sqlite_set_hash(store_t *store, const char *name, const char *old,
     const char *hash)
 {
-    if (old == NULL) {
-        return sqlite_change((store_sqlite_t *) store,
-                             "UPDATE users SET hash = ?,"
-                             " changed = unixepoch() WHERE name = ?",
-                             hash, name, NULL);
+    if (old != NULL) {
+        return sqlite_renew_hash((store_sqlite_t *) store, name, old, hash);
     }
 
     return sqlite_change((store_sqlite_t *) store,
-                         "UPDATE users SET hash = ?"
-                         " WHERE name = ? AND hash = ?", hash, name, old);
+                         "UPDATE users SET hash = ?, changed = unixepoch()"
+                         " WHERE name = ?", hash, name, NULL);
 }
 
 
@@ -445,6 +468,45 @@ sqlite_prepare_schema(store_sqlite_t *s)
 }
 
 
+static int
+sqlite_wal(const store_sqlite_t *s, struct stat *st)
+{
+    int    rc;
+    char  *path;
+
+    if (asprintf(&path, "%s-wal", s->path) < 0) {
+        return -1;
+    }
+
+    rc = stat(path, st);
+    free(path);
+
+    return rc;
+}
+
+
+/* The first reading after the change to WAL makes the log. */
+static int
+sqlite_note_wal(store_sqlite_t *s)
+{
+    int          version;
+    struct stat  st;
+
+    s->wal_inode = 0;
+
+    if (sqlite_number(s, "PRAGMA schema_version", &version) != 0) {
+        return -1;
+    }
+
+    if (sqlite_wal(s, &st) == 0) {
+        s->wal_device = st.st_dev;
+        s->wal_inode = st.st_ino;
+    }
+
+    return 0;
+}
+
+
 static store_status_t
 sqlite_connect_once(store_sqlite_t *s)
 {
@@ -469,7 +531,8 @@ sqlite_connect_once(store_sqlite_t *s)
         || sqlite3_prepare_v3(s->db,
                               "SELECT hash, role FROM users WHERE name = ?",
                               -1, SQLITE_PREPARE_PERSISTENT, &s->find, NULL)
-           != SQLITE_OK)
+           != SQLITE_OK
+        || sqlite_note_wal(s) != 0)
     {
         return sqlite_failed(s);
     }
@@ -486,6 +549,16 @@ sqlite_now(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
 
     return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+
+static void
+sqlite_disconnect(store_sqlite_t *s)
+{
+    sqlite3_finalize(s->find);
+    sqlite3_close(s->db);
+    s->find = NULL;
+    s->db = NULL;
 }
 
 
@@ -514,10 +587,23 @@ sqlite_connect(store_sqlite_t *s)
             return status;
         }
 
-        sqlite3_close(s->db);
-        s->db = NULL;
+        sqlite_disconnect(s);
         (void) nanosleep(&pause, NULL);
     }
+}
+
+
+/*
+ * Whether the log beside the file is that of the one before: SQLite would play
+ * it into any file.  While it is open its inode is no other's.
+ */
+static bool
+sqlite_wal_left(const store_sqlite_t *s)
+{
+    struct stat  st;
+
+    return s->db != NULL && s->wal_inode != 0 && sqlite_wal(s, &st) == 0
+           && st.st_dev == s->wal_device && st.st_ino == s->wal_inode;
 }
 
 
@@ -529,8 +615,7 @@ sqlite_connect(store_sqlite_t *s)
 static store_status_t
 sqlite_reopen(store_sqlite_t *s)
 {
-    int             moved;
-    store_status_t  status;
+    int  moved;
 
     moved = 0;
 
@@ -543,24 +628,22 @@ sqlite_reopen(store_sqlite_t *s)
         return STORE_OK;
     }
 
-    sqlite3_finalize(s->find);
-    sqlite3_close(s->db);
-    s->find = NULL;
-    s->db = NULL;
-
     if (access(s->path, R_OK | W_OK) != 0) {
         snprintf(s->store.error, sizeof(s->store.error), "%s",
                  strerror(errno));
         return STORE_DOWN;
     }
 
-    status = sqlite_connect(s);
+    if (sqlite_wal_left(s)) {
+        snprintf(s->store.error, sizeof(s->store.error),
+                 "was replaced, but its -wal is still the old one");
+        return STORE_DOWN;
+    }
 
-    if (status != STORE_OK) {
-        sqlite3_finalize(s->find);
-        sqlite3_close(s->db);
-        s->find = NULL;
-        s->db = NULL;
+    sqlite_disconnect(s);
+
+    if (sqlite_connect(s) != STORE_OK) {
+        sqlite_disconnect(s);
         return STORE_DOWN;
     }
 

@@ -8,6 +8,11 @@
  *                               good logins without a pause; meanwhile health
  *                               checks every few milliseconds.  Prints logins
  *                               per second, and p50, p99, maximum in ms
+ *     login burst TARGET N      several at once at an address that is held:
+ *                               of a user who is known there, of an unknown
+ *     login flood TARGET SECONDS CLIENTS
+ *                               held logins without a pause; meanwhile good
+ *                               ones of somebody else
  */
 
 #include <math.h>
@@ -32,6 +37,9 @@
 #define LOGIN_PROBE     5               /* ms between health checks */
 #define LOGIN_PROBES    200000
 #define LOGIN_FAILURES  40              /* --login-failures of bench/logins */
+#define LOGIN_HOLD      100             /* failures that hold an address */
+#define LOGIN_BURST     4               /* at once; more would hold the user */
+#define LOGIN_ADDRESS   "192.0.2.1"     /* the one that is held */
 
 typedef enum {
     LOGIN_UNKNOWN = 0,
@@ -49,7 +57,14 @@ typedef struct {
     const char    *target;
     atomic_bool   *stop;
     long           done;
+    long           full;
 } login_client_t;
+
+typedef struct {
+    pthread_t      thread;
+    rpc_client_t  *client;
+    const char    *user;
+} login_guess_t;
 
 
 static double
@@ -63,10 +78,13 @@ login_now(void)
 }
 
 
+/* "address" NULL: of this machine. */
 static int
-login_call(rpc_client_t *client, const char *user, const char *password)
+login_from(rpc_client_t *client, const char *address, const char *user,
+    const char *password)
 {
     int                       code;
+    rpc_metadata_t            from = { "x-real-ip", address };
     rpc_result_t              result;
     ProtobufCMessage         *response;
     MyService__LoginRequest   request = MY_SERVICE__LOGIN_REQUEST__INIT;
@@ -75,8 +93,8 @@ login_call(rpc_client_t *client, const char *user, const char *password)
     request.password = (char *) password;
     request.session_id = (char *) "bench";
 
-    response = rpc_client_unary(client, LOGIN_PATH, NULL, 0, LOGIN_TIMEOUT,
-                                &request.base,
+    response = rpc_client_unary(client, LOGIN_PATH, &from, address != NULL,
+                                LOGIN_TIMEOUT, &request.base,
                                 &my_service__login_response__descriptor,
                                 &result);
     if (response != NULL) {
@@ -87,6 +105,13 @@ login_call(rpc_client_t *client, const char *user, const char *password)
     rpc_result_free(&result);
 
     return code;
+}
+
+
+static int
+login_call(rpc_client_t *client, const char *user, const char *password)
+{
+    return login_from(client, NULL, user, password);
 }
 
 
@@ -325,6 +350,212 @@ login_load(const char *target, double seconds, size_t clients)
 }
 
 
+/* Every user is known at the address, and it is held. */
+static void
+login_hold(rpc_client_t *client)
+{
+    int   i;
+    char  user[32];
+
+    for (i = 0; i < LOGIN_USERS; i++) {
+        snprintf(user, sizeof(user), "user%d", i);
+        login_expect(login_from(client, LOGIN_ADDRESS, user, "secret"), 0,
+                     "good");
+    }
+
+    for (i = 0; i < LOGIN_HOLD; i++) {
+        snprintf(user, sizeof(user), "hold%d", i);
+        login_expect(login_from(client, LOGIN_ADDRESS, user, "wrong"), 7,
+                     "hold");
+    }
+}
+
+
+static void *
+login_guess(void *data)
+{
+    login_guess_t  *guess;
+
+    guess = data;
+    login_expect(login_from(guess->client, LOGIN_ADDRESS, guess->user,
+                            "wrong"), 7, "burst");
+
+    return NULL;
+}
+
+
+/* Milliseconds until the last answer. */
+static double
+login_burst_once(rpc_client_t *client, const char *user)
+{
+    int            i;
+    double         start;
+    login_guess_t  guesses[LOGIN_BURST];
+
+    start = login_now();
+
+    for (i = 0; i < LOGIN_BURST; i++) {
+        guesses[i].client = client;
+        guesses[i].user = user;
+        if (pthread_create(&guesses[i].thread, NULL, login_guess, &guesses[i])
+            != 0)
+        {
+            exit(1);
+        }
+    }
+
+    for (i = 0; i < LOGIN_BURST; i++) {
+        pthread_join(guesses[i].thread, NULL);
+    }
+
+    return login_now() - start;
+}
+
+
+static int
+login_burst(const char *target, size_t n)
+{
+    char           user[32], nobody[32];
+    size_t         i, k;
+    double        *ms[2];
+    rpc_client_t  *client;
+
+    client = rpc_client_create(target, NULL);
+    ms[0] = calloc(n, sizeof(double));
+    ms[1] = calloc(n, sizeof(double));
+    if (ms[0] == NULL || ms[1] == NULL) {
+        return 1;
+    }
+
+    login_hold(client);
+
+    for (i = 0; i < n; i++) {
+        snprintf(user, sizeof(user), "user%d", (int) (i % LOGIN_USERS));
+        snprintf(nobody, sizeof(nobody), "nobody%d", (int) i);
+
+        /* the right password makes the user's failures none again */
+        login_expect(login_from(client, LOGIN_ADDRESS, user, "secret"), 0,
+                     "good");
+
+        for (k = 0; k < 2; k++) {
+            ms[(i + k) % 2][i] = login_burst_once(client, (i + k) % 2
+                                                          ? user : nobody);
+        }
+    }
+
+    printf("ms of %zu x %d at once  p5      p25      p50      p75      p95"
+           "      p99      max\n", n, LOGIN_BURST);
+    login_row("unknown user", ms[0], n);
+    login_row("known user", ms[1], n);
+    login_test("known users, not unknown ones", ms[1], ms[0], n);
+
+    free(ms[0]);
+    free(ms[1]);
+    rpc_client_free(client);
+
+    return 0;
+}
+
+
+static void *
+login_flooder(void *data)
+{
+    int              code;
+    char             user[32];
+    rpc_client_t    *client;
+    login_client_t  *c;
+
+    c = data;
+    client = rpc_client_create(c->target, NULL);
+
+    while (!atomic_load(c->stop)) {
+        snprintf(user, sizeof(user), "nobody%ld", c->done + c->full);
+        code = login_from(client, LOGIN_ADDRESS, user, "wrong");
+        if (code == 8) {
+            c->full++;
+        } else {
+            login_expect(code, 7, "flood");
+            c->done++;
+        }
+    }
+
+    rpc_client_free(client);
+
+    return NULL;
+}
+
+
+static int
+login_flood(const char *target, double seconds, size_t clients)
+{
+    int                code;
+    long               done, full, refused;
+    double            *ms, start, begin;
+    size_t             i, n;
+    atomic_bool        stop;
+    rpc_client_t      *client;
+    login_client_t    *c;
+    struct timespec    pause = { 0, LOGIN_PROBE * 1000000 };
+
+    atomic_init(&stop, false);
+    c = calloc(clients + 1, sizeof(login_client_t));
+    ms = calloc(LOGIN_PROBES, sizeof(double));
+    client = rpc_client_create(target, NULL);
+    if (c == NULL || ms == NULL) {
+        return 1;
+    }
+
+    login_hold(client);
+
+    for (i = 0; i < clients; i++) {
+        c[i].target = target;
+        c[i].stop = &stop;
+        if (pthread_create(&c[i].thread, NULL, login_flooder, &c[i]) != 0) {
+            return 1;
+        }
+    }
+
+    begin = login_now();
+    refused = 0;
+
+    for (n = 0; n < LOGIN_PROBES && login_now() < begin + seconds * 1e3; ) {
+        start = login_now();
+        code = login_call(client, "user0", "secret");
+        if (code == 8) {
+            refused++;
+        } else {
+            login_expect(code, 0, "good");
+            ms[n++] = login_now() - start;
+        }
+        (void) nanosleep(&pause, NULL);
+    }
+
+    seconds = (login_now() - begin) / 1e3;
+    atomic_store(&stop, true);
+    done = 0;
+    full = 0;
+
+    for (i = 0; i < clients; i++) {
+        pthread_join(c[i].thread, NULL);
+        done += c[i].done;
+        full += c[i].full;
+    }
+
+    printf("beside %.0f refused and %.0f too many per second: %ld good logins "
+           "too many\n", (double) done / seconds, (double) full / seconds,
+           refused);
+    if (n > 0) {
+        login_row("good logins, ms", ms, n);
+    }
+
+    rpc_client_free(client);
+    free(ms);
+    free(c);
+
+    return 0;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -336,8 +567,16 @@ main(int argc, char **argv)
         return login_load(argv[2], atof(argv[3]), (size_t) atol(argv[4]));
     }
 
-    fprintf(stderr, "usage: login times TARGET N\n"
-            "       login load TARGET SECONDS CLIENTS\n");
+    if (argc == 4 && strcmp(argv[1], "burst") == 0) {
+        return login_burst(argv[2], (size_t) atol(argv[3]));
+    }
+
+    if (argc == 5 && strcmp(argv[1], "flood") == 0) {
+        return login_flood(argv[2], atof(argv[3]), (size_t) atol(argv[4]));
+    }
+
+    fprintf(stderr, "usage: login times|burst TARGET N\n"
+            "       login load|flood TARGET SECONDS CLIENTS\n");
 
     return 2;
 }

@@ -97,8 +97,13 @@ load_harm(load_t *load, harm_t kind, int instance)
 
     pthread_mutex_lock(&load->mutex);
 
-    if (load->nharms == HARMS_MAX) {
-        abort();
+    if (load->nharms == load->maxharms) {
+        load->maxharms = load->maxharms > 0 ? 2 * load->maxharms : 64;
+        load->harms = realloc(load->harms,
+                              load->maxharms * sizeof(record_t));
+        if (load->harms == NULL) {
+            abort();
+        }
     }
 
     record = &load->harms[load->nharms++];
@@ -181,6 +186,7 @@ load_stop(load_t *load)
 
     pthread_cond_destroy(&load->changed);
     pthread_mutex_destroy(&load->mutex);
+    free(load->harms);
     free(load);
 
     return count;

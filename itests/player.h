@@ -15,7 +15,6 @@
 #include "itests/load.h"
 
 
-#define HARMS_MAX  512
 #define ENDED_MAX  64
 
 
@@ -48,7 +47,8 @@ struct load_s {
     size_t            seats;            /* not taken */
     size_t            answered;         /* visits that had an answer */
     size_t            nharms;
-    record_t          harms[HARMS_MAX];
+    size_t            maxharms;         /* room for so many */
+    record_t         *harms;
     size_t            nended;
     int               ended[ENDED_MAX];
     load_count_t      count;

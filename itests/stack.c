@@ -234,11 +234,12 @@ stack_calls(rpc_client_t *instance, const char *session)
 }
 
 
-long
-stack_memory(const test_t *test, const char *name)
+/* -1 when it is not known. */
+static long
+stack_pid(const test_t *test, const char *name)
 {
-    long   pid, kb;
-    char   line[512], path[64], found[64];
+    long   pid, n;
+    char   line[512], found[64];
     FILE  *file;
 
     if (test->settings->stack == NULL) {
@@ -250,14 +251,26 @@ stack_memory(const test_t *test, const char *name)
     pid = -1;
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "%63s %*s %ld", found, &kb) == 2
+        if (sscanf(line, "%63s %*s %ld", found, &n) == 2
             && strcmp(found, name) == 0)
         {
-            pid = kb;
+            pid = n;
         }
     }
 
-    if (file == NULL || pclose(file) != 0 || pid <= 0) {
+    return file != NULL && pclose(file) == 0 && pid > 0 ? pid : -1;
+}
+
+
+long
+stack_memory(const test_t *test, const char *name)
+{
+    long   pid, kb;
+    char   line[512], path[64];
+    FILE  *file;
+
+    pid = stack_pid(test, name);
+    if (pid < 0) {
         return -1;
     }
 
@@ -276,6 +289,25 @@ stack_memory(const test_t *test, const char *name)
     }
 
     return kb;
+}
+
+
+int64_t
+stack_cpu(const test_t *test, const char *name)
+{
+    long             pid;
+    clockid_t        clock;
+    struct timespec  used;
+
+    pid = stack_pid(test, name);
+
+    if (pid < 0 || clock_getcpuclockid((pid_t) pid, &clock) != 0
+        || clock_gettime(clock, &used) != 0)
+    {
+        return -1;
+    }
+
+    return (int64_t) used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
 

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "itests/check.h"
@@ -70,6 +71,9 @@ int stack_calls(rpc_client_t *instance, const char *session);
 /* The resident memory of a process of the stack ("authsvc"), in kB; -1 when it
  * is not known. */
 long stack_memory(const test_t *test, const char *name);
+
+/* How much processor time it has used, in microseconds; -1 likewise. */
+int64_t stack_cpu(const test_t *test, const char *name);
 
 
 #endif /* ITESTS_STACK_H */

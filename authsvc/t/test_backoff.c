@@ -201,6 +201,12 @@ START_TEST(test_address)
     ck_assert(held("eve", "192.0.2.1"));
     ck_assert(!held("eve", "192.0.2.2"));
     ck_assert(!held("bob", "192.0.2.1"));
+
+    /* who is known cannot be told by this one */
+    ck_assert(backoff_suspect(backoff, "eve", "192.0.2.1", now));
+    ck_assert(!backoff_suspect(backoff, "eve", "192.0.2.2", now));
+    ck_assert(backoff_suspect(backoff, "bob", "192.0.2.1", now));
+    ck_assert(!backoff_suspect(backoff, "bob", "192.0.2.2", now));
 }
 END_TEST
 
@@ -281,6 +287,52 @@ START_TEST(test_full)
 END_TEST
 
 
+/* However many users are known: there is room to count guesses. */
+START_TEST(test_full_known)
+{
+    int   i, j, kept;
+    char  user[32], address[32];
+
+    backoff_free(backoff);
+    make(256);
+
+    for (i = 0; i < 10000; i++) {
+        snprintf(user, sizeof(user), "user%d", i);
+        snprintf(address, sizeof(address), "10.0.%d.%d", i / 256, i % 256);
+        passed(user, address);
+        now++;
+    }
+    passed("bob", "home");
+
+    for (j = 0; j < FAILURES; j++) {
+        for (i = 0; i < 8; i++) {
+            snprintf(user, sizeof(user), "root%d", i);
+            snprintf(address, sizeof(address), "evil%d", i);
+            (void) failed(user, address);
+            now++;
+        }
+    }
+
+    kept = 0;
+    for (i = 0; i < 8; i++) {
+        snprintf(user, sizeof(user), "root%d", i);
+        snprintf(address, sizeof(address), "evil%d", i);
+        kept += held(user, address);
+    }
+    ck_assert_int_eq(kept, 8);
+
+    /* the last ones are known still */
+    for (i = 0; i < FAILURES * BACKOFF_SOFT; i++) {
+        snprintf(address, sizeof(address), "x%d", i);
+        (void) failed("bob", address);
+        now++;
+    }
+    ck_assert(held("bob", "elsewhere"));
+    ck_assert(!held("bob", "home"));
+}
+END_TEST
+
+
 START_TEST(test_delay)
 {
     uint32_t  i;
@@ -293,12 +345,15 @@ START_TEST(test_delay)
     }
 
     /* the last ones, each as likely as another */
-    for (i = 0; i < 64; i++) {
+    for (i = 0; i < 100; i++) {
+        backoff_took(backoff, 900);
+    }
+    for (i = 0; i < 16; i++) {
         backoff_took(backoff, 1000 + i);
     }
     for (i = 0; i < 1000; i++) {
         ck_assert_int_ge(backoff_delay(backoff, i), 1000);
-        ck_assert_int_le(backoff_delay(backoff, i), 1063);
+        ck_assert_int_le(backoff_delay(backoff, i), 1015);
     }
     ck_assert_int_ne(backoff_delay(backoff, 1), backoff_delay(backoff, 2));
 }
@@ -324,6 +379,7 @@ main(void)
     tcase_add_test(tcase, test_ipv6);
     tcase_add_test(tcase, test_names);
     tcase_add_test(tcase, test_full);
+    tcase_add_test(tcase, test_full_known);
     tcase_add_test(tcase, test_delay);
     suite_add_tcase(suite, tcase);
 

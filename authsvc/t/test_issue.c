@@ -3,10 +3,12 @@
  */
 
 #include <check.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <sodium.h>
 
@@ -19,6 +21,9 @@
 
 #define SECRET  "0123456789abcdef0123456789abcdef"
 #define NOW     1700000000
+
+#define ROUNDS     50
+#define PROCESSES  4
 
 
 static char  error[512];
@@ -215,6 +220,66 @@ static const struct {
 };
 
 
+/* In the folder, hidden ones too. */
+static int
+count_files(void)
+{
+    int             n;
+    DIR            *dir;
+    struct dirent  *entry;
+
+    dir = opendir(folder_path("."));
+    ck_assert_ptr_nonnull(dir);
+
+    for (n = -2; (entry = readdir(dir)) != NULL; n++) { /* void */ }
+
+    closedir(dir);
+
+    return n;
+}
+
+
+/* Several authsvc may start at once: each gets the same whole secret. */
+START_TEST(test_create_race)
+{
+    int          i, j, status, gate[2];
+    char         name[32], byte;
+    pid_t        pid;
+    secret_t     secret;
+    const char  *path;
+
+    for (i = 0; i < ROUNDS; i++) {
+        snprintf(name, sizeof(name), "key%d", i);
+        path = folder_path(name);
+        ck_assert_int_eq(pipe(gate), 0);
+
+        for (j = 0; j < PROCESSES; j++) {
+            pid = fork();
+            ck_assert_int_ge(pid, 0);
+            if (pid == 0) {
+                close(gate[1]);
+                (void) !read(gate[0], &byte, 1);
+                _exit(keyfile_create(path, error, sizeof(error)) == 0
+                      && keyfile_load(path, &secret, error, sizeof(error)) == 0
+                      ? 0 : 1);
+            }
+        }
+
+        /* all at once */
+        close(gate[0]);
+        close(gate[1]);
+
+        for (j = 0; j < PROCESSES; j++) {
+            ck_assert_int_gt(wait(&status), 0);
+            ck_assert_int_eq(status, 0);
+        }
+    }
+
+    ck_assert_int_eq(count_files(), ROUNDS);
+}
+END_TEST
+
+
 START_TEST(test_load)
 {
     int         rc;
@@ -279,6 +344,7 @@ main(void)
     tcase_add_test(tcase, test_longest);
     tcase_add_test(tcase, test_unsigned);
     tcase_add_test(tcase, test_create);
+    tcase_add_test(tcase, test_create_race);
     tcase_add_loop_test(tcase, test_load, 0,
                         sizeof(files) / sizeof(files[0]));
     tcase_add_test(tcase, test_unreadable);

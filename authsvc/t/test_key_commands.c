@@ -89,7 +89,7 @@ static const struct {
       "usage: authsvc key retire KID [--now] --keys DIR" },
     { { "generate", "--out", "x" }, 2,
       "usage: authsvc key generate [--algorithm NAME] [--activate] --keys" },
-    { { "generate", "--algorithm", "none" }, 1,
+    { { "generate", "--algorithm", "none" }, 2,
       "--algorithm: \"none\" is none of HS256" },
     { { "list" }, 1, "/keys\": No such file or directory" },
     { { "export" }, 1, "/keys\": No such file or directory" },
@@ -104,6 +104,7 @@ START_TEST(test_usage)
                      usages[_i].code);
     ck_assert_msg(strstr(key_process.error, usages[_i].error) != NULL, "%s",
                   key_process.error);
+    ck_assert_int_ne(access(key_directory(), F_OK), 0);
 }
 END_TEST
 

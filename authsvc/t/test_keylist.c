@@ -85,6 +85,32 @@ START_TEST(test_ttl)
 END_TEST
 
 
+START_TEST(test_later)
+{
+    keylist_t  other;
+
+    ck_assert_int_eq(keylist_activate(&keys, a, NOW, 100, 10), KEYLIST_OK);
+    other = keys;
+    ck_assert(!keylist_later(&keys, &other));
+    ck_assert_int_eq(keylist_activate(&other, b, NOW + 9, 100, 10),
+                     KEYLIST_OK);
+    ck_assert(!keylist_later(&keys, &other));
+
+    ck_assert_int_eq(keylist_activate(&keys, b, NOW + 5, 100, 10), KEYLIST_OK);
+    ck_assert(!keylist_later(&other, &keys));
+    ck_assert(keylist_later(&keys, &other));
+    ck_assert(!keylist_later(&keys, &other));
+    ck_assert_int_eq(keylist_until(keylist_find(&keys, a)), NOW + 119);
+    ck_assert_int_eq(keylist_active(&keys)->retired, 0);
+
+    /* gone is gone */
+    ck_assert_int_eq(keylist_retire(&keys, a, true), KEYLIST_OK);
+    ck_assert(!keylist_later(&keys, &other));
+    ck_assert_ptr_null(keylist_find(&keys, a));
+}
+END_TEST
+
+
 START_TEST(test_back)
 {
     ck_assert_int_eq(keylist_activate(&keys, a, NOW, 100, 10), KEYLIST_OK);
@@ -224,6 +250,7 @@ main(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, test_rotation);
     tcase_add_test(tcase, test_ttl);
+    tcase_add_test(tcase, test_later);
     tcase_add_test(tcase, test_back);
     tcase_add_test(tcase, test_retire);
     tcase_add_test(tcase, test_full);

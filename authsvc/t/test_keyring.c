@@ -16,7 +16,6 @@
 #include <jansson.h>
 #include <sodium.h>
 
-#include "authsvc/files.h"
 #include "authsvc/keydir.h"
 #include "authsvc/keyring.h"
 #include "authsvc/t/folder.h"
@@ -286,6 +285,90 @@ START_TEST(test_broken)
 END_TEST
 
 
+/* authsvc takes over late that a key is retired: the tokens that it signed
+ * meanwhile are good until they expire.  However it was kept from it. */
+START_TEST(test_late)
+{
+    char        a[SIGNKEY_KID + 1], b[SIGNKEY_KID + 1], from[64], to[64];
+    int64_t     late;
+    keyring_t  *ring;
+
+    late = NOW + 2 * (TTL + GRACE);
+    ck_assert_int_eq(mkdir(folder_path("out"), 0700), 0);
+    options.publish = folder_path("out/jwks.json");
+    published = options.publish;
+
+    generate(SIGNKEY_EDDSA, a);
+    activate(a, NOW);
+    ring = keyring_open(&options, NOW, error, sizeof(error));
+    ck_assert_ptr_nonnull(ring);
+    generate(SIGNKEY_EDDSA, b);
+    activate(b, NOW);
+
+    snprintf(from, sizeof(from), _i ? "out" : "keys/%s.pem", b);
+    snprintf(to, sizeof(to), "away");
+    ck_assert_int_eq(rename(folder_path(from), folder_path(to)), 0);
+    keyring_check(ring, NOW, 0);
+    keyring_check(ring, late, 0);
+    ck_assert(signs(ring, a));
+
+    ck_assert_int_eq(rename(folder_path(to), folder_path(from)), 0);
+    keyring_check(ring, late, 0);
+    ck_assert(signs(ring, b) && is_published(a) && is_published(b));
+
+    /* it is noted for all who read the list, and stays so */
+    load();
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_int_eq(keylist_find(&list, a)->retired, late);
+    keyring_check(ring, late + TTL + GRACE - 1, 1);
+    ck_assert(is_published(a));
+    keyring_check(ring, late + TTL + GRACE, 0);
+    ck_assert(!is_published(a) && is_published(b));
+    load();
+    ck_assert_uint_eq(list.n, 1);
+    keyring_free(ring);
+}
+END_TEST
+
+
+/* Nor does a reading of the list that could not be changed forget it. */
+START_TEST(test_late_busy)
+{
+    char           a[SIGNKEY_KID + 1], b[SIGNKEY_KID + 1];
+    int64_t        late;
+    keyring_t     *ring;
+    keydir_lock_t  lock;
+
+    late = NOW + 2 * (TTL + GRACE);
+    generate(SIGNKEY_EDDSA, a);
+    generate(SIGNKEY_EDDSA, b);
+    activate(a, NOW);
+    ring = keyring_open(&options, NOW, error, sizeof(error));
+    ck_assert_ptr_nonnull(ring);
+    activate(b, NOW);
+
+    ck_assert_int_eq(keydir_lock(directory, &lock, 0, error, sizeof(error)),
+                     0);
+    keyring_check(ring, late, 0);
+    keyring_check(ring, late + 1, 1);
+    ck_assert(signs(ring, b) && is_published(a));
+    keydir_unlock(&lock);
+
+    keyring_check(ring, late + 2, 0);
+    load();
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_int_eq(keylist_find(&list, a)->retired, late);
+
+    /* retired at once is gone at once */
+    ck_assert_int_eq(keylist_retire(&list, a, true), KEYLIST_OK);
+    save();
+    keyring_check(ring, late + 3, 0);
+    ck_assert(!is_published(a));
+    keyring_free(ring);
+}
+END_TEST
+
+
 START_TEST(test_open)
 {
     char  a[SIGNKEY_KID + 1];
@@ -333,7 +416,7 @@ END_TEST
 /* What a crash leaves goes with the next change, other files do not. */
 START_TEST(test_leftovers)
 {
-    char        a[SIGNKEY_KID + 1], name[64];
+    char        a[SIGNKEY_KID + 1], name[80];
     signkey_t  *key;
 
     generate(SIGNKEY_ES256, a);
@@ -343,17 +426,25 @@ START_TEST(test_leftovers)
     key = signkey_generate(SIGNKEY_ES256);
     ck_assert_int_eq(keydir_add(directory, key, error, sizeof(error)), 0);
     signkey_unref(key);
-    folder_write("keys/" FILES_TEMPORARY "abc", "x", 1, 0600);
+    folder_write("keys/.authsvc-keys.json-Ab1xyz", "x", 1, 0600);
+    snprintf(name, sizeof(name), "keys/.authsvc-%s.pem-Ab1xyz", a);
+    folder_write(name, "x", 1, 0600);
+    folder_write("keys/.authsvc-jwks.json-Ab1xyz", "x", 1, 0600);
+    folder_write("keys/.authsvc-", "x", 1, 0600);
     folder_write("keys/notes.txt", "x", 1, 0600);
     folder_write("keys/old.pem", "x", 1, 0600);
-    ck_assert_int_eq(files(directory), 6);
+    ck_assert_int_eq(files(directory), 9);
 
     load();
     ck_assert_uint_eq(list.n, 1);
     save();
-    ck_assert_int_eq(files(directory), 4);
+    ck_assert_int_eq(files(directory), 6);
     ck_assert_int_eq(access(folder_path("keys/notes.txt"), F_OK), 0);
     ck_assert_int_eq(access(folder_path("keys/old.pem"), F_OK), 0);
+
+    /* somebody may be writing that, without the lock */
+    ck_assert_int_eq(access(folder_path("keys/.authsvc-jwks.json-Ab1xyz"),
+                            F_OK), 0);
     snprintf(name, sizeof(name), "keys/%s.pem", a);
     ck_assert_int_eq(access(folder_path(name), F_OK), 0);
 }
@@ -529,6 +620,8 @@ main(void)
     tcase_add_test(tcase, test_rotation);
     tcase_add_test(tcase, test_publish_first);
     tcase_add_test(tcase, test_broken);
+    tcase_add_loop_test(tcase, test_late, 0, 2);
+    tcase_add_test(tcase, test_late_busy);
     tcase_add_test(tcase, test_open);
     tcase_add_test(tcase, test_secret);
     tcase_add_test(tcase, test_leftovers);

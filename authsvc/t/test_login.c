@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 #include <sodium.h>
 
 #include "authsvc/login.h"
@@ -303,14 +305,69 @@ START_TEST(test_password)
 
     ck_assert_int_eq(password_hash("p", hash), 0);
     ck_assert_mem_eq(hash, "$argon2id$v=19$m=19456,t=2,p=1", 30);
-    ck_assert(password_verify(hash, "p"));
-    ck_assert(!password_verify(hash, "P"));
-    ck_assert(!password_verify(NULL, "p"));
-    ck_assert(!password_verify("not a hash", "p"));
+    ck_assert_int_eq(password_check(hash, "p"), PASSWORD_RIGHT);
+    ck_assert_int_eq(password_check(hash, "P"), PASSWORD_WRONG);
+    ck_assert_int_eq(password_check(NULL, "p"), PASSWORD_WRONG);
+    ck_assert_int_eq(password_check("not a hash", "p"), PASSWORD_WRONG);
 
     /* an empty password is wrong even where it was stored */
     ck_assert_int_eq(password_hash("", hash), 0);
-    ck_assert(!password_verify(hash, ""));
+    ck_assert_int_eq(password_check(hash, ""), PASSWORD_WRONG);
+}
+END_TEST
+
+
+/* Those of others have other salts and more lanes. */
+START_TEST(test_elsewhere)
+{
+    size_t  i;
+
+    static const char *const  hashes[] = {
+        "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ"
+            "$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+        "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ"
+            "$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc"
+    };
+
+    for (i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
+        ck_assert_int_eq(password_kind(hashes[i]), PASSWORD_ARGON2);
+        ck_assert_int_eq(password_check(hashes[i], "password"),
+                         PASSWORD_RIGHT);
+        ck_assert_int_eq(password_check(hashes[i], "Password"),
+                         PASSWORD_WRONG);
+    }
+}
+END_TEST
+
+
+/* What cannot be checked is not wrong: nobody is held for it. */
+START_TEST(test_no_memory)
+{
+    FILE            *file;
+    unsigned long    pages;
+    struct rlimit    limit;
+    login_answer_t   answer;
+
+    ck_assert_int_eq(run("TestUser", "wrong", &answer), LOGIN_DENIED);
+
+    file = fopen("/proc/self/statm", "r");
+    ck_assert_int_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+
+    /* enough for all but the hash */
+    ck_assert_int_eq(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = pages * (rlim_t) sysconf(_SC_PAGESIZE)
+                     + 8 * 1024 * 1024;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+
+    ck_assert_int_eq(run("TestUser", "wrong", &answer), LOGIN_STORE);
+    ck_assert_int_eq(run("TestUser", "TestPassword", &answer), LOGIN_STORE);
+    ck_assert_int_eq(run("nobody", "wrong", &answer), LOGIN_STORE);
+    ck_assert_ptr_null(answer.token.text);
+
+    limit.rlim_cur = limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    ck_assert_int_eq(run("TestUser", "wrong", &answer), LOGIN_DENIED);
 }
 END_TEST
 
@@ -422,6 +479,8 @@ main(void)
     tcase_add_test(tcase, test_rehash);
     tcase_add_test(tcase, test_bcrypt);
     tcase_add_test(tcase, test_password);
+    tcase_add_test(tcase, test_elsewhere);
+    tcase_add_test(tcase, test_no_memory);
     tcase_add_test(tcase, test_time);
     tcase_add_test(tcase, test_limits);
     suite_add_tcase(suite, tcase);

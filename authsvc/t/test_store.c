@@ -4,16 +4,22 @@
  */
 
 #include <check.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+#include <sqlite3.h>
 
 #include "authsvc/store.h"
 #include "authsvc/t/folder.h"
 #include "authsvc/t/postgres.h"
 #include "authsvc/t/stores.h"
+#include "rpc/server.h"
 
 
 static char  error[512];
@@ -252,6 +258,7 @@ START_TEST(test_migration)
     ck_assert_str_eq(user.hash, "h1");
     ck_assert_str_eq(user.role, "admin");
     before = stores_number("SELECT changed FROM users");
+    ck_assert_int_eq(before, 1000);
     ck_assert_int_eq(stores_number("SELECT created FROM users"), 1000);
 
     /* a renewed hash is no new password */
@@ -404,9 +411,11 @@ START_TEST(test_damaged)
 END_TEST
 
 
-/* What replaces the file is served, what removes it is a failure. */
+/* What replaces the file is served, what removes it is a failure, and nothing
+ * of the old one gets into the new one. */
 START_TEST(test_replaced)
 {
+    int            i;
     store_t       *store, *other;
     store_user_t   user;
 
@@ -417,18 +426,96 @@ START_TEST(test_replaced)
     ck_assert_int_eq(store_add(other, "bob", "new", "r"), STORE_OK);
     store_close(other);
 
-    /* all that belongs to it */
     ck_assert_int_eq(rename(stores_location, folder_path("away.db")), 0);
-    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
-    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
     ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
     ck_assert_str_eq(store_error(store), "No such file or directory");
     ck_assert_int_eq(store_add(store, "eve", "h", "r"), STORE_DOWN);
     ck_assert_int_ne(access(stores_location, F_OK), 0);
 
     ck_assert_int_eq(rename(folder_path("new.db"), stores_location), 0);
+
+    for (i = 0; i < 3; i++) {
+        ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
+        ck_assert_str_eq(store_error(store), "was replaced, but its -wal is "
+                         "still the old one");
+    }
+
+    /* all that belongs to it */
+    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
+    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
     ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
     ck_assert_str_eq(user.hash, "new");
+    ck_assert_int_eq(store_check(store), STORE_OK);
+
+    /* the same once more: it has a log of its own now */
+    ck_assert_int_eq(store_add(store, "eve", "h", "r"), STORE_OK);
+    ck_assert_int_eq(rename(folder_path("away.db"), stores_location), 0);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_DOWN);
+    ck_assert_int_eq(unlink(folder_path("s.db-wal")), 0);
+    ck_assert_int_eq(unlink(folder_path("s.db-shm")), 0);
+    ck_assert_int_eq(store_find(store, "eve", &user), STORE_MISSING);
+    store_close(store);
+}
+END_TEST
+
+
+typedef struct {
+    sqlite3      *db;
+    atomic_bool   waiting;
+} writer_t;
+
+
+/* Keeps the lock for longer than a renewed hash would wait. */
+static void *
+writer_end(void *data)
+{
+    writer_t               *writer = data;
+    const struct timespec   hold = { 0, 300 * 1000000 };
+
+    while (!atomic_load(&writer->waiting)) {
+        sched_yield();
+    }
+
+    nanosleep(&hold, NULL);
+    ck_assert_int_eq(sqlite3_exec(writer->db, "COMMIT", NULL, NULL, NULL),
+                     SQLITE_OK);
+
+    return NULL;
+}
+
+
+/* A login does not wait for a writer to renew a hash; what was asked for
+ * does. */
+START_TEST(test_writer)
+{
+    int64_t        start;
+    store_t       *store;
+    writer_t       writer;
+    pthread_t      thread;
+    store_user_t   user;
+
+    store = stores_open();
+    ck_assert_int_eq(store_add(store, "bob", "old", "r"), STORE_OK);
+    ck_assert_int_eq(sqlite3_open(stores_location, &writer.db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(writer.db, "BEGIN IMMEDIATE", NULL, NULL,
+                                  NULL), SQLITE_OK);
+
+    start = rpc_now();
+    ck_assert_int_eq(store_set_hash(store, "bob", "old", "new"),
+                     STORE_FAILED);
+    ck_assert_int_lt(rpc_now() - start, 2000);
+    ck_assert_str_eq(store_error(store), "database is locked");
+
+    atomic_init(&writer.waiting, false);
+    ck_assert_int_eq(pthread_create(&thread, NULL, writer_end, &writer), 0);
+    atomic_store(&writer.waiting, true);
+    ck_assert_int_eq(store_set_hash(store, "bob", NULL, "set"), STORE_OK);
+    pthread_join(thread, NULL);
+
+    ck_assert_int_eq(store_set_hash(store, "bob", "set", "new"), STORE_OK);
+    ck_assert_int_eq(store_find(store, "bob", &user), STORE_OK);
+    ck_assert_str_eq(user.hash, "new");
+    sqlite3_close(writer.db);
     store_close(store);
 }
 END_TEST
@@ -473,6 +560,7 @@ main(void)
     tcase_add_test(tcase, test_refused);
     tcase_add_test(tcase, test_damaged);
     tcase_add_test(tcase, test_replaced);
+    tcase_add_test(tcase, test_writer);
     suite_add_tcase(suite, tcase);
 
     postgres_start();
