@@ -591,9 +591,8 @@ run_load(client_t **clients, const char *text, unsigned changes)
 }
 
 
-/* Two workers read each set: with the old key, with both, with the new one.
- * No good token is refused, and none of a retired key is accepted once both
- * have read it. */
+/* Two workers read each set: the old key, both, the new one. No good token is
+ * refused, and none of a retired key accepted once both have read it. */
 START_TEST(keys_rotation_under_load)
 {
     char         kid[2][8];
