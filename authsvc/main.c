@@ -1,12 +1,16 @@
+/*
+ * The program: finds the command, "serve", "user" or "key".
+ */
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sodium.h>
 
-#include "authsvc/keys.h"
-#include "authsvc/serve.h"
-#include "authsvc/users.h"
-#include "authsvc/version.h"
+#include "authsvc/core/version.h"
+#include "authsvc/keys/command.h"
+#include "authsvc/serve/command.h"
+#include "authsvc/users/command.h"
 
 
 static void
@@ -28,7 +32,7 @@ main_help(void)
 int
 main(int argc, char **argv)
 {
-    /* also for what SQLite puts beside the store */
+    /* also for the files that SQLite makes beside the store */
     (void) umask(077);
 
     if (sodium_init() < 0) {
@@ -41,7 +45,9 @@ main(int argc, char **argv)
         return 2;
     }
 
-    if (strcmp(argv[1], "--help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0
+        || strcmp(argv[1], "help") == 0)
+    {
         main_help();
         return 0;
     }

@@ -1,14 +1,14 @@
 /*
- * Stands for up to ten thousand instances in one process, and answers for less
- * than a proxy costs, so that the proxy is what a benchmark measures.
+ * Stands for up to ten thousand instances in one process.  An answer costs less
+ * than a proxy does, so that a benchmark measures the proxy.
  *
  *     backend ADDRESS ADDRESSES PORT PORTS [INTERVAL]
  *
  * listens on PORTS ports from PORT on, on each of ADDRESSES addresses from
  * ADDRESS on.  A method whose name ends in "Subscribe" is a stream: a message
  * every INTERVAL ms, or without it one per turn of the event loop, which is
- * one per write.  grpc.health.v1.Health/Check says SERVING and whose the port
- * is.  Any other method gets its own message back.
+ * one per write.  grpc.health.v1.Health/Check answers SERVING, with the session
+ * of the port.  Any other method gets its own message back.
  */
 
 #include <arpa/inet.h>
@@ -379,7 +379,7 @@ on_close(nghttp2_session *h2, int32_t id, uint32_t code, void *data)
 }
 
 
-/* nghttp2 tells of no stream that its session takes along */
+/* nghttp2 does not report the streams that end with their session */
 
 static void
 conn_close(conn_t *conn)

@@ -1,3 +1,5 @@
+/* Calls of a load: starts them, counts their ends. */
+
 #include "bench/calls.h"
 
 #include <arpa/inet.h>
@@ -40,7 +42,7 @@ typedef struct {
     size_t       sent;                  /* of the message */
     int          status;                /* grpc-status, -1: none */
     int          http;
-    bool         heard;                 /* a message came */
+    bool         began;                 /* the first message has come */
     char         message[128];
 } call_t;
 
@@ -66,7 +68,7 @@ struct calls_s {
 
     uint64_t                   begun;
     uint64_t                   running;
-    uint64_t                   heard;
+    uint64_t                   began;
     unsigned                   ready;   /* connections with SETTINGS */
     calls_count_t              count;
 };
@@ -253,7 +255,7 @@ on_close(nghttp2_session *h2, int32_t id, uint32_t code, void *data)
     }
 
     calls->running--;
-    calls->heard -= call->heard;
+    calls->began -= call->began;
     calls_turn(calls, conn->index);
     free(call);
 
@@ -312,9 +314,9 @@ on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *data)
         calls->count.bytes += frame->hd.length;
 
         call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
-        if (call != NULL && !call->heard) {
-            call->heard = true;
-            calls->heard++;
+        if (call != NULL && !call->began) {
+            call->began = true;
+            calls->began++;
         }
     }
 
@@ -377,7 +379,7 @@ conn_open(calls_t *calls, conn_t *conn, unsigned index)
 }
 
 
-/* Losing a connection would spoil what is measured: it is the end. */
+/* A lost connection would spoil the measurement: the load ends. */
 
 static void
 conn_lost(conn_t *conn)
@@ -506,7 +508,7 @@ calls_run(calls_t *calls, uint64_t limit, uint64_t end)
 void
 calls_settle(calls_t *calls)
 {
-    while (calls->conf->endless ? calls->heard < calls->running
+    while (calls->conf->endless ? calls->began < calls->running
                                 : calls->running > 0)
     {
         calls_poll(calls, 10);

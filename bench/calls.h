@@ -46,9 +46,9 @@ typedef struct calls_s  calls_t;
 calls_t *calls_create(const calls_conf_t *conf, char *error, size_t size);
 
 /*
- * Finds names of sessions that are answered, one after the other, for instances
- * that belong to their first session behind a proxy that does not know that.
- * -1: too few names were.
+ * Finds names of sessions that get answers, one after the other: an instance
+ * serves only its first session, and the proxy in between does not know that.
+ * -1: found too few names.
  */
 int calls_probe(calls_t *calls) __attribute__((warn_unused_result));
 

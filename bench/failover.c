@@ -2,8 +2,8 @@
  * failover ADDRESS:PORT SECRET-FILE TRIALS PID...: how long the first call of a
  * session takes after its instance was killed with SIGKILL, the kill included.
  *
- * PID i is the instance whose pod_name is i.  Each trial kills one for good, so
- * there must be more of them than trials.
+ * PID i is the instance whose pod_name is i.  Each trial kills an instance for
+ * good: there must be more instances than trials.
  */
 
 #include <inttypes.h>
@@ -36,7 +36,7 @@ now(void)
 }
 
 
-/* The instance that answered, -1: none did. */
+/* The instance that answered; -1: no instance did. */
 
 static int
 call(rpc_client_t *client, const rpc_metadata_t *metadata)

@@ -1,13 +1,13 @@
 /*
- * hash N: what a Login cannot do without, the check of a password: microseconds
- * of CPU and of the clock, over N of them in one thread, as JSON.
+ * hash N: the cost of a password check, which every Login needs: microseconds
+ * of CPU and of the clock, over N checks in one thread, as JSON.
  */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "authsvc/password.h"
+#include "authsvc/login/password.h"
 
 
 static double

@@ -1,3 +1,5 @@
+/* Counts of times in buckets of equal ratio, for percentiles. */
+
 #include "bench/histogram.h"
 
 

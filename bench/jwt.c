@@ -204,9 +204,9 @@ subject_init(subject_t *s, ms_alg_t alg)
 
 /*
  * Microseconds of one verification as "openssl speed" has them, or of a HMAC
- * over "len" bytes; 0 when it said nothing that is understood.  Its tables have
- * times first and rates then: "verify/s" is the column of that name counted
- * from the end.
+ * over "len" bytes; 0 if its output is not understood.  Its tables have times
+ * first and then rates: "verify/s" is the column of that name, counted from the
+ * end.
  */
 static double
 speed(const char *name, size_t len)
@@ -320,7 +320,7 @@ main(void)
         subject_init(&s, i);
         bare = measure(bare_step, &s) / 1000;
 
-        /* the command knows RSA without the hash and without PSS */
+        /* the command measures RSA without the hash and without PSS */
         if (names[i] != NULL) {
             command = speed(names[i], s.signed_len);
         }

@@ -1,6 +1,6 @@
 /*
- * What Login tells by its time, and what it costs others.  bench/logins runs
- * it against an authsvc of its own.
+ * What the time of a Login reveals, and what logins cost other calls.
+ * bench/logins runs it against an authsvc of its own.
  *
  *     login times TARGET N      unknown users, wrong passwords of users and
  *                               logins that are held, in turn
@@ -8,11 +8,9 @@
  *                               good logins without a pause; meanwhile health
  *                               checks every few milliseconds.  Prints logins
  *                               per second, and p50, p99, maximum in ms
- *     login burst TARGET N      several at once at an address that is held:
- *                               of a user who is known there, of an unknown
  *     login flood TARGET SECONDS CLIENTS
  *                               held logins without a pause; meanwhile good
- *                               ones of somebody else
+ *                               ones of another user
  */
 
 #include <math.h>
@@ -38,7 +36,6 @@
 #define LOGIN_PROBES    200000
 #define LOGIN_FAILURES  40              /* --login-failures of bench/logins */
 #define LOGIN_HOLD      100             /* failures that hold an address */
-#define LOGIN_BURST     4               /* at once; more would hold the user */
 #define LOGIN_ADDRESS   "192.0.2.1"     /* the one that is held */
 
 typedef enum {
@@ -60,12 +57,6 @@ typedef struct {
     long           full;
 } login_client_t;
 
-typedef struct {
-    pthread_t      thread;
-    rpc_client_t  *client;
-    const char    *user;
-} login_guess_t;
-
 
 static double
 login_now(void)
@@ -78,7 +69,7 @@ login_now(void)
 }
 
 
-/* "address" NULL: of this machine. */
+/* "address" NULL: that of this machine. */
 static int
 login_from(rpc_client_t *client, const char *address, const char *user,
     const char *password)
@@ -350,7 +341,7 @@ login_load(const char *target, double seconds, size_t clients)
 }
 
 
-/* Every user is known at the address, and it is held. */
+/* Logs every user in at the address, then has the address held. */
 static void
 login_hold(rpc_client_t *client)
 {
@@ -368,92 +359,6 @@ login_hold(rpc_client_t *client)
         login_expect(login_from(client, LOGIN_ADDRESS, user, "wrong"), 7,
                      "hold");
     }
-}
-
-
-static void *
-login_guess(void *data)
-{
-    login_guess_t  *guess;
-
-    guess = data;
-    login_expect(login_from(guess->client, LOGIN_ADDRESS, guess->user,
-                            "wrong"), 7, "burst");
-
-    return NULL;
-}
-
-
-/* Milliseconds until the last answer. */
-static double
-login_burst_once(rpc_client_t *client, const char *user)
-{
-    int            i;
-    double         start;
-    login_guess_t  guesses[LOGIN_BURST];
-
-    start = login_now();
-
-    for (i = 0; i < LOGIN_BURST; i++) {
-        guesses[i].client = client;
-        guesses[i].user = user;
-        if (pthread_create(&guesses[i].thread, NULL, login_guess, &guesses[i])
-            != 0)
-        {
-            exit(1);
-        }
-    }
-
-    for (i = 0; i < LOGIN_BURST; i++) {
-        pthread_join(guesses[i].thread, NULL);
-    }
-
-    return login_now() - start;
-}
-
-
-static int
-login_burst(const char *target, size_t n)
-{
-    char           user[32], nobody[32];
-    size_t         i, k;
-    double        *ms[2];
-    rpc_client_t  *client;
-
-    client = rpc_client_create(target, NULL);
-    ms[0] = calloc(n, sizeof(double));
-    ms[1] = calloc(n, sizeof(double));
-    if (ms[0] == NULL || ms[1] == NULL) {
-        return 1;
-    }
-
-    login_hold(client);
-
-    for (i = 0; i < n; i++) {
-        snprintf(user, sizeof(user), "user%d", (int) (i % LOGIN_USERS));
-        snprintf(nobody, sizeof(nobody), "nobody%d", (int) i);
-
-        /* the right password makes the user's failures none again */
-        login_expect(login_from(client, LOGIN_ADDRESS, user, "secret"), 0,
-                     "good");
-
-        for (k = 0; k < 2; k++) {
-            ms[(i + k) % 2][i] = login_burst_once(client, (i + k) % 2
-                                                          ? user : nobody);
-        }
-    }
-
-    printf("ms of %zu x %d at once  p5      p25      p50      p75      p95"
-           "      p99      max\n", n, LOGIN_BURST);
-    login_row("unknown user", ms[0], n);
-    login_row("known user", ms[1], n);
-    login_test("known users, not unknown ones", ms[1], ms[0], n);
-
-    free(ms[0]);
-    free(ms[1]);
-    rpc_client_free(client);
-
-    return 0;
 }
 
 
@@ -567,15 +472,11 @@ main(int argc, char **argv)
         return login_load(argv[2], atof(argv[3]), (size_t) atol(argv[4]));
     }
 
-    if (argc == 4 && strcmp(argv[1], "burst") == 0) {
-        return login_burst(argv[2], (size_t) atol(argv[3]));
-    }
-
     if (argc == 5 && strcmp(argv[1], "flood") == 0) {
         return login_flood(argv[2], atof(argv[3]), (size_t) atol(argv[4]));
     }
 
-    fprintf(stderr, "usage: login times|burst TARGET N\n"
+    fprintf(stderr, "usage: login times TARGET N\n"
             "       login load|flood TARGET SECONDS CLIENTS\n");
 
     return 2;

@@ -7,9 +7,9 @@
  * its own, "busy" one that is refused; each with ms_pool_enter() and the
  * hashing of the session, as a request does it.  One process, no lock.
  *
- * Sixteen operations are timed at once and the median of all such samples
- * counts, so that what else the machine does has little effect; the walk,
- * whose length varies, is the mean of processor time.
+ * The program times sixteen operations at once and takes the median of all
+ * samples, so that other load has little effect.  For the walk, whose length
+ * varies, it takes the mean of processor time.
  */
 
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "ngx_myservice_module/pool.h"
+#include "pool/pool.h"
 
 
 #define POINTS  160
@@ -56,7 +56,7 @@ typedef struct {
 } result_t;
 
 
-static const ms_pool_terms_t  terms = { 1800000, 0, 0 };
+static const ms_pool_terms_t  terms = { .ttl = 1800000 };
 
 static double     overhead;             /* of reading the clock */
 static samples_t  first, second;

@@ -1,3 +1,5 @@
+/* CPU time, memory and sockets of processes, from /proc. */
+
 #include "bench/proc.h"
 
 #include <ctype.h>
@@ -6,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 
 /* schedstat of a process is that of its first thread only */
@@ -103,6 +106,32 @@ proc_memory(pid_t pid, proc_use_t *use)
 
 
 static void
+proc_sockets(pid_t pid, proc_use_t *use)
+{
+    DIR            *dir;
+    char            path[64], target[16];
+    struct dirent  *entry;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int) pid);
+
+    dir = opendir(path);
+    if (dir == NULL) {
+        return;
+    }
+
+    while ((entry = readdir(dir)) != NULL) {
+        if (readlinkat(dirfd(dir), entry->d_name, target, sizeof(target)) > 7
+            && memcmp(target, "socket:", 7) == 0)
+        {
+            use->sockets++;
+        }
+    }
+
+    closedir(dir);
+}
+
+
+static void
 proc_add(pid_t pid, int memory, proc_use_t *use)
 {
     int    child;
@@ -111,6 +140,7 @@ proc_add(pid_t pid, int memory, proc_use_t *use)
 
     proc_stat(pid, use);
     proc_threads(pid, use);
+    proc_sockets(pid, use);
 
     if (memory) {
         proc_memory(pid, use);

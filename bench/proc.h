@@ -16,6 +16,7 @@ typedef struct {
     uint64_t  system;
     uint64_t  memory;                   /* bytes: Pss, shared pages divided */
     unsigned  processes;
+    unsigned  sockets;                  /* open ones */
 } proc_use_t;
 
 

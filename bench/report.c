@@ -55,7 +55,7 @@ cell(const stats_t *stats)
 }
 
 
-/* Failures only where there are some; the rest says little. */
+/* Shows failures only where calls failed. */
 
 static bool
 column_shown(const char *column, json_t *values)
@@ -117,7 +117,7 @@ columns_of(json_t *table, const char **columns)
 }
 
 
-/* -1 where it says nothing: of bare nginx itself, of columns of other kinds. */
+/* -1: no ratio, for bare nginx itself and for other kinds of columns. */
 
 static double
 ratio(const json_t *tables, const char *table, const char *row,
@@ -210,7 +210,7 @@ print_table(json_t *tables, const char *name)
 }
 
 
-/* What of a goal could be measured: 1, else 0. */
+/* 1: the value of the goal was measured; else 0. */
 
 static int
 goal_value(const json_t *tables, char *text, double *value)

@@ -1,3 +1,5 @@
+/* Medians and other sums of repeated runs. */
+
 #include "bench/stats.h"
 
 #include <errno.h>

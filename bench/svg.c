@@ -1,3 +1,5 @@
+/* Draws the figure of docs/performance.md. */
+
 #include "bench/svg.h"
 
 #include <string.h>
@@ -28,6 +30,7 @@ static const bar_t  bars[] = {
     { "nginx", "bare nginx", "#8a8f98" },
     { "haproxy", "HAProxy", "#c98a3a" },
     { "gateway", "gateway", "#2b6cb0" },
+    { "multiplex", "gateway, multiplexing", "#1f4e79" },
     { "claims", "gateway, token not forwarded", "#63a4e0" }
 };
 

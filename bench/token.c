@@ -1,3 +1,5 @@
+/* Tokens for a load. */
+
 #include "bench/token.h"
 
 #include <stdio.h>

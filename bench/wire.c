@@ -1,3 +1,5 @@
+/* HTTP/2 of a load over nghttp2. */
+
 #include "bench/wire.h"
 
 #include <errno.h>
@@ -137,7 +139,8 @@ wire_write(wire_t *wire, const uint8_t *data, size_t len)
 }
 
 
-/* What of wire_out is not taken is kept.  1: some is left; -1: error. */
+/* Keeps the bytes of wire_out that the peer does not take. 1: some are left;
+ * -1: error. */
 
 static int
 wire_push(wire_t *wire, size_t len)

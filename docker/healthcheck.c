@@ -6,9 +6,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "health.pb-c.h"
 #include "rpc/client.h"
+#include "version.h"
 
 
 #define EXIT_USAGE  2
@@ -26,14 +28,34 @@ static int healthcheck_ask(rpc_client_t *client, const char *service);
 static const char *healthcheck_name(const response_t *response);
 
 
+static const char  healthcheck_usage[] =
+    "usage: healthcheck HOST:PORT [SERVICE]\n"
+    "       healthcheck --help | --version\n"
+    "\n"
+    "Asks a gRPC server for its health. Prints the answer; exit 0 if it is "
+    "SERVING.\n";
+
+
 int
 main(int argc, char **argv)
 {
     int            code;
     rpc_client_t  *client;
 
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("healthcheck " MS_VERSION "\n");
+        return EXIT_SUCCESS;
+    }
+
+    if (argc == 2
+        && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+    {
+        fputs(healthcheck_usage, stdout);
+        return EXIT_SUCCESS;
+    }
+
     if (argc < 2 || argc > 3 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: healthcheck HOST:PORT [SERVICE]\n");
+        fputs(healthcheck_usage, stderr);
         return EXIT_USAGE;
     }
 

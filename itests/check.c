@@ -1,3 +1,5 @@
+/* Checks of a scenario, printed as lines of TAP, and its deadline. */
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -24,12 +24,13 @@ typedef struct {
     const char  *instances;         /* "host:port,host:port", or NULL */
     const char  *stack;             /* the script of our stack, or NULL */
     int64_t      timeout;           /* of a scenario, ms */
-    int64_t      token_ttl;         /* ms; 0: not told */
+    int64_t      token_ttl;         /* ms; 0: unknown */
     int64_t      soak;              /* ms: how long "survive_" scenarios do
                                        harm */
     int          no_resume;         /* of the gateway: without resume */
     rpc_tls_t   *tls;               /* NULL: plaintext */
     const char  *tls_server_name;   /* of the gateway, or NULL: its host */
+    const void  *data;              /* of the program that runs scenarios */
 } settings_t;
 
 typedef struct {
@@ -39,8 +40,8 @@ typedef struct {
     unsigned           failed;
 } test_t;
 
-/* One check of many fields: mismatches are printed one by one, the matches
- * together in one line by check_done(). */
+/* One check of many fields. Each mismatch is a line of its own; check_done()
+ * prints all matches in one line. */
 typedef struct {
     test_t    *test;
     char       what[192];
@@ -49,11 +50,11 @@ typedef struct {
 } check_t;
 
 
-/* True when it holds, as all below. */
+/* All checks return whether they hold. */
 bool check(test_t *test, bool holds, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Says what is not run and why; neither success nor failure. */
+/* Prints what is not run and why. This is neither a success nor a failure. */
 void check_skip(test_t *test, const char *reason, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -76,8 +77,8 @@ bool check_done(check_t *check);
 /* "UNAVAILABLE" */
 const char *check_code_name(int code);
 
-/* The pace of a load, or of the harm that is done to it; to wait for something,
- * poll with a deadline. */
+/* Pauses between two calls or two acts of harm. To wait for something, poll
+ * with a deadline instead. */
 void check_pace(int64_t ms);
 
 /* Milliseconds left for the scenario, at least 1, at most "most". */

@@ -1,3 +1,8 @@
+/*
+ * Clients of the scenarios: calls with any metadata, and checks of every field
+ * of the answers.
+ */
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +176,7 @@ call_subscribe_refused(client_t *client, const credentials_t *credentials)
         outcome.code = GRPC_STATUS_UNKNOWN;
         outcome.message = strdup("cannot begin the call");
         outcome.response = NULL;
+        outcome.decision = NULL;
         return outcome;
     }
 
@@ -179,6 +185,7 @@ call_subscribe_refused(client_t *client, const credentials_t *credentials)
 
     outcome.code = outcome.response == NULL ? result.code : GRPC_STATUS_OK;
     outcome.message = strdup(result.message);
+    outcome.decision = rpc_metadata_find(&result.initial, "session-decision");
 
     rpc_result_free(&result);
 
@@ -395,6 +402,8 @@ outcome_free(outcome_t *outcome)
 
     free(outcome->message);
     outcome->message = NULL;
+    free(outcome->decision);
+    outcome->decision = NULL;
 }
 
 
@@ -479,6 +488,7 @@ call_unary(client_t *client, method_t method,
                                         &result);
     outcome.code = result.code;
     outcome.message = strdup(result.message);
+    outcome.decision = rpc_metadata_find(&result.initial, "session-decision");
 
     rpc_result_free(&result);
 
@@ -519,8 +529,7 @@ call_metadata(client_t *client, const credentials_t *credentials,
 }
 
 
-/* The code alone decides whether there are fields to look at; its message
- * tells why there are none. */
+/* Only an answer with code OK has fields; otherwise the message is printed. */
 
 static bool
 expect_ok(check_t *check, const outcome_t *outcome)

@@ -21,7 +21,7 @@
 #define CLIENT_VALUE  "integration-test-echo"
 #define CLIENT_POD    256
 
-/* Longer than anything but a hanging call takes. */
+/* Only a call that hangs takes longer. */
 #define CLIENT_CALL_TIMEOUT  15000
 
 
@@ -47,6 +47,8 @@ typedef struct {
     grpc_status_code   code;
     char              *message;
     ProtobufCMessage  *response;        /* NULL unless code is OK */
+    char              *decision;        /* what the gateway tells of the
+                                           session, NULL: nothing */
 } outcome_t;
 
 /* NULL: the key is not sent. */
@@ -66,7 +68,7 @@ void client_close(client_t *client);
 rpc_client_t *client_connect(const test_t *test, const char *address,
     bool gateway);
 
-/* Makes a session id never used before. */
+/* Makes a new session id. */
 void client_new_session(char *out, size_t size, const char *label);
 
 
@@ -77,19 +79,21 @@ outcome_t call_login(client_t *client, const char *username,
 outcome_t call_echo(client_t *client, const credentials_t *credentials);
 outcome_t call_shutdown(client_t *client, const credentials_t *credentials);
 
-/* Subscribe, and the end of the stream before any message; a message instead
- * is outcome OK, and the stream is cancelled. */
+/* Subscribe that must end before any message. If a message comes, the outcome
+ * is OK and the stream is cancelled. */
 outcome_t call_subscribe_refused(client_t *client,
     const credentials_t *credentials);
 
 rpc_stream_t *call_subscribe(client_t *client, int64_t timeout);
 
 
-/* Checks of an outcome; they free it.  False: something did not hold. */
+/* Checks of an outcome, which they free. They return whether all of it
+ * holds. */
 
 bool expect_login(client_t *client, outcome_t *outcome);
 
-/* "pod" if not NULL is the one that must have answered.  client->pod is set. */
+/* "pod", if not NULL, names the instance that must have answered. Sets
+ * client->pod. */
 bool expect_echo(client_t *client, outcome_t *outcome, const char *pod);
 bool expect_shutdown(client_t *client, outcome_t *outcome, const char *pod);
 bool expect_error(test_t *test, outcome_t *outcome, grpc_status_code code,
@@ -126,7 +130,8 @@ void clients_close(client_t *clients, size_t n);
 /* All at the same time; the tokens must differ. */
 bool clients_login(client_t *clients, size_t n);
 
-/* That clients[i] was answered by another instance than those before it. */
+/* Checks that another instance answered clients[i] than the clients before
+ * it. */
 bool clients_differ(const client_t *clients, size_t i);
 
 outcome_t login_outcome(client_t *client);

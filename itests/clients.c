@@ -1,6 +1,6 @@
 /*
- * Several clients at once: connections, calls in parallel, and that what they
- * got differs.
+ * Several clients at once: connections, calls in parallel, and checks that
+ * tokens and instances differ.
  */
 
 #include <pthread.h>

@@ -1,3 +1,8 @@
+/*
+ * Forged tokens: what an attacker who has a good token, but no key, can make
+ * from it.
+ */
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +18,8 @@
 
 #define GARBAGE  4096
 
-#define OTHER_KEY  "an attacker's own key of 32 bytes!!"
+#define OTHER_KEY          "an attacker's own key of 32 bytes!!"
+#define OTHER_KEY_ED25519  32           /* bytes of it */
 
 
 typedef struct {
@@ -315,34 +321,128 @@ forge_signature_longer(const char *token, const char *session)
 }
 
 
-static char *
-forge_other_key(const char *token, const char *session)
+static json_t *
+forge_header(const char *token)
 {
-    char           *unsigned_token, *signature, *forged;
+    json_t   *header;
+    parts_t   parts;
+
+    parts = forge_split(token);
+    header = forge_decode(parts.header);
+    free(parts.header);
+
+    return header;
+}
+
+
+/* Signs with a key that the attacker has made: a key pair or a secret. */
+
+static size_t
+forge_sign(const char *text, bool pair, unsigned char mac[EVP_MAX_MD_SIZE])
+{
+    bool         ok;
+    size_t       len;
+    unsigned     n;
+    EVP_PKEY    *key;
+    EVP_MD_CTX  *ctx;
+
+    if (!pair) {
+        if (HMAC(EVP_sha256(), OTHER_KEY, sizeof(OTHER_KEY) - 1,
+                 (const unsigned char *) text, strlen(text), mac, &n) == NULL)
+        {
+            abort();
+        }
+
+        return n;
+    }
+
+    len = EVP_MAX_MD_SIZE;
+    ctx = EVP_MD_CTX_new();
+    key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL,
+              (const unsigned char *) OTHER_KEY, OTHER_KEY_ED25519);
+
+    ok = ctx != NULL && key != NULL
+         && EVP_DigestSignInit(ctx, NULL, NULL, NULL, key) == 1
+         && EVP_DigestSign(ctx, mac, &len, (const unsigned char *) text,
+                           strlen(text)) == 1;
+
+    EVP_PKEY_free(key);
+    EVP_MD_CTX_free(ctx);
+
+    if (!ok) {
+        abort();
+    }
+
+    return len;
+}
+
+
+/* Replaces the session in the claims and signs again. Takes the header. */
+
+static char *
+forge_signed(const char *token, const char *session, json_t *header, bool pair)
+{
+    char           *text, *signature, *forged;
     json_t         *claims;
-    unsigned        len;
+    size_t          len;
     unsigned char   mac[EVP_MAX_MD_SIZE];
 
     claims = forge_claims(token);
     json_object_set_new(claims, "session_id", json_string(session));
 
-    unsigned_token = forge_replace(token, NULL, claims, "");
-    *strrchr(unsigned_token, '.') = '\0';
+    text = forge_replace(token, header, claims, "");
+    *strrchr(text, '.') = '\0';
 
-    if (HMAC(EVP_sha256(), OTHER_KEY, sizeof(OTHER_KEY) - 1,
-             (unsigned char *) unsigned_token, strlen(unsigned_token), mac,
-             &len) == NULL)
-    {
-        abort();
-    }
-
+    len = forge_sign(text, pair, mac);
     signature = forge_encode(mac, len);
-    forged = forge_print("%s.%s", unsigned_token, signature);
+    forged = forge_print("%s.%s", text, signature);
 
     free(signature);
-    free(unsigned_token);
+    free(text);
 
     return forged;
+}
+
+
+static char *
+forge_other_key(const char *token, const char *session)
+{
+    bool         pair;
+    json_t      *header;
+    const char  *alg;
+
+    header = forge_header(token);
+    alg = json_string_value(json_object_get(header, "alg"));
+    pair = alg != NULL && strcmp(alg, "EdDSA") == 0;
+
+    return forge_signed(token, session, header, pair);
+}
+
+
+/* A verifier that trusts the token's "alg" would use its public key as a
+ * secret. */
+
+static char *
+forge_alg_secret(const char *token, const char *session)
+{
+    json_t  *header;
+
+    header = forge_header(token);
+    json_object_set_new(header, "alg", json_string("HS256"));
+
+    return forge_signed(token, session, header, false);
+}
+
+
+static char *
+forge_alg_pair(const char *token, const char *session)
+{
+    json_t  *header;
+
+    header = forge_header(token);
+    json_object_set_new(header, "alg", json_string("EdDSA"));
+
+    return forge_signed(token, session, header, true);
 }
 
 
@@ -423,7 +523,7 @@ forge_glued_bearer(const char *token, const char *session)
 }
 
 
-/* Random-looking, but the same in every run. */
+/* Looks random, but is the same in every run. */
 
 static char *
 forge_noise(bool dots)
@@ -492,6 +592,8 @@ const forgery_t  forgeries[] = {
     { "half the signature", forge_signature_half, false },
     { "signature longer", forge_signature_longer, false },
     { "signed with another key", forge_other_key, true },
+    { "alg \"HS256\", signed with a secret", forge_alg_secret, true },
+    { "alg \"EdDSA\", signed with another key", forge_alg_pair, true },
     { "session_id edited", forge_claim_session, true },
     { "role edited", forge_claim_role, false },
     { "exp edited", forge_claim_exp, false },

@@ -12,10 +12,12 @@
 typedef struct {
     const char  *name;
 
-    /* A new string.  "token" is good; "session" is one to break into. */
+    /* Returns a new string. "token" is good, "session" belongs to another
+     * user. */
     char      *(*make)(const char *token, const char *session);
 
-    bool         steals;        /* it names "session", not the token's own */
+    bool         steals;        /* the result names "session", not the
+                                   token's own */
 } forgery_t;
 
 

@@ -1,4 +1,5 @@
-/* What the gateway refuses before it looks for an instance. */
+/* The gateway refuses calls without a session or a token before it looks for
+ * an instance. */
 
 #include "itests/client.h"
 #include "itests/scenario.h"
@@ -20,7 +21,7 @@ gateway_error_unauthenticated(test_t *test)
         return;
     }
 
-    /* Login needs no metadata, and is judged by its own fields */
+    /* Login needs no metadata; authsvc checks its fields */
 
     outcome = call_login(&client, test->settings->username,
                          test->settings->password, "");

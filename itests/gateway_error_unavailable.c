@@ -1,6 +1,6 @@
 /*
- * All instances are gone, without a Shutdown: a clear error at once, and the
- * first call after they are back succeeds.
+ * All instances end without a Shutdown. The gateway answers with a clear error
+ * at once, and the first call after the instances are back succeeds.
  */
 
 #include <poll.h>
@@ -17,7 +17,7 @@
 #define UNAVAILABLE  "backend service unavailable"
 #define BUSY         "all instances are busy"
 
-/* The longest that a gateway may take an instance for dead, ms. */
+/* ms; for this long the gateway may treat an instance that is back as dead */
 #define DEAD_LIMIT   30000
 
 
@@ -58,7 +58,7 @@ gateway_error_unavailable(test_t *test)
 
     unavailable_calls(clients);
 
-    /* the first call of all, of a session that had an instance */
+    /* the first call of a session that had an instance */
 
     if (!unavailable_restart(test, instances)
         || !client_echo(&clients[0], NULL)
@@ -69,7 +69,7 @@ gateway_error_unavailable(test_t *test)
 
     unavailable_calls(clients);
 
-    /* and of one that had none */
+    /* the first call of a session that had none */
 
     if (unavailable_restart(test, instances)
         && client_echo(&clients[1], NULL)
@@ -115,7 +115,7 @@ unavailable_calls(client_t *clients)
         unavailable_refused(&clients[i], "MyServiceShutdown",
                             shutdown_outcome);
 
-        /* of no concern to the instances */
+        /* Login does not need the instances */
 
         (void) client_login(&clients[i]);
     }
@@ -158,8 +158,8 @@ unavailable_restart(test_t *test, int instances)
 }
 
 
-/* With one instance known to be up, and leased, the gateway may take the
- * others for dead a little longer. */
+/* When the gateway knows that one instance is up, and leased, it may treat the
+ * others as dead a little longer. */
 
 static bool
 unavailable_await(client_t *client)

@@ -1,3 +1,8 @@
+/*
+ * Starts and ends the threads of a load, and keeps the list of the harm done to
+ * the stack; player.c has the calls.
+ */
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +15,7 @@
 #define LOGINS  4
 
 
-/* Some Logins at a time: the queue of password hashes is bounded. */
+/* Only some Logins at a time: the queue of authsvc is bounded. */
 typedef struct {
     load_t     *load;
     pthread_t   thread;
@@ -109,8 +114,8 @@ load_harm(load_t *load, harm_t kind, int instance)
     record = &load->harms[load->nharms++];
     record->kind = kind;
     record->instance = instance;
-    record->begin = rpc_now();
-    record->end = kind == HARM_WORKER ? record->begin : INT64_MAX;
+    record->start = rpc_now();
+    record->end = kind == HARM_WORKER ? record->start : INT64_MAX;
 
     pthread_mutex_unlock(&load->mutex);
 }
@@ -146,6 +151,19 @@ load_ended(load_t *load)
     pthread_mutex_unlock(&load->mutex);
 
     return instance;
+}
+
+
+bool
+load_moved(load_t *load)
+{
+    bool  moved;
+
+    pthread_mutex_lock(&load->mutex);
+    moved = load->count.moves + load->count.lost > 0;
+    pthread_mutex_unlock(&load->mutex);
+
+    return moved;
 }
 
 

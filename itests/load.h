@@ -1,6 +1,7 @@
 /*
- * Sessions that call without end, each in a thread of its own, while a
- * scenario does harm: who failed, who moved, and whether the harm explains it.
+ * Sessions that call without end, each in a thread of its own, while a scenario
+ * does harm to the stack. Counts the calls that failed and the sessions that
+ * moved, and whether the harm explains each of them.
  */
 
 #ifndef ITESTS_LOAD_H
@@ -19,14 +20,17 @@ typedef struct load_s  load_t;
 typedef struct {
     const char  *label;             /* of the session ids */
     size_t       sessions;          /* each has a connection of its own */
-    size_t       seats;             /* how many of them play at once */
-    int64_t      visit;             /* ms that one plays; 0: until the end */
-    int64_t      ttl;               /* ms; idle for longer, it may lose its
-                                       instance; 0: never that long */
-    size_t       shutdowns;         /* every so many visits end with one;
-                                       0: none */
-    size_t       streams;           /* every so many sessions subscribe
-                                       instead of Echo; 0: none */
+    size_t       seats;             /* sessions that call at the same time */
+    int64_t      visit;             /* ms that a session calls; 0: until the
+                                       end */
+    int64_t      ttl;               /* ms; a session that is idle for longer
+                                       may lose its instance; 0: none is */
+    size_t       shutdowns;         /* one in so many visits ends with
+                                       Shutdown; 0: none */
+    size_t       streams;           /* one in so many sessions has a stream
+                                       instead of Echo calls; 0: none */
+    int64_t      pace;              /* ms between two calls; 0: 10 */
+    bool         told;              /* the gateway tells of each move */
 } load_plan_t;
 
 /* What a scenario does to the stack. */
@@ -36,34 +40,40 @@ typedef enum {
 } harm_t;
 
 typedef struct {
-    uint64_t  calls;                /* answered OK; messages of streams too */
+    uint64_t  calls;                /* answers OK, and messages of streams */
     uint64_t  visits;
-    uint64_t  moves;                /* of a session whose instance was harmed */
+    uint64_t  moves;                /* sessions that left an instance after
+                                       harm */
+    uint64_t  silent;               /* moves that no answer told of */
     uint64_t  busy;                 /* 8 for a session without an instance */
     uint64_t  lost;                 /* 8, instance harmed, none was free */
     uint64_t  cut;                  /* 14, in flight on a worker that died */
     uint64_t  unrepeatable;         /* 14, in flight on an instance harmed */
     uint64_t  undone;               /* Shutdown whose instance was harmed */
-    uint64_t  strayed;              /* moved, and no harm explains it */
-    uint64_t  failed;               /* failed, and no harm explains it */
+    uint64_t  strayed;              /* moved without harm that explains it */
+    uint64_t  failed;               /* failed without harm that explains it */
     int64_t   slowest;              /* ms of one call */
 } load_count_t;
 
 
-/* Opens, logs in and starts them all; NULL after a failed check. */
+/* Connects, logs in and starts all sessions. NULL after a failed check. */
 load_t *load_start(test_t *test, const load_plan_t *plan);
 
-/* Waits until every seat has had an answer. */
+/* Waits until every session that calls has had an answer. */
 bool load_await(load_t *load);
 
-/* Before and after doing it; "instance" is a number as in stack.h. */
+/* The scenario calls these before and after the harm. "instance" is a number
+ * as in stack.h. */
 void load_harm(load_t *load, harm_t kind, int instance);
 void load_healed(load_t *load, int instance);
 
-/* An instance that a Shutdown has ended, 0 if there is none. */
+/* Number of an instance that a Shutdown has ended, 0 if none has. */
 int load_ended(load_t *load);
 
-/* Ends the calls and waits for the threads; prints what was not explained. */
+/* Whether a session has left an instance after harm, or would have had to. */
+bool load_moved(load_t *load);
+
+/* Ends the calls and waits for the threads. */
 load_count_t load_stop(load_t *load);
 
 

@@ -1,4 +1,5 @@
-/* Login refuses: codes and texts, and that they tell no more than they say. */
+/* Codes and texts of all refusals of Login. They do not tell whether a user
+ * exists. */
 
 #include <string.h>
 

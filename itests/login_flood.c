@@ -1,8 +1,8 @@
 /*
- * Two thousand wrong logins from a hundred threads, beside the calls of a
- * session: those do not notice, authsvc's memory does not grow, and who has
- * the right password still gets in.  In rounds, each after a quiet time, so
- * that what else the machine does meets both.
+ * A hundred threads send two thousand wrong logins while a session calls. Its
+ * calls stay fast, authsvc's memory does not grow, and the right password still
+ * gets a token. The flood comes in rounds, each after a quiet time, so that
+ * other load of the machine affects both.
  */
 
 #include <pthread.h>
@@ -10,32 +10,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "itests/client.h"
 #include "itests/scenario.h"
 #include "itests/stack.h"
+#include "itests/times.h"
 
 
 #define FLOOD_ROUNDS   5
 #define FLOOD_THREADS  100
 #define FLOOD_LOGINS   4                /* of each thread, in each round */
 #define FLOOD_ALL      (FLOOD_ROUNDS * FLOOD_THREADS * FLOOD_LOGINS)
-#define FLOOD_DENIED   100              /* at least */
+#define FLOOD_DENIED   100              /* calls, at least */
 #define FLOOD_SINGLE   20               /* wrong logins one by one */
 #define FLOOD_QUIET    300              /* Echo calls of a round, at least */
-#define FLOOD_MAX      20000
-#define FLOOD_PACE     2                /* ms between Echo calls */
 #define FLOOD_AGAIN    20               /* ms until a refused one is back */
-#define FLOOD_TRIES    50               /* then it stays away */
+#define FLOOD_TRIES    50               /* tries of a login, then it is given
+                                           up */
 
-/* Of the medians of all rounds.  The slack is some time slices: a call meets
- * all that runs on the machine, not only authsvc. */
+/* Limits for the medians of all rounds. The slack is some time slices: every
+ * process of the machine delays a call, not only authsvc. */
 #define FLOOD_RATIO    2
 #define FLOOD_SLACK    20000            /* us */
 
-/* Of the processor time that so many take one by one.  With back-off it would
- * be five. */
+/* Of the processor time that as many logins take one by one. With back-off the
+ * share would be 5 percent. */
 #define FLOOD_HASHED   50               /* percent, at least */
 
 /* In kB.  AddressSanitizer keeps what was freed for a while. */
@@ -50,19 +49,13 @@ typedef struct {
     client_t     *client;               /* shared: its name and session */
     int           number;
     int           denied;
-    int           refused;              /* queue full, too many requests:
-                                           came again */
+    int           refused;              /* queue full or too many requests;
+                                           tried again */
     int           away;
     int           other;
-    outcome_t     strange;              /* the first of these */
+    outcome_t     strange;              /* the first of the other outcomes */
     atomic_int   *running;
 } flood_t;
-
-typedef struct {
-    int64_t  *us;
-    size_t    n;
-    size_t    failed;
-} flood_times_t;
 
 typedef struct {
     int64_t         quiet[FLOOD_ROUNDS];        /* us: p99 of Echo */
@@ -70,10 +63,11 @@ typedef struct {
     size_t          failed;
     int64_t         single;             /* us of authsvc's processor time for
                                            FLOOD_SINGLE wrong logins */
-    int64_t         used;               /* the same for all floods */
+    int64_t         used;               /* the same for the floods of all
+                                           rounds */
     int64_t         took;               /* us */
     flood_t         floods[FLOOD_THREADS];
-    flood_times_t   times;
+    times_t         times;
 } flood_run_t;
 
 
@@ -83,11 +77,7 @@ static void flood_quiet(flood_run_t *run, client_t *client, int round);
 static void flood_loud(flood_run_t *run, client_t *client, int round);
 static void *flood_thread(void *data);
 static bool flood_login(flood_t *flood, int i);
-static int64_t flood_now(void);
-static void flood_echo(client_t *client, flood_times_t *times);
 static bool flood_answers(test_t *test, flood_t *floods);
-static int64_t flood_quantile(int64_t *us, size_t n, unsigned permille);
-static int flood_compare(const void *a, const void *b);
 static bool flood_hashed(test_t *test, const flood_run_t *run);
 static bool flood_latency(test_t *test, flood_run_t *run);
 
@@ -107,7 +97,7 @@ login_flood(test_t *test)
         grown = stack_memory(test, "authsvc") - memory;
 
         if (memory <= 0) {
-            check_skip(test, "the stack is not ours to look at (--stack)",
+            check_skip(test, "the stack is not known (--stack)",
                        "authsvc's memory");
         } else {
             ok &= check(test, grown <= FLOOD_MEMORY, "authsvc has %ld kB, it "
@@ -115,7 +105,7 @@ login_flood(test_t *test)
                         FLOOD_MEMORY);
         }
 
-        /* the user is known at this address */
+        /* the right user is let in after the flood */
         if (ok && client_login(&clients[1])) {
             (void) client_shutdown(&clients[0], clients[0].pod);
         }
@@ -137,11 +127,7 @@ flood_run(test_t *test, client_t *client)
         abort();
     }
 
-    run->times.us = calloc(FLOOD_MAX, sizeof(int64_t));
-    if (run->times.us == NULL) {
-        abort();
-    }
-
+    times_create(&run->times);
     flood_single(run, client);
 
     for (i = 0; i < FLOOD_ROUNDS && run->failed == 0; i++) {
@@ -153,14 +139,14 @@ flood_run(test_t *test, client_t *client)
     ok &= flood_hashed(test, run);
     ok &= flood_latency(test, run);
 
-    free(run->times.us);
+    times_free(&run->times);
     free(run);
 
     return ok;
 }
 
 
-/* Without back-off each of them is hashed. */
+/* Without back-off authsvc hashes the password of each login. */
 static void
 flood_single(flood_run_t *run, client_t *client)
 {
@@ -183,17 +169,17 @@ flood_single(flood_run_t *run, client_t *client)
 static void
 flood_quiet(flood_run_t *run, client_t *client, int round)
 {
-    flood_times_t  *times;
+    times_t  *times;
 
     times = &run->times;
     times->n = 0;
 
     while (times->n < FLOOD_QUIET && times->failed == 0) {
-        flood_echo(client, times);
+        times_echo(client, times);
     }
 
     run->failed = times->failed;
-    run->quiet[round] = flood_quantile(times->us, times->n, 990);
+    run->quiet[round] = times_quantile(times->us, times->n, 990);
 }
 
 
@@ -208,7 +194,7 @@ flood_loud(flood_run_t *run, client_t *client, int round)
     run->times.n = 0;
     atomic_init(&running, FLOOD_THREADS);
     run->used -= stack_cpu(client->test, "authsvc");
-    start = flood_now();
+    start = times_now();
 
     for (i = 0; i < FLOOD_THREADS; i++) {
         flood = &run->floods[i];
@@ -221,17 +207,17 @@ flood_loud(flood_run_t *run, client_t *client, int round)
     }
 
     while (atomic_load(&running) > 0) {
-        flood_echo(client, &run->times);
+        times_echo(client, &run->times);
     }
 
     for (i = 0; i < FLOOD_THREADS; i++) {
         pthread_join(run->floods[i].thread, NULL);
     }
 
-    run->took += flood_now() - start;
+    run->took += times_now() - start;
     run->used += stack_cpu(client->test, "authsvc");
     run->failed = run->times.failed;
-    run->loud[round] = flood_quantile(run->times.us, run->times.n, 990);
+    run->loud[round] = times_quantile(run->times.us, run->times.n, 990);
 }
 
 
@@ -272,8 +258,8 @@ flood_thread(void *data)
 }
 
 
-/* Half of them guess at one user, half at any.  One that is not let in comes
- * again: false. */
+/* Half of the logins guess the password of one user. Returns false when the
+ * queue was full, so that the thread tries again. */
 static bool
 flood_login(flood_t *flood, int i)
 {
@@ -314,38 +300,6 @@ flood_login(flood_t *flood, int i)
 }
 
 
-static int64_t
-flood_now(void)
-{
-    struct timespec  now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-
-    return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-
-/* One call, and the pause after it. */
-static void
-flood_echo(client_t *client, flood_times_t *times)
-{
-    int64_t    start, took;
-    outcome_t  outcome;
-
-    start = flood_now();
-    outcome = call_echo(client, NULL);
-    took = flood_now() - start;
-
-    if (outcome.code != GRPC_STATUS_OK) {
-        times->failed++;
-
-    } else if (times->n < FLOOD_MAX) {
-        times->us[times->n++] = took;
-    }
-
-    outcome_free(&outcome);
-    check_pace(FLOOD_PACE);
-}
 
 
 static bool
@@ -384,8 +338,8 @@ flood_answers(test_t *test, flood_t *floods)
 }
 
 
-/* A stack with back-off looks at the first hundred or so, no others.  How long
- * that takes is no sign of it: a login that is held takes its time, too. */
+/* A stack with back-off hashes only the first hundred or so. The time does not
+ * show it, because delayed logins take time, too; the processor time does. */
 static bool
 flood_hashed(test_t *test, const flood_run_t *run)
 {
@@ -395,8 +349,8 @@ flood_hashed(test_t *test, const flood_run_t *run)
     failures = getenv("AUTHSVC_LOGIN_FAILURES");
 
     if (run->single <= 0 || failures == NULL || strcmp(failures, "0") != 0) {
-        check_skip(test, "authsvc is not ours to look at, or has back-off "
-                   "(own stack)", "that all are hashed");
+        check_skip(test, "authsvc's processor time is unknown, or it has "
+                   "back-off (own stack)", "that all are hashed");
         return true;
     }
 
@@ -426,8 +380,8 @@ flood_latency(test_t *test, flood_run_t *run)
                    (long long) run->loud[i]);
     }
 
-    quiet = flood_quantile(run->quiet, FLOOD_ROUNDS, 500);
-    loud = flood_quantile(run->loud, FLOOD_ROUNDS, 500);
+    quiet = times_quantile(run->quiet, FLOOD_ROUNDS, 500);
+    loud = times_quantile(run->loud, FLOOD_ROUNDS, 500);
 
     ok = check(test, run->failed == 0, "every Echo succeeds: %zu failed",
                run->failed);
@@ -442,26 +396,3 @@ flood_latency(test_t *test, flood_run_t *run)
 }
 
 
-static int64_t
-flood_quantile(int64_t *us, size_t n, unsigned permille)
-{
-    if (n == 0) {
-        return 0;
-    }
-
-    qsort(us, n, sizeof(int64_t), flood_compare);
-
-    return us[(n - 1) * permille / 1000];
-}
-
-
-static int
-flood_compare(const void *a, const void *b)
-{
-    const int64_t  *x, *y;
-
-    x = a;
-    y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}

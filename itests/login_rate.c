@@ -1,6 +1,7 @@
 /*
- * More logins at once than nginx.conf lets through: those that are too many
- * are told so.  All lack a name, so that none is hashed.
+ * More logins at once than nginx.conf lets through. The gateway refuses the
+ * excess with a clear error. The logins have no name, so that authsvc hashes
+ * none.
  */
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static outcome_t rate_login(client_t *client);
 static void rate_answers(test_t *test, outcome_t *outcomes);
 
 
-/* Only on our stack with the rate of nginx.conf: others may allow more. */
+/* Needs the rate of nginx.conf: another stack may allow more. */
 void
 login_rate(test_t *test)
 {

@@ -3,26 +3,34 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "itests/gateway.h"
 #include "itests/report.h"
 #include "itests/runner.h"
 #include "itests/scenario.h"
+#include "itests/settings.h"
 #include "rpc/options.h"
+#include "version.h"
 
 
 #define EXIT_USAGE  2
 
 
+static const report_t  report = {
+    "integrationtests", "scenarios", "nothing was run"
+};
+
+
 static int main_list(void);
 static void main_help(const option_t *table);
+static const char *main_gateway(char *address, size_t size);
 static int main_stack(settings_t *settings, const char *name);
-static int main_tls(settings_t *settings, int on,
-    const rpc_tls_files_t *files);
 static const scenario_t **main_select(int argc, char **argv, size_t *n,
     bool *all);
 static int main_run(const scenario_t **selected, size_t n, bool all,
@@ -34,7 +42,7 @@ main(int argc, char **argv)
 {
     int                 first, code, list, tls;
     bool                all;
-    char                error[512];
+    char                error[512], address[256];
     size_t              n;
     const char         *junit, *stack;
     settings_t          settings;
@@ -44,9 +52,9 @@ main(int argc, char **argv)
     const option_t  options[] = {
         { "list", NULL, OPTION_FLAG, &list, "off", 0, 0,
           "print the names of the scenarios" },
-        { "gateway", "GATEWAY_ADDR", OPTION_STRING, &settings.gateway,
-          "localhost:10000", 0, 0, "host:port or unix:/path" },
-        { "username", "TEST_USERNAME", OPTION_STRING, &settings.username,
+        { "gateway HOST:PORT", "GATEWAY_ADDR", OPTION_STRING, &settings.gateway,
+          NULL, 0, 0, "or unix:/path; none: the stack of this tree" },
+        { "username NAME", "TEST_USERNAME", OPTION_STRING, &settings.username,
           "TestUser", 0, 0, "for Login" },
         { "password", "TEST_PASSWORD", OPTION_STRING, &settings.password,
           "TestPassword", 0, 0, "for Login" },
@@ -57,25 +65,16 @@ main(int argc, char **argv)
           "life of the tokens of this stack, to wait for their end" },
         { "soak", "TEST_SOAK", OPTION_TIME, &settings.soak, "6s", 1000,
           3600 * 1000, "how long a survive_ scenario does harm" },
-        { "instances", "TEST_INSTANCES", OPTION_STRING, &settings.instances,
-          NULL, 0, 0, "addresses of the instances, a,b,c, to call directly" },
+        { "instances LIST", "TEST_INSTANCES", OPTION_STRING,
+          &settings.instances, NULL, 0, 0,
+          "addresses of the instances, a,b,c, to call directly" },
         { "no-resume", "TEST_NO_RESUME", OPTION_FLAG, &settings.no_resume,
           "off", 0, 0, "the gateway has no myservice_resume" },
-        { "tls", "TEST_TLS", OPTION_FLAG, &tls, "off", 0, 0,
-          "connect over TLS, to the gateway and to the instances" },
-        { "tls-ca", "TEST_TLS_CA", OPTION_STRING, &files.ca, NULL, 0, 0,
-          "file with the authorities to trust; none: those of the system" },
-        { "tls-cert", "TEST_TLS_CERT", OPTION_STRING, &files.cert, NULL, 0,
-          0, "file with a client certificate" },
-        { "tls-key", "TEST_TLS_KEY", OPTION_STRING, &files.key, NULL, 0, 0,
-          "file with its private key" },
-        { "tls-server-name", "TEST_TLS_SERVER_NAME", OPTION_STRING,
-          &settings.tls_server_name, NULL, 0, 0,
-          "name in the gateway's certificate; none: host of --gateway" },
-        { "stack", "TEST_STACK", OPTION_STRING, &stack, "none", 0, 0,
-          "whose stack it is: local, docker (started by us), or none" },
-        { "junit", "TEST_JUNIT", OPTION_STRING, &junit, NULL, 0, 0,
-          "file for the results in JUnit's XML" },
+        SETTINGS_TLS_OPTIONS("TEST", &settings, &tls, &files),
+        { "stack KIND", "TEST_STACK", OPTION_STRING, &stack, "none", 0, 0,
+          "controls the stack: local (scripts/stack), docker, or none" },
+        { "junit FILE", "TEST_JUNIT", OPTION_STRING, &junit, NULL, 0, 0,
+          "the results in JUnit's XML" },
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
     };
 
@@ -86,18 +85,18 @@ main(int argc, char **argv)
 
     first = options_parse(options, argc, argv, error, sizeof(error));
 
-    if (first == -1) {
+    if (first == OPTIONS_ERROR) {
         fprintf(stderr, "integrationtests: %s\n", error);
         return EXIT_USAGE;
     }
 
-    if (first == -2) {
+    if (first == OPTIONS_HELP) {
         main_help(options);
         return EXIT_SUCCESS;
     }
 
-    if (first == -3) {
-        printf("integrationtests 1.0\n");
+    if (first == OPTIONS_VERSION) {
+        printf("integrationtests " MS_VERSION "\n");
         return EXIT_SUCCESS;
     }
 
@@ -105,8 +104,13 @@ main(int argc, char **argv)
         return main_list();
     }
 
-    if (main_stack(&settings, stack) == -1
-        || main_tls(&settings, tls, &files) == -1)
+    if (settings.gateway == NULL) {
+        settings.gateway = main_gateway(address, sizeof(address));
+    }
+
+    if (settings.gateway == NULL
+        || main_stack(&settings, stack) == -1
+        || settings_tls(&settings, report.program, tls, &files) == -1)
     {
         return EXIT_USAGE;
     }
@@ -119,7 +123,7 @@ main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
 
-    /* names as all programs of this host resolve them; c-ares also leaks */
+    /* resolve names as other programs of this host do; c-ares also leaks */
     setenv("GRPC_DNS_RESOLVER", "native", 0);
 
     code = main_run(selected, n, all, &settings, junit);
@@ -150,13 +154,45 @@ main_help(const option_t *table)
     printf("usage: integrationtests [option...] scenario...\n"
            "       integrationtests --list\n\n"
            "Plays scenarios against a gateway; \"all\" means every one. Each "
-           "wants a fresh\nstack of three instances. The output is TAP; exit "
+           "needs a fresh\nstack of three instances. The output is TAP; exit "
            "0 only if all passed.\n\n");
     options_help(table, stdout);
 }
 
 
-/* Both scripts know the same commands; $STACK names another one. */
+/* Without --gateway. "make" and scripts/stack know GATEWAY_PORT, too. */
+
+static const char *
+main_gateway(char *address, size_t size)
+{
+    char         run[PATH_MAX];
+    const char  *port;
+
+    port = getenv("GATEWAY_PORT");
+
+    if (port != NULL && port[0] != '\0') {
+        snprintf(address, size, "localhost:%s", port);
+        return address;
+    }
+
+    if (gateway_folder(run, sizeof(run)) == -1) {
+        fprintf(stderr, "integrationtests: name the gateway: --gateway "
+                "host:port\n");
+        return NULL;
+    }
+
+    if (gateway_find(run, address, size) == -1) {
+        fprintf(stderr, "integrationtests: no stack runs in %s: start one "
+                "with \"make run\" or \"scripts/stack start\", or name a "
+                "gateway with --gateway host:port\n", run);
+        return NULL;
+    }
+
+    return address;
+}
+
+
+/* Both scripts have the same commands. $STACK names another script. */
 
 static int
 main_stack(settings_t *settings, const char *name)
@@ -184,37 +220,6 @@ main_stack(settings_t *settings, const char *name)
             "local, docker or none\n", name);
 
     return -1;
-}
-
-
-/* The files are read here, the core is started in every scenario's process. */
-
-static int
-main_tls(settings_t *settings, int on, const rpc_tls_files_t *files)
-{
-    char  error[512];
-
-    if (!on) {
-        if (files->ca != NULL || files->cert != NULL || files->key != NULL
-            || settings->tls_server_name != NULL)
-        {
-            fprintf(stderr, "integrationtests: --tls-ca, --tls-cert, "
-                    "--tls-key and --tls-server-name need --tls\n");
-            return -1;
-        }
-
-        return 0;
-    }
-
-    settings->tls = rpc_tls_create(files, RPC_TLS_CLIENT, error,
-                                   sizeof(error));
-
-    if (settings->tls == NULL) {
-        fprintf(stderr, "integrationtests: %s\n", error);
-        return -1;
-    }
-
-    return 0;
 }
 
 
@@ -274,7 +279,7 @@ main_select(int argc, char **argv, size_t *n, bool *all)
 }
 
 
-/* A scenario that is named must run; of all of them, at least one. */
+/* A named scenario must not be skipped; with "all", one at least must run. */
 
 static int
 main_run(const scenario_t **selected, size_t n, bool all,
@@ -298,7 +303,7 @@ main_run(const scenario_t **selected, size_t n, bool all,
     for (i = 0; i < n; i++) {
         report_scenario(selected[i]->name);
         runner_run(selected[i], settings, &results[i]);
-        report_end(&results[i], i + 1);
+        report_end(&report, &results[i], i + 1);
 
         skipped += report_skipped(&results[i]);
 
@@ -311,13 +316,13 @@ main_run(const scenario_t **selected, size_t n, bool all,
         code = EXIT_FAILURE;
     }
 
-    if (junit != NULL && report_junit(junit, results, n) == -1) {
+    if (junit != NULL && report_junit(&report, junit, results, n) == -1) {
         fprintf(stderr, "integrationtests: cannot write \"%s\": %s\n", junit,
                 strerror(errno));
         code = EXIT_FAILURE;
     }
 
-    report_summary(results, n);
+    report_summary(&report, results, n);
 
     for (i = 0; i < n; i++) {
         free(results[i].output);

@@ -1,6 +1,6 @@
 /*
- * Tokens that must not open an instance: wrong ones, forged ones, expired
- * ones.  None of the refused calls may take an instance.
+ * Wrong, forged and expired tokens open no instance, and no refused call takes
+ * an instance.
  */
 
 #include <poll.h>
@@ -17,7 +17,7 @@
 #define INSTANCES  3
 #define CLIENTS    INSTANCES
 
-/* Difference of the clocks the system may allow. */
+/* ms; the difference of clocks that the gateway may allow */
 #define LEEWAY  15000
 
 #define INVALID  "missing or invalid token"
@@ -40,7 +40,7 @@ myservice_authentication_errors(test_t *test)
         auth_wrong(&clients[0], &clients[1]);
         auth_forged(&clients[0], &clients[1]);
 
-        /* the first tokens may be near their end */
+        /* the first tokens may expire soon */
 
         if (clients_login(clients, CLIENTS)) {
             auth_none_taken(clients);
@@ -107,7 +107,7 @@ auth_forged(client_t *client, const client_t *other)
 }
 
 
-/* All instances are free, and the good tokens open them. */
+/* All instances are still free, and the good tokens open them. */
 
 static void
 auth_none_taken(client_t *clients)

@@ -1,6 +1,6 @@
 /*
- * Shutdown of a session that is not there, and by one that is not the owner:
- * both are refused and cost no instance.
+ * Shutdown without a session, and Shutdown by another session than the owner.
+ * Both are refused, and no instance ends.
  */
 
 #include <stdio.h>
@@ -41,7 +41,7 @@ myservice_shutdown_errors(test_t *test)
         goto done;
     }
 
-    /* the gateway leads a stranger to a free instance */
+    /* the gateway sends another session to a free instance */
 
     outcome = call_shutdown(&clients[1], NULL);
     (void) expect_error(test, &outcome, GRPC_STATUS_PERMISSION_DENIED,
@@ -50,7 +50,7 @@ myservice_shutdown_errors(test_t *test)
 
     shutdown_mismatch(&clients[0], &clients[1]);
 
-    /* client 1 is where it was, and there is one for each of the others */
+    /* client 1 has its instance, and each of the others gets one */
 
     for (i = 0; i < CLIENTS; i++) {
         if (!client_echo(&clients[i], i == 0 ? clients[0].pod : NULL)) {
@@ -66,7 +66,8 @@ done:
 }
 
 
-/* Only a call that bypasses the gateway gets there. */
+/* Only a call that bypasses the gateway reaches the instance of another
+ * session. */
 
 static void
 shutdown_mismatch(const client_t *owner, client_t *stranger)

@@ -1,6 +1,6 @@
 /*
- * Three clients hold the three instances; the fourth gets the exact refusal.
- * Nobody shuts down: the instances stay taken when this ends.
+ * Three clients hold the three instances, and the fourth gets the exact
+ * refusal. No client calls Shutdown: the instances stay leased at the end.
  */
 
 #include "itests/client.h"

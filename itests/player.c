@@ -1,5 +1,5 @@
 /*
- * One session under load, and the judgement of each of its answers.
+ * One session under load: its calls, and what each answer counts as.
  */
 
 #include <stdio.h>
@@ -11,12 +11,14 @@
 #include "rpc/server.h"
 
 
-#define COMPLAINTS  10                  /* printed in full */
+#define GOAWAYS     2                   /* times that a call is repeated
+                                           after a GOAWAY */
+#define COMPLAINTS  10                  /* failures that are printed */
 
-/* A client may learn this late that its connection is gone, ms. */
+/* ms; for this long a client may not know that its connection is gone */
 #define LATE        1000
 
-/* Between two calls, and until a refused session tries again, ms. */
+/* ms between two calls, and until a refused session tries again */
 #define PACE        10
 #define BACK_OFF    300
 
@@ -26,13 +28,15 @@ typedef struct {
     int           code;
     const char   *message;
     const char   *pod;                  /* of an answer */
-    int64_t       begin;
+    const char   *decision;             /* NULL: not told */
+    int64_t       start;
     int64_t       end;
 } answer_t;
 
 
 static bool player_seat(player_t *player);
 static void player_visit(player_t *player);
+static outcome_t player_call(player_t *player);
 static void player_echo(player_t *player);
 static void player_stream(player_t *player, int64_t end);
 static void player_shutdown(player_t *player);
@@ -43,7 +47,7 @@ static void player_complain(player_t *player, const answer_t *answer,
     const char *what);
 static bool player_pause(player_t *player, int64_t ms);
 static bool load_harmed(const load_t *load, harm_t kind, int instance,
-    int64_t begin, int64_t end);
+    int64_t start, int64_t end);
 static int load_instance(const char *pod);
 
 
@@ -61,7 +65,7 @@ player_run(void *data)
         pthread_cond_broadcast(&player->load->changed);
         pthread_mutex_unlock(&player->load->mutex);
 
-        /* somebody else first */
+        /* lets another session call first */
 
         if (player_pause(player, BACK_OFF)) {
             break;
@@ -72,7 +76,7 @@ player_run(void *data)
 }
 
 
-/* Waits for one; false at the end. */
+/* Waits for a seat; false at the end of the load. */
 
 static bool
 player_seat(player_t *player)
@@ -131,7 +135,10 @@ player_visit(player_t *player)
             pthread_mutex_unlock(&load->mutex);
         }
 
-        if (player_pause(player, player->bound ? PACE : BACK_OFF)) {
+        if (player_pause(player, !player->bound ? BACK_OFF
+                                 : load->plan.pace != 0 ? load->plan.pace
+                                 : PACE))
+        {
             return;
         }
 
@@ -146,6 +153,32 @@ player_visit(player_t *player)
 }
 
 
+/*
+ * Two workers in a row may send GOAWAY without having processed the call. The
+ * gRPC core repeats it once (gRFC A6); after that the client must.
+ */
+static outcome_t
+player_call(player_t *player)
+{
+    int        i;
+    outcome_t  outcome;
+
+    outcome = call_echo(&player->client, NULL);
+
+    for (i = 0; i < GOAWAYS && outcome.code == GRPC_STATUS_UNAVAILABLE
+                && strcmp(outcome.message, "GOAWAY received") == 0;
+         i++)
+    {
+        check_note(player->load->test, "%s: two workers sent GOAWAY",
+                   player->client.name);
+        outcome_free(&outcome);
+        outcome = call_echo(&player->client, NULL);
+    }
+
+    return outcome;
+}
+
+
 static void
 player_echo(player_t *player)
 {
@@ -153,8 +186,8 @@ player_echo(player_t *player)
     outcome_t                      outcome;
     const MyService__EchoResponse *echo;
 
-    answer.begin = rpc_now();
-    outcome = call_echo(&player->client, NULL);
+    answer.start = rpc_now();
+    outcome = player_call(player);
     answer.end = rpc_now();
 
     echo = (const MyService__EchoResponse *) outcome.response;
@@ -162,6 +195,7 @@ player_echo(player_t *player)
     answer.code = outcome.code;
     answer.message = outcome.message;
     answer.pod = echo != NULL ? echo->pod_name : NULL;
+    answer.decision = outcome.decision;
 
     if (echo != NULL
         && strcmp(echo->server_session_id, player->client.session) != 0)
@@ -187,7 +221,7 @@ player_stream(player_t *player, int64_t end)
     ProtobufCMessage              *message;
     const MyService__EchoResponse *echo;
 
-    answer.begin = rpc_now();
+    answer.start = rpc_now();
     stream = call_subscribe(&player->client,
                             check_time_left(player->client.test, 3600000));
     if (stream == NULL) {
@@ -216,7 +250,8 @@ player_stream(player_t *player, int64_t end)
         answer.code = GRPC_STATUS_OK;
         answer.message = "";
         answer.pod = echo->pod_name;
-        answer.begin = answer.end;
+        answer.decision = NULL;
+        answer.start = answer.end;
         player_answer(player, &answer);
         protobuf_c_message_free_unpacked(message, NULL);
 
@@ -232,7 +267,7 @@ player_stream(player_t *player, int64_t end)
 }
 
 
-/* Not repeatable, and without its instance it has nothing to shut down. */
+/* Shutdown is not repeatable. It may fail when the instance has ended. */
 
 static void
 player_shutdown(player_t *player)
@@ -245,7 +280,7 @@ player_shutdown(player_t *player)
     load = player->load;
     instance = load_instance(player->client.pod);
 
-    answer.begin = rpc_now();
+    answer.start = rpc_now();
     outcome = call_shutdown(&player->client, NULL);
     answer.end = rpc_now();
     answer.code = outcome.code;
@@ -260,7 +295,7 @@ player_shutdown(player_t *player)
 
     } else if (load_harmed(load, HARM_INSTANCE, instance, player->since,
                            answer.end)
-               || load_harmed(load, HARM_WORKER, 0, answer.begin - LATE,
+               || load_harmed(load, HARM_WORKER, 0, answer.start - LATE,
                               answer.end)
                || (load->plan.ttl != 0
                    && answer.end - player->last > load->plan.ttl))
@@ -288,8 +323,8 @@ player_answer(player_t *player, const answer_t *answer)
 
     pthread_mutex_lock(&load->mutex);
 
-    if (answer->end - answer->begin > load->count.slowest) {
-        load->count.slowest = answer->end - answer->begin;
+    if (answer->end - answer->start > load->count.slowest) {
+        load->count.slowest = answer->end - answer->start;
     }
 
     if (answer->code == GRPC_STATUS_OK) {
@@ -325,6 +360,16 @@ player_good(player_t *player, const answer_t *answer)
     {
         load->count.moves++;
 
+        if (answer->decision == NULL
+            || strcmp(answer->decision, "MOVED") != 0)
+        {
+            load->count.silent++;
+
+            if (load->plan.told) {
+                player_complain(player, answer, "moved, and was not told");
+            }
+        }
+
     } else if (load->plan.ttl == 0
                || answer->end - player->last <= load->plan.ttl)
     {
@@ -335,7 +380,7 @@ player_good(player_t *player, const answer_t *answer)
     snprintf(player->client.pod, sizeof(player->client.pod), "%s",
              answer->pod);
     player->bound = true;
-    player->since = answer->begin;
+    player->since = answer->start;
     player->last = answer->end;
 }
 
@@ -356,7 +401,7 @@ player_bad(player_t *player, const answer_t *answer)
     harmed = load_harmed(load, HARM_INSTANCE,
                          player->bound ? load_instance(player->client.pod)
                                        : 0,
-                         player->bound ? player->since : answer->begin,
+                         player->bound ? player->since : answer->start,
                          answer->end);
     idle = load->plan.ttl != 0
            && answer->end - player->last > load->plan.ttl;
@@ -366,7 +411,7 @@ player_bad(player_t *player, const answer_t *answer)
         player->bound = false;
 
     } else if (answer->code == GRPC_STATUS_UNAVAILABLE
-               && load_harmed(load, HARM_WORKER, 0, answer->begin - LATE,
+               && load_harmed(load, HARM_WORKER, 0, answer->start - LATE,
                               answer->end))
     {
         load->count.cut++;
@@ -393,7 +438,9 @@ player_complain(player_t *player, const answer_t *answer, const char *what)
 
     count = &player->load->count;
 
-    if (count->failed + count->strayed > COMPLAINTS) {
+    if (count->failed + count->strayed
+        + (player->load->plan.told ? count->silent : 0) > COMPLAINTS)
+    {
         return;
     }
 
@@ -403,7 +450,7 @@ player_complain(player_t *player, const answer_t *answer, const char *what)
                  player->bound ? player->client.pod : "", what,
                  check_code_name(answer->code), answer->message,
                  answer->code == GRPC_STATUS_OK ? answer->pod : "",
-                 (long long) (answer->end - answer->begin));
+                 (long long) (answer->end - answer->start));
 }
 
 
@@ -444,7 +491,7 @@ player_pause(player_t *player, int64_t ms)
 /* "instance" 0: any.  The caller holds the mutex. */
 
 static bool
-load_harmed(const load_t *load, harm_t kind, int instance, int64_t begin,
+load_harmed(const load_t *load, harm_t kind, int instance, int64_t start,
     int64_t end)
 {
     size_t           i;
@@ -455,7 +502,7 @@ load_harmed(const load_t *load, harm_t kind, int instance, int64_t begin,
 
         if (record->kind == kind
             && (instance == 0 || record->instance == instance)
-            && record->begin <= end && record->end >= begin)
+            && record->start <= end && record->end >= start)
         {
             return true;
         }

@@ -1,5 +1,5 @@
 /*
- * What load.c and player.c share; nobody else's.
+ * Shared by load.c and player.c only.
  */
 
 #ifndef ITESTS_PLAYER_H
@@ -21,7 +21,7 @@
 typedef struct {
     harm_t    kind;
     int       instance;
-    int64_t   begin;
+    int64_t   start;
     int64_t   end;                      /* INT64_MAX: not healed yet */
 } record_t;
 
@@ -34,7 +34,8 @@ typedef struct {
     size_t      number;
     size_t      visits;
     bool        bound;
-    int64_t     since;                  /* first call on client.pod began */
+    int64_t     since;                  /* start of the first call on
+                                           client.pod */
     int64_t     last;                   /* last good answer */
 } player_t;
 
@@ -44,7 +45,7 @@ struct load_s {
     pthread_mutex_t   mutex;            /* guards all below */
     pthread_cond_t    changed;
     bool              stopping;
-    size_t            seats;            /* not taken */
+    size_t            seats;            /* seats that are free */
     size_t            answered;         /* visits that had an answer */
     size_t            nharms;
     size_t            maxharms;         /* room for so many */

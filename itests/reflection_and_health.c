@@ -1,7 +1,7 @@
 /*
- * What tools and load balancers ask the gateway, without a token: reflection
- * in both versions, and the gateway's own health, which changes when the last
- * instance is gone.
+ * Tools and load balancers ask the gateway without a token: for reflection in
+ * both versions, and for the gateway's own health, which changes when the last
+ * instance has ended.
  */
 
 #include <stdio.h>
@@ -372,6 +372,7 @@ health_unknown(client_t *client)
                          &result);
     outcome.code = result.code;
     outcome.message = strdup(result.message);
+    outcome.decision = NULL;
     rpc_result_free(&result);
 
     if (outcome.message == NULL) {
@@ -384,7 +385,7 @@ health_unknown(client_t *client)
 }
 
 
-/* With its first status read. */
+/* Starts a Watch and reads its first status. */
 
 static rpc_stream_t *
 health_watch(client_t *client, const char *service, int status)
@@ -444,7 +445,7 @@ health_cancel(client_t *client, rpc_stream_t *stream)
 }
 
 
-/* All instances are shut down by their sessions. */
+/* The sessions shut down all instances. */
 
 static void
 health_changes(client_t *client, rpc_stream_t *stream)

@@ -1,3 +1,5 @@
+/* Prints the results of the scenarios as TAP and writes them as JUnit's XML. */
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +8,8 @@
 
 
 static void report_keep(result_t *result, const char *line);
-static void junit_case(FILE *out, const result_t *result);
+static void junit_case(FILE *out, const report_t *report,
+    const result_t *result);
 static void junit_failures(FILE *out, const result_t *result);
 static void junit_text(FILE *out, const char *text, size_t len);
 
@@ -14,7 +17,7 @@ static void junit_text(FILE *out, const char *text, size_t len);
 void
 report_begin(size_t scenarios)
 {
-    /* 14 has the subtests, but prove refuses it, and 13 ignores them */
+    /* TAP 14 defines subtests, but prove refuses it; TAP 13 ignores them */
     printf("TAP version 13\n1..%zu\n", scenarios);
     fflush(stdout);
 }
@@ -55,19 +58,23 @@ report_skipped(const result_t *result)
 
 
 void
-report_end(const result_t *result, size_t number)
+report_end(const report_t *report, const result_t *result, size_t number)
 {
+    bool  skipped;
+
+    skipped = report_skipped(result);
+
     printf("    1..%u\n", result->checks);
-    printf("%s %zu - %s # %s%.3fs\n", result->failed ? "not ok" : "ok",
-           number, result->name,
-           report_skipped(result) ? "SKIP nothing was run, time=" : "time=",
-           (double) result->ms / 1000);
+    printf("%s %zu - %s # %s%s%stime=%.3fs\n",
+           result->failed ? "not ok" : "ok", number, result->name,
+           skipped ? "SKIP " : "", skipped ? report->skipped : "",
+           skipped ? ", " : "", (double) result->ms / 1000);
     fflush(stdout);
 }
 
 
 void
-report_summary(const result_t *results, size_t n)
+report_summary(const report_t *report, const result_t *results, size_t n)
 {
     size_t    i, failed, skipped;
     unsigned  checks;
@@ -87,7 +94,7 @@ report_summary(const result_t *results, size_t n)
     }
 
     if (skipped > 0) {
-        printf("# %zu scenarios ran nothing\n", skipped);
+        printf("# %zu %s: %s\n", skipped, report->plural, report->skipped);
     }
 
     printf("%zu passed, %zu failed", n - failed - skipped, failed);
@@ -101,7 +108,8 @@ report_summary(const result_t *results, size_t n)
 
 
 int
-report_junit(const char *path, const result_t *results, size_t n)
+report_junit(const report_t *report, const char *path,
+    const result_t *results, size_t n)
 {
     FILE     *out;
     size_t    i, failed, skipped;
@@ -125,13 +133,13 @@ report_junit(const char *path, const result_t *results, size_t n)
     fprintf(out,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
             "<testsuites>\n"
-            "<testsuite name=\"integrationtests\" tests=\"%zu\" "
+            "<testsuite name=\"%s\" tests=\"%zu\" "
             "failures=\"%zu\" errors=\"0\" skipped=\"%zu\" "
             "time=\"%.3f\">\n",
-            n, failed, skipped, (double) ms / 1000);
+            report->program, n, failed, skipped, (double) ms / 1000);
 
     for (i = 0; i < n; i++) {
-        junit_case(out, &results[i]);
+        junit_case(out, report, &results[i]);
     }
 
     fprintf(out, "</testsuite>\n</testsuites>\n");
@@ -167,11 +175,11 @@ report_keep(result_t *result, const char *line)
 
 
 static void
-junit_case(FILE *out, const result_t *result)
+junit_case(FILE *out, const report_t *report, const result_t *result)
 {
     fprintf(out,
-            "<testcase classname=\"integrationtests\" name=\"%s\" "
-            "time=\"%.3f\">\n", result->name, (double) result->ms / 1000);
+            "<testcase classname=\"%s\" name=\"%s\" time=\"%.3f\">\n",
+            report->program, result->name, (double) result->ms / 1000);
 
     if (result->failed > 0) {
         fprintf(out, "<failure message=\"%u of %u checks failed\">",
@@ -206,8 +214,8 @@ junit_failures(FILE *out, const result_t *result)
 }
 
 
-/* Anything but visible ASCII and newlines becomes "?": checks have escaped
- * it already, a scenario's stray output might not. */
+/* Writes "?" for everything but visible ASCII and newlines. Checks escape it
+ * themselves, other output of a scenario may not. */
 
 static void
 junit_text(FILE *out, const char *text, size_t len)

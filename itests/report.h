@@ -23,6 +23,13 @@ typedef struct {
     int64_t      ms;
 } result_t;
 
+/* How the program names what it does. */
+typedef struct {
+    const char  *program;               /* "integrationtests" */
+    const char  *plural;                /* "scenarios" */
+    const char  *skipped;               /* "nothing was run" */
+} report_t;
+
 
 void report_begin(size_t scenarios);
 void report_scenario(const char *name);
@@ -30,14 +37,17 @@ void report_scenario(const char *name);
 /* One line of a scenario, without its newline: printed and kept. */
 void report_line(result_t *result, const char *line);
 
-/* Every check of it was skipped, which is no success. */
+/* All checks of the scenario were skipped, which is no success. */
 bool report_skipped(const result_t *result);
 
-void report_end(const result_t *result, size_t number);
-void report_summary(const result_t *results, size_t n);
+void report_end(const report_t *report, const result_t *result,
+    size_t number);
+void report_summary(const report_t *report, const result_t *results,
+    size_t n);
 
 /* -1 with errno. */
-int report_junit(const char *path, const result_t *results, size_t n)
+int report_junit(const report_t *report, const char *path,
+    const result_t *results, size_t n)
     __attribute__((warn_unused_result));
 
 

@@ -1,3 +1,5 @@
+/* Runs a scenario in a child process and reads its checks through a pipe. */
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,7 +14,8 @@
 #include "rpc/server.h"
 
 
-/* The scenario's own deadline ends its calls; this much later it hangs. */
+/* The scenario's own deadline ends its calls. A scenario that runs for this
+ * much longer hangs. */
 #define RUNNER_GRACE  5000
 
 #define RUNNER_LINE   8192
@@ -103,7 +106,7 @@ runner_child(const scenario_t *scenario, const settings_t *settings, int fd)
 }
 
 
-/* Reads until the scenario closes its end; true when it did not in time. */
+/* Reads until the scenario closes the pipe; true when the time is over. */
 
 static bool
 runner_relay(int fd, int64_t deadline, result_t *result)

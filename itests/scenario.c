@@ -1,3 +1,5 @@
+/* The table of scenarios. */
+
 #include <stddef.h>
 #include <string.h>
 
@@ -35,6 +37,8 @@ const scenario_t  scenarios[] = {
       "thirty sessions at once for three instances" },
     { "session_first_calls", session_first_calls,
       "forty first calls of one session at once" },
+    { "session_flood", session_flood,
+      "thousands of streams and cancelled calls of one session harm no other" },
     { "stream_subscription", stream_subscription,
       "a stream beside other calls, and its end by a cancel" },
     { "stream_subscription_myservice_stop",
@@ -61,6 +65,10 @@ const scenario_t  scenarios[] = {
       "the gateway starts anew, leases are found again (needs --stack)" },
     { "survive_upgrade", survive_upgrade,
       "the gateway's binary is replaced, no call fails (needs --stack)" },
+    { "rolling_update", rolling_update,
+      "ten instances replaced in order, no call fails (needs --stack)" },
+    { "rolling_update_term", rolling_update_term,
+      "the same with SIGTERM alone (needs --stack)" },
     { NULL, NULL, NULL }
 };
 

@@ -39,6 +39,7 @@ void myservice_direct_calls(test_t *test);
 void gateway_error_unavailable(test_t *test);
 void session_race(test_t *test);
 void session_first_calls(test_t *test);
+void session_flood(test_t *test);
 void stream_subscription(test_t *test);
 void stream_subscription_myservice_stop(test_t *test);
 void stream_subscription_myservice_stop_no_resume(test_t *test);
@@ -51,6 +52,8 @@ void survive_reloads(test_t *test);
 void survive_worker_kills(test_t *test);
 void survive_restart(test_t *test);
 void survive_upgrade(test_t *test);
+void rolling_update(test_t *test);
+void rolling_update_term(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */

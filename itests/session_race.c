@@ -1,6 +1,7 @@
 /*
- * Many sessions at once, and one session many times at once, over several
- * connections, and so over several workers of the gateway.
+ * Many sessions start at the same time, and many calls of one session start at
+ * the same time over several connections, so that several workers of the
+ * gateway get them.
  */
 
 #include <stdlib.h>
@@ -108,7 +109,7 @@ race_run(test_t *test, client_t *clients)
                  "of %d sessions get an instance: got %d, want %d", RACERS,
                  won, INSTANCES);
 
-    /* nothing moves afterwards */
+    /* no session moves afterwards */
 
     for (i = 0; i < RACERS; i++) {
         outcomes[0] = call_echo(&clients[i], NULL);
@@ -157,7 +158,7 @@ first_calls_run(test_t *test, client_t *connections)
 }
 
 
-/* They took one instance, no more. */
+/* The calls took one instance, no more. */
 
 static void
 first_calls_others(test_t *test, client_t *connections)

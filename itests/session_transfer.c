@@ -71,8 +71,8 @@ transfer_instance(client_t *client, int n, char pods[][CLIENT_POD])
 }
 
 
-/* Which of the two it is depends on whether the instances left by Shutdown
- * (they are no members then) or could not be reached. */
+/* The gateway has two answers: instances that left by Shutdown are no members;
+ * instances that it cannot reach are. */
 
 static void
 transfer_none_left(client_t *client)

@@ -1,3 +1,8 @@
+/*
+ * Finds and controls the instances and the gateway by the commands of the
+ * stack's script.
+ */
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +18,7 @@
 
 
 typedef struct {
-    int   number;                       /* of the stack's commands */
+    int   number;                       /* for the commands of the stack */
     char  address[ADDRESS_MAX];
 } instance_t;
 
@@ -44,7 +49,7 @@ stack_size(const test_t *test, const char **why)
     int          n;
     instance_t  *instances;
 
-    *why = "the stack is not ours to stop (--stack)";
+    *why = "the stack cannot be stopped from here (--stack)";
 
     if (test->settings->stack == NULL) {
         return 0;
@@ -110,6 +115,13 @@ bool
 stack_restart(test_t *test, int instance)
 {
     return stack_command(test, "restart", instance);
+}
+
+
+bool
+stack_retire(test_t *test, int instance)
+{
+    return stack_command(test, "retire", instance);
 }
 
 
@@ -234,7 +246,7 @@ stack_calls(rpc_client_t *instance, const char *session)
 }
 
 
-/* -1 when it is not known. */
+/* -1 when the process is unknown. */
 static long
 stack_pid(const test_t *test, const char *name)
 {
@@ -259,6 +271,39 @@ stack_pid(const test_t *test, const char *name)
     }
 
     return file != NULL && pclose(file) == 0 && pid > 0 ? pid : -1;
+}
+
+
+bool
+stack_joined(const test_t *test, int instance)
+{
+    char   line[512], state[32];
+    FILE  *out;
+
+    snprintf(line, sizeof(line), "'%s' state %d", test->settings->stack,
+             instance);
+
+    state[0] = '\0';
+    out = popen(line, "re");
+
+    if (out != NULL) {
+        (void) fscanf(out, "%31s", state);
+        (void) pclose(out);
+    }
+
+    return strcmp(state, "free") == 0 || strcmp(state, "tentative") == 0
+           || strcmp(state, "leased") == 0;
+}
+
+
+bool
+stack_runs(const test_t *test, int instance)
+{
+    char  name[32];
+
+    snprintf(name, sizeof(name), "myservice-%d", instance);
+
+    return stack_pid(test, name) > 0;
 }
 
 
@@ -329,7 +374,7 @@ stack_search(const test_t *test, const char *session, int *number,
 
     *why = n == 0 ? "the addresses of the instances are not known "
                     "(--instances or --stack)"
-                  : "no instance says that it has the session";
+                  : "no instance serves the session";
 
     for (i = 0; i < n && instance == NULL; i++) {
         instance = client_connect(test, instances[i].address, false);
@@ -439,7 +484,7 @@ stack_gateway(test_t *test, const char *command)
 }
 
 
-/* What the script says is for the reader: standard output is TAP. */
+/* Output of the script goes to standard error: standard output is TAP. */
 
 static int
 stack_script(const test_t *test, const char *command, int instance)

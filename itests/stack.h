@@ -1,6 +1,6 @@
 /*
- * The instances behind the gateway: where they are, whom they serve, and, if
- * the stack is ours, how to stop them.
+ * The instances behind the gateway: their addresses, their sessions, and, if
+ * this program may control the stack, how to stop them.
  */
 
 #ifndef ITESTS_STACK_H
@@ -19,12 +19,12 @@
 /* Whether anything is known about the instances. */
 bool stack_known(const test_t *test);
 
-/* How many instances can be stopped and started; 0, and "why" set, when the
- * stack is not ours. */
+/* How many instances can be stopped and started; 0, and "why" set, when this
+ * program does not control the stack (--stack). */
 int stack_size(const test_t *test, const char **why);
 
-/* The number of the instance whose session is "session", from 1; 0 when none
- * has it. */
+/* The number, from 1, of the instance that serves "session"; 0 when none
+ * does. */
 int stack_find(const test_t *test, const char *session);
 
 /* kill -9; SIGTERM and wait until it has drained; start it again and wait
@@ -33,7 +33,17 @@ bool stack_kill(test_t *test, int instance);
 bool stack_halt(test_t *test, int instance);
 bool stack_restart(test_t *test, int instance);
 
-/* The same without a check: false if it was not running. */
+/* SIGTERM, without a wait: the instance drains and ends by itself.  A failure
+ * is a failed check. */
+bool stack_retire(test_t *test, int instance);
+
+/* Whether the gateway gives the instance sessions, or it has one. */
+bool stack_joined(const test_t *test, int instance);
+
+/* Whether its process runs. */
+bool stack_runs(const test_t *test, int instance);
+
+/* Like stack_kill(), without a check: false if the instance was not running. */
 bool stack_kill_if_running(const test_t *test, int instance);
 
 /* nginx -s reload, which returns before the new workers are there; a new
@@ -45,27 +55,27 @@ bool stack_regateway(test_t *test);
 
 /* "authsvc key" with these arguments for the shell; "line" gets the first line
  * of its output without the newline.  False when it fails, or the stack has no
- * keys of that kind (KEYS=on). */
+ * keys of that kind (KEYS=off). */
 bool stack_key(const test_t *test, const char *arguments, char *line,
     size_t size);
 
 /* Process ids of the gateway's workers, and how many there are. */
 size_t stack_workers(const test_t *test, pid_t *pids, size_t max);
 
-/* kill -9; the stack does not complain of its end. */
+/* kill -9 of a worker. "scripts/stack stop" expects the log lines of it. */
 bool stack_kill_worker(test_t *test, pid_t pid);
 
-/* How many lines of the instances' logs have "text", which is a shell's word
- * inside of single quotes; -1 if that is not known. */
+/* How many lines of the instances' logs have "text", which must not have
+ * single quotes; -1 when the logs are not at hand. */
 long stack_count(const test_t *test, const char *text);
 
-/* A connection to the instance whose session is "session"; NULL, and "why"
- * set, when no addresses are known or none has it. */
+/* A connection to the instance that serves "session"; NULL, and "why" set,
+ * when no addresses are known or no instance serves it. */
 rpc_client_t *stack_owner(const test_t *test, const char *session,
     const char **why);
 
-/* How many calls and streams of its session are in flight on an instance; -1
- * when it does not tell, or is not of "session". */
+/* How many calls and streams of "session" are in flight on an instance; -1
+ * when the instance does not answer or serves another session. */
 int stack_calls(rpc_client_t *instance, const char *session);
 
 /* The resident memory of a process of the stack ("authsvc"), in kB; -1 when it

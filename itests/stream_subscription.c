@@ -1,6 +1,6 @@
 /*
- * Streams of a session run beside its other calls on its instance, and end
- * there when the client cancels; the lease stays.
+ * Streams of a session run beside its other calls on the same instance. They
+ * end there when the client cancels; the lease stays.
  */
 
 #include <poll.h>
@@ -157,8 +157,8 @@ stream_read(client_t *client, rpc_stream_t **streams)
 }
 
 
-/* "left" calls are in flight on the instance soon afterwards; one more
- * before.  "instance" NULL: that cannot be seen, "why" tells the reason. */
+/* Cancels a stream and waits until "left" calls are in flight on the instance.
+ * "instance" is NULL when that cannot be seen; "why" is the reason. */
 
 static void
 stream_cancel(client_t *client, rpc_stream_t *stream, rpc_client_t *instance,

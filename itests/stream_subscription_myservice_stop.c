@@ -1,6 +1,7 @@
 /*
- * The instance of running streams is killed: with myservice_resume they go on
- * from the session's next instance, without it they end with a status.
+ * The instance of running streams is killed. With myservice_resume the streams
+ * go on from the next instance of the session; without it they end with a
+ * status.
  */
 
 #include <stdlib.h>
@@ -87,7 +88,8 @@ stop_play(test_t *test, bool resume)
         goto done;
     }
 
-    /* with resume the streams and the session outlive all but the last */
+    /* with resume the streams and the session go on until the last instance
+     * ends */
 
     for (kills = 1; ; kills++) {
         memcpy(old, client.pod, sizeof(old));
@@ -114,7 +116,7 @@ done:
 }
 
 
-/* Two messages of each, so that the streams are in full swing. */
+/* Reads two messages of each stream, so that both surely run. */
 
 static bool
 stop_subscribe(subscriber_t *s)
@@ -244,7 +246,7 @@ stop_first_of_other(subscriber_t *s, int i, const char *old)
 }
 
 
-/* The text of the status can only come in trailers. */
+/* Only trailers can have the text of the status. */
 
 static void
 stop_ended(subscriber_t *s, const char *old)
@@ -270,6 +272,7 @@ stop_ended(subscriber_t *s, const char *old)
         outcome.code = result.code;
         outcome.message = strdup(result.message);
         outcome.response = NULL;
+        outcome.decision = NULL;
 
         (void) expect_error(test, &outcome, GRPC_STATUS_UNAVAILABLE,
                             UNAVAILABLE, "stream %d, trailers", i + 1);

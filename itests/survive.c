@@ -1,6 +1,6 @@
 /*
  * Sessions keep their instances and their calls succeed while instances die,
- * and while the gateway is reloaded, loses workers, or is replaced.
+ * and while the gateway reloads, loses workers, or is replaced.
  */
 
 #include <stdlib.h>
@@ -18,7 +18,11 @@
 #define CONFLICT     "Session conflict"
 
 #define KILL_EACH    1000               /* ms */
+#define KILLS_MAX    60                 /* until one has hit a session */
 #define RELOAD_EACH  5                  /* kills */
+#define RENEW_MAX    4                  /* ended instances that a round starts;
+                                           a busy machine may end them faster
+                                           than it starts them */
 #define RELOADS      600                /* ms between two */
 #define WORKER_EACH  3000               /* ms between two kills */
 #define UPGRADE_EACH 2000               /* ms between two */
@@ -56,7 +60,10 @@ survive_kills(test_t *test)
 {
     int           instances;
     load_count_t  count;
-    load_plan_t   plan = { "kills", 200, 7, 2000, TTL, 4, 5 };
+    load_plan_t   plan = {
+        .label = "kills", .sessions = 200, .seats = 7, .visit = 2000,
+        .ttl = TTL, .shutdowns = 4, .streams = 5
+    };
 
     instances = survive_size(test, 20);
 
@@ -76,7 +83,9 @@ survive_kills_no_retry(test_t *test)
 {
     int           instances;
     load_count_t  count;
-    load_plan_t   plan = { "noretry", 30, 10, 0, TTL, 0, 0 };
+    load_plan_t   plan = {
+        .label = "noretry", .sessions = 30, .seats = 10, .ttl = TTL
+    };
 
     instances = survive_size(test, 20);
 
@@ -101,7 +110,10 @@ survive_crowd(test_t *test)
 {
     int           instances;
     load_count_t  count;
-    load_plan_t   plan = { "crowd", 200, 200, 1500, TTL, 4, 7 };
+    load_plan_t   plan = {
+        .label = "crowd", .sessions = 200, .seats = 200, .visit = 1500,
+        .ttl = TTL, .shutdowns = 4, .streams = 7
+    };
 
     instances = survive_size(test, 20);
 
@@ -119,7 +131,9 @@ void
 survive_reloads(test_t *test)
 {
     load_count_t  count;
-    load_plan_t   plan = { "reloads", 15, 15, 0, TTL, 0, 0 };
+    load_plan_t   plan = {
+        .label = "reloads", .sessions = 15, .seats = 15, .ttl = TTL
+    };
 
     if (survive_steps(test, &plan, survive_reload, RELOADS, "reloads",
                       &count))
@@ -137,7 +151,9 @@ void
 survive_worker_kills(test_t *test)
 {
     load_count_t  count;
-    load_plan_t   plan = { "workers", 15, 15, 0, TTL, 0, 0 };
+    load_plan_t   plan = {
+        .label = "workers", .sessions = 15, .seats = 15, .ttl = TTL
+    };
 
     if (survive_steps(test, &plan, survive_worker, WORKER_EACH,
                       "workers killed", &count))
@@ -154,7 +170,9 @@ void
 survive_upgrade(test_t *test)
 {
     load_count_t  count;
-    load_plan_t   plan = { "upgrade", 12, 12, 0, TTL, 0, 0 };
+    load_plan_t   plan = {
+        .label = "upgrade", .sessions = 12, .seats = 12, .ttl = TTL
+    };
 
     if (survive_steps(test, &plan, survive_binary, UPGRADE_EACH, "upgrades",
                       &count))
@@ -165,7 +183,7 @@ survive_upgrade(test_t *test)
 }
 
 
-/* One step at a time under load, until the time is up. */
+/* Repeats one step under load until the time of the soak is over. */
 
 static bool
 survive_steps(test_t *test, const load_plan_t *plan, survive_step_pt step,
@@ -244,7 +262,7 @@ survive_worker(test_t *test, load_t *load, unsigned n)
 }
 
 
-/* First some instances are free, at last none. */
+/* At first some instances are free, in the end none. */
 
 void
 survive_restart(test_t *test)
@@ -284,8 +302,8 @@ survive_restart(test_t *test)
 }
 
 
-/* At the next moment all call, the others too: these get what is free. Those
- * who have an instance then are in front. */
+/* Then all sessions call. Sessions that still have no instance get what is
+ * free; the ones that have an instance are moved to the front. */
 
 static bool
 restart_once(test_t *test, client_t *clients, size_t leased)
@@ -383,7 +401,12 @@ survive_harm(test_t *test, const load_plan_t *plan, int instances)
 
     end = rpc_now() + test->settings->soak;
 
-    for (i = 1; rpc_now() < end; i++) {
+    /* in a short soak chance may harm instances without a session alone */
+
+    for (i = 1;
+         rpc_now() < end || (i <= KILLS_MAX && !load_moved(load));
+         i++)
+    {
         next = rpc_now() + KILL_EACH;
 
         survive_round(test, load, i * 7 % instances + 1, i % 2);
@@ -411,9 +434,9 @@ survive_harm(test_t *test, const load_plan_t *plan, int instances)
 static void
 survive_round(test_t *test, load_t *load, int instance, bool kill)
 {
-    int  ended;
+    int  i, ended;
 
-    while ((ended = load_ended(load)) != 0) {
+    for (i = 0; i < RENEW_MAX && (ended = load_ended(load)) != 0; i++) {
         survive_renew(test, load, ended);
     }
 
@@ -429,7 +452,7 @@ survive_round(test_t *test, load_t *load, int instance, bool kill)
 }
 
 
-/* What still runs is stopped first. */
+/* Stops the instance first if it runs. */
 
 static void
 survive_renew(test_t *test, load_t *load, int instance)
@@ -478,7 +501,8 @@ survive_stay(test_t *test, const load_count_t *count)
 }
 
 
-/* The instances say so: nobody else's call came to one that had a session. */
+/* The logs of the instances show that no call of another session reached an
+ * instance with a session. */
 
 static void
 survive_conflicts(test_t *test)

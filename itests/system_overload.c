@@ -1,6 +1,6 @@
 /*
- * Four clients begin at the same time where three instances are: some get
- * one, each its own, the others a clear error.
+ * Four clients start at the same time for three instances. Each client gets an
+ * instance of its own or a clear error.
  */
 
 #include <stdio.h>
@@ -70,7 +70,7 @@ overload_attempts(test_t *test, client_t *clients, bool *got)
 }
 
 
-/* Every answer the contract allows here, with its exact text. */
+/* All answers that the API allows here, with the exact texts. */
 
 static bool
 overload_error(client_t *client, outcome_t *outcome)

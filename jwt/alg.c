@@ -1,3 +1,7 @@
+/*
+ * The table of algorithms (RFC 7518 section 3.1, RFC 8037).
+ */
+
 #include <string.h>
 
 #include "jwt/key.h"

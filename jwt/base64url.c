@@ -1,3 +1,7 @@
+/*
+ * Strict base64url.
+ */
+
 #include "jwt/base64url.h"
 
 #include <stdint.h>

@@ -2,6 +2,9 @@
  * Strict base64url without padding (RFC 7515 section 2): one text for one
  * value.  Refused are other alphabets, padding, white space, impossible
  * lengths and unused bits that are not zero (RFC 4648 section 3.5).
+ *
+ * libsodium's sodium_base642bin() is no substitute: that of Debian 12 (1.0.18)
+ * takes every byte above 127 for a digit.
  */
 
 #ifndef JWT_BASE64URL_H

@@ -1,3 +1,8 @@
+/*
+ * Verified tokens: a hash table with chains and a list in the order of use,
+ * both linked by index in one array.
+ */
+
 #include "jwt/cache.h"
 
 #include <stdlib.h>
@@ -113,8 +118,8 @@ ms_cache_free(ms_cache_t *cache)
 }
 
 
-/* Only tokens that are good get into the cache, and those differ in their
- * signatures: an attacker can not fill one bucket. */
+/* Only good tokens get into the cache, and their signatures differ: an attacker
+ * cannot fill one bucket. */
 int
 ms_cache_key(ms_cache_t *cache, const char *token, size_t len,
     ms_cache_key_t *key)

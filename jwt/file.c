@@ -87,34 +87,34 @@ ms_file_read(int fd, char *buf, size_t size)
 }
 
 
-/* The same of a file; -1 with a line in "error".  Without O_NONBLOCK the open
- * of a FIFO would wait for its writer. */
-static ssize_t
-ms_file_load(const char *path, char *buf, size_t len, char *error, size_t size)
+/* Without O_NONBLOCK the open of a FIFO would wait for its writer; that of a
+ * socket fails with ENXIO. */
+ssize_t
+ms_keys_read_file(const char *path, char *buf, size_t len, char *error,
+    size_t size)
 {
     int          fd;
     ssize_t      n;
+    const char  *reason;
     struct stat  info;
 
     n = -1;
-
+    reason = "not a regular file";
     fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
     if (fd < 0 || fstat(fd, &info) != 0) {
-        snprintf(error, size, "key file \"%s\": %s", path, strerror(errno));
+        reason = errno == ENXIO ? reason : strerror(errno);
 
-    } else if (!S_ISREG(info.st_mode)) {
-        snprintf(error, size, "key file \"%s\": %s", path,
-                 S_ISDIR(info.st_mode) ? strerror(EISDIR)
-                                       : "not a regular file");
+    } else if (S_ISDIR(info.st_mode)) {
+        reason = strerror(EISDIR);
 
-    } else {
+    } else if (S_ISREG(info.st_mode)) {
         n = ms_file_read(fd, buf, len);
+        reason = strerror(errno);
+    }
 
-        if (n < 0) {
-            snprintf(error, size, "key file \"%s\": %s", path,
-                     strerror(errno));
-        }
+    if (n < 0) {
+        snprintf(error, size, "key file \"%s\": %s", path, reason);
     }
 
     if (fd >= 0) {
@@ -135,7 +135,7 @@ ms_keys_from_secret_file(const char *path, const ms_keys_options_t *options,
 
     keys = NULL;
 
-    n = ms_file_load(path, secret, sizeof(secret), error, size);
+    n = ms_keys_read_file(path, secret, sizeof(secret), error, size);
     if (n < 0) {
         goto done;
     }
@@ -180,7 +180,7 @@ ms_keys_from_file(const char *path, const ms_keys_options_t *options,
         return NULL;
     }
 
-    n = ms_file_load(path, text, MS_KEYS_TEXT_MAX + 1, error, size);
+    n = ms_keys_read_file(path, text, MS_KEYS_TEXT_MAX + 1, error, size);
 
     if (n >= 0) {
         keys = ms_keys_parse(text, (size_t) n, options, reason,

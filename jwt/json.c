@@ -1,3 +1,7 @@
+/*
+ * JSON objects from strangers: bounded in depth before jansson reads them.
+ */
+
 #include "jwt/json.h"
 
 #include <stdbool.h>

@@ -11,7 +11,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/param_build.h>
+#include <openssl/params.h>
 
 #include "jwt/base64url.h"
 #include "jwt/json.h"
@@ -71,62 +71,70 @@ ms_jwk_bytes(const json_t *jwk, const char *name, ms_jwk_bytes_t *bytes,
 
 
 static EVP_PKEY *
-ms_jwk_pkey(const char *type, OSSL_PARAM_BLD *build)
+ms_jwk_pkey(const char *type, OSSL_PARAM *params)
 {
     EVP_PKEY      *pkey;
-    OSSL_PARAM    *params;
     EVP_PKEY_CTX  *ctx;
 
     pkey = NULL;
-    params = OSSL_PARAM_BLD_to_param(build);
     ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
 
-    if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1
+    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1
         || EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
     {
         pkey = NULL;
     }
 
     EVP_PKEY_CTX_free(ctx);
-    OSSL_PARAM_free(params);
 
     return pkey;
+}
+
+
+/* A parameter of OpenSSL has its bytes in the order of the machine. */
+static int
+ms_jwk_number(ms_jwk_bytes_t *bytes)
+{
+    int      rc;
+    BIGNUM  *number;
+
+    number = BN_bin2bn(bytes->data, (int) bytes->len, NULL);
+    rc = number != NULL
+         && BN_bn2nativepad(number, bytes->data, (int) bytes->len) >= 0
+         ? 0 : -1;
+    BN_free(number);
+
+    return rc;
 }
 
 
 static EVP_PKEY *
 ms_jwk_rsa(const json_t *jwk, ms_jwk_error_t *e)
 {
-    BIGNUM          *n, *x;
     EVP_PKEY        *pkey;
-    ms_jwk_bytes_t   modulus, exponent;
-    OSSL_PARAM_BLD  *build;
+    OSSL_PARAM       params[3];
+    ms_jwk_bytes_t   n, x;
 
-    if (ms_jwk_bytes(jwk, "n", &modulus, e) != 0
-        || ms_jwk_bytes(jwk, "e", &exponent, e) != 0)
+    if (ms_jwk_bytes(jwk, "n", &n, e) != 0
+        || ms_jwk_bytes(jwk, "e", &x, e) != 0)
     {
         return NULL;
     }
 
     pkey = NULL;
-    n = BN_bin2bn(modulus.data, (int) modulus.len, NULL);
-    x = BN_bin2bn(exponent.data, (int) exponent.len, NULL);
-    build = OSSL_PARAM_BLD_new();
 
-    if (n != NULL && x != NULL && build != NULL
-        && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n) == 1
-        && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, x) == 1)
-    {
-        pkey = ms_jwk_pkey("RSA", build);
+    if (ms_jwk_number(&n) == 0 && ms_jwk_number(&x) == 0) {
+        params[0] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_N, n.data,
+                                            n.len);
+        params[1] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_E, x.data,
+                                            x.len);
+        params[2] = OSSL_PARAM_construct_end();
+        pkey = ms_jwk_pkey("RSA", params);
     }
 
     if (pkey == NULL) {
         snprintf(e->error, e->size, "OpenSSL takes it for no RSA key");
     }
-
-    OSSL_PARAM_BLD_free(build);
-    BN_free(n);
-    BN_free(x);
 
     return pkey;
 }
@@ -137,9 +145,9 @@ static EVP_PKEY *
 ms_jwk_ec(const json_t *jwk, const ms_alg_info_t *alg, ms_jwk_error_t *e)
 {
     EVP_PKEY        *pkey;
+    OSSL_PARAM       params[3];
     unsigned char    point[1 + 2 * MS_ALG_FIELD_MAX];
     ms_jwk_bytes_t   x, y;
-    OSSL_PARAM_BLD  *build;
 
     if (ms_jwk_bytes(jwk, "x", &x, e) != 0
         || ms_jwk_bytes(jwk, "y", &y, e) != 0)
@@ -157,26 +165,18 @@ ms_jwk_ec(const json_t *jwk, const ms_alg_info_t *alg, ms_jwk_error_t *e)
     memcpy(point + 1, x.data, x.len);
     memcpy(point + 1 + x.len, y.data, y.len);
 
-    pkey = NULL;
-    build = OSSL_PARAM_BLD_new();
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
+                                                 (char *) alg->group, 0);
+    params[1] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY,
+                                                  point, 1 + 2 * alg->field);
+    params[2] = OSSL_PARAM_construct_end();
 
-    if (build != NULL
-        && OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME,
-                                           alg->group, 0)
-           == 1
-        && OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY,
-                                            point, 1 + 2 * alg->field)
-           == 1)
-    {
-        pkey = ms_jwk_pkey("EC", build);
-    }
+    pkey = ms_jwk_pkey("EC", params);
 
     if (pkey == NULL) {
         snprintf(e->error, e->size, "EC with a point that is not on its "
                  "curve");
     }
-
-    OSSL_PARAM_BLD_free(build);
 
     return pkey;
 }
@@ -207,7 +207,8 @@ ms_jwk_ed25519(const json_t *jwk, const ms_alg_info_t *alg, ms_jwk_error_t *e)
 }
 
 
-/* 1: "kty" and "crv" are an algorithm's, 0: of another world, -1: broken. */
+/* 1: "kty" and "crv" are those of an algorithm; 0: of none that we know; -1:
+ * broken. */
 static int
 ms_jwk_type(const json_t *jwk, const ms_alg_info_t **alg, ms_jwk_error_t *e)
 {
@@ -258,7 +259,7 @@ ms_jwk_type(const json_t *jwk, const ms_alg_info_t **alg, ms_jwk_error_t *e)
 }
 
 
-/* The same answers: whether it is for verifying ("use", "key_ops"). */
+/* 1: the key is for verifying ("use", "key_ops"); 0: it is not; -1: broken. */
 static int
 ms_jwk_purpose(const json_t *jwk, ms_jwk_error_t *e)
 {
@@ -302,7 +303,8 @@ ms_jwk_purpose(const json_t *jwk, ms_jwk_error_t *e)
 }
 
 
-/* The same answers: its "alg" as a bit, or all when it has none. */
+/* 1: "algs" has the bit of its "alg", or all when it has none; 0: an algorithm
+ * that we do not know; -1: broken. */
 static int
 ms_jwk_alg(const json_t *jwk, uint32_t *algs, ms_jwk_error_t *e)
 {

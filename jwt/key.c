@@ -1,9 +1,15 @@
+/*
+ * One key: prepared once for its algorithm, then it verifies signatures.
+ */
+
 #include "jwt/key.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
@@ -21,7 +27,7 @@ static int ms_key_verify_digest(const ms_key_t *key,
 static int ms_key_verify_ed25519(const ms_key_t *key,
     const unsigned char *input, size_t len, const unsigned char *signature,
     size_t signature_len);
-static size_t ms_key_ecdsa_der(unsigned char *der, const unsigned char *raw,
+static int ms_key_ecdsa_der(unsigned char *der, const unsigned char *raw,
     size_t field);
 
 
@@ -138,8 +144,8 @@ ms_key_clear(ms_key_t *key)
 }
 
 
-/* A refused signature must not leave errors for the next caller of OpenSSL in
- * this thread, who would take them for his own. */
+/* A refused signature must not leave errors in OpenSSL's queue: the next caller
+ * in this thread would take them for its own. */
 int
 ms_key_verify(const ms_key_t *key, const unsigned char *input, size_t len,
     const unsigned char *signature, size_t signature_len)
@@ -194,6 +200,7 @@ static int
 ms_key_verify_digest(const ms_key_t *key, const unsigned char *input,
     size_t len, const unsigned char *signature, size_t signature_len)
 {
+    int                   der_len;
     unsigned              n;
     unsigned char         hash[EVP_MAX_MD_SIZE], der[MS_ECDSA_DER_MAX];
     const ms_alg_info_t  *info;
@@ -205,8 +212,13 @@ ms_key_verify_digest(const ms_key_t *key, const unsigned char *input,
             return 0;
         }
 
-        signature_len = ms_key_ecdsa_der(der, signature, info->field);
+        der_len = ms_key_ecdsa_der(der, signature, info->field);
+        if (der_len < 0) {
+            return -1;
+        }
+
         signature = der;
+        signature_len = (size_t) der_len;
     }
 
     if (EVP_DigestInit_ex2(key->work, key->md, NULL) != 1
@@ -235,48 +247,31 @@ ms_key_verify_ed25519(const ms_key_t *key, const unsigned char *input,
 }
 
 
-/* One half of the signature as an INTEGER; returns its length. */
-static size_t
-ms_key_ecdsa_integer(unsigned char *der, const unsigned char *raw,
-    size_t field)
-{
-    size_t  sign;
-
-    while (field > 1 && *raw == 0) {
-        raw++;
-        field--;
-    }
-
-    sign = *raw >> 7;
-
-    der[0] = 0x02;
-    der[1] = (unsigned char) (sign + field);
-    der[2] = 0;
-    memcpy(der + 2 + sign, raw, field);
-
-    return 2 + sign + field;
-}
-
-
-/* r || s (RFC 7518 section 3.4) as OpenSSL wants it: ECDSA-Sig-Value. */
-static size_t
+/* r || s (RFC 7518 section 3.4) as OpenSSL wants it: ECDSA-Sig-Value.  Returns
+ * its length, or -1 when memory is out. */
+static int
 ms_key_ecdsa_der(unsigned char *der, const unsigned char *raw, size_t field)
 {
-    size_t         n, head;
-    unsigned char  body[MS_ECDSA_DER_MAX];
+    int         n;
+    BIGNUM     *r, *s;
+    ECDSA_SIG  *signature;
 
-    n = ms_key_ecdsa_integer(body, raw, field);
-    n += ms_key_ecdsa_integer(body + n, raw + field, field);
+    n = -1;
+    signature = ECDSA_SIG_new();
+    r = BN_bin2bn(raw, (int) field, NULL);
+    s = BN_bin2bn(raw + field, (int) field, NULL);
 
-    head = 0;
-    der[head++] = 0x30;
+    if (signature != NULL && r != NULL && s != NULL
+        && ECDSA_SIG_set0(signature, r, s) == 1)
+    {
+        n = i2d_ECDSA_SIG(signature, &der);
 
-    if (n > 127) {
-        der[head++] = 0x81;
+    } else {
+        BN_free(r);
+        BN_free(s);
     }
 
-    der[head++] = (unsigned char) n;
-    memcpy(der + head, body, n);
+    ECDSA_SIG_free(signature);
 
-    return head + n;
+    return n;
 }

@@ -97,8 +97,9 @@ int ms_keys_add_jwks(ms_keys_t *keys, const void *text, size_t len,
 
 /*
  * The keys that may have signed a token of "alg" and "kid" (NULL: it has
- * none): those of its "kid" if there are such, else those that have no "kid";
- * for a token without one all of that algorithm.  Up to MS_KEYS_TRIED.
+ * none): the keys of its "kid"; if the set has no such "kid", the keys without
+ * one.  For a token without a "kid" all keys of its algorithm.  Up to
+ * MS_KEYS_TRIED.
  */
 size_t ms_keys_select(const ms_keys_t *keys, ms_alg_t alg, const char *kid,
     const ms_key_t **list);

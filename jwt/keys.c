@@ -1,3 +1,8 @@
+/*
+ * A set of keys: adding, joining, and selecting those a token may be signed
+ * with.
+ */
+
 #include "jwt/keys.h"
 
 #include <stdio.h>
@@ -76,42 +81,43 @@ ms_keys_reserve(ms_keys_t *keys, size_t more, char *error, size_t size)
 }
 
 
-/* The next key, zeroed but for its "kid"; it is not counted yet. */
-static ms_key_t *
-ms_keys_next(ms_keys_t *keys, const char *kid, char *error, size_t size)
+/* One key for each of "algs", of the secret or else of "pkey". */
+static int
+ms_keys_add(ms_keys_t *keys, uint32_t algs, const char *kid,
+    const void *secret, size_t len, EVP_PKEY *pkey, char *error, size_t size)
 {
+    int        i, rc;
     ms_key_t  *key;
 
-    if (ms_keys_reserve(keys, 1, error, size) != 0) {
-        return NULL;
-    }
-
-    key = &keys->list[keys->n];
-    memset(key, 0, sizeof(ms_key_t));
-
-    if (kid != NULL) {
-        key->kid = strdup(kid);
-        if (key->kid == NULL) {
-            snprintf(error, size, "out of memory");
-            return NULL;
+    for (i = 0; i < MS_ALGS; i++) {
+        if (!(algs & MS_ALG_BIT(i))) {
+            continue;
         }
+
+        if (ms_keys_reserve(keys, 1, error, size) != 0) {
+            return -1;
+        }
+
+        key = &keys->list[keys->n];
+        memset(key, 0, sizeof(ms_key_t));
+
+        rc = pkey == NULL ? ms_key_init_secret(key, i, secret, len)
+                          : ms_key_init_public(key, i, pkey);
+
+        if (rc == 0 && kid != NULL) {
+            key->kid = strdup(kid);
+            rc = key->kid != NULL ? 0 : -1;
+        }
+
+        if (rc != 0) {
+            snprintf(error, size, "OpenSSL cannot prepare it for %s",
+                     ms_alg_name(i));
+            ms_key_clear(key);
+            return -1;
+        }
+
+        keys->n++;
     }
-
-    return key;
-}
-
-
-static int
-ms_keys_take(ms_keys_t *keys, ms_key_t *key, int rc, char *error, size_t size)
-{
-    if (rc != 0) {
-        snprintf(error, size, "OpenSSL cannot prepare it for %s",
-                 ms_alg_name(key->alg));
-        ms_key_clear(key);
-        return -1;
-    }
-
-    keys->n++;
 
     return 0;
 }
@@ -121,27 +127,7 @@ int
 ms_keys_add_secret(ms_keys_t *keys, uint32_t algs, const char *kid,
     const void *secret, size_t len, char *error, size_t size)
 {
-    int        i, rc;
-    ms_key_t  *key;
-
-    for (i = 0; i < MS_ALGS; i++) {
-        if (!(algs & MS_ALG_BIT(i))) {
-            continue;
-        }
-
-        key = ms_keys_next(keys, kid, error, size);
-        if (key == NULL) {
-            return -1;
-        }
-
-        rc = ms_key_init_secret(key, i, secret, len);
-
-        if (ms_keys_take(keys, key, rc, error, size) != 0) {
-            return -1;
-        }
-    }
-
-    return 0;
+    return ms_keys_add(keys, algs, kid, secret, len, NULL, error, size);
 }
 
 
@@ -149,27 +135,7 @@ int
 ms_keys_add_public(ms_keys_t *keys, uint32_t algs, const char *kid,
     EVP_PKEY *pkey, char *error, size_t size)
 {
-    int        i, rc;
-    ms_key_t  *key;
-
-    for (i = 0; i < MS_ALGS; i++) {
-        if (!(algs & MS_ALG_BIT(i))) {
-            continue;
-        }
-
-        key = ms_keys_next(keys, kid, error, size);
-        if (key == NULL) {
-            return -1;
-        }
-
-        rc = ms_key_init_public(key, i, pkey);
-
-        if (ms_keys_take(keys, key, rc, error, size) != 0) {
-            return -1;
-        }
-    }
-
-    return 0;
+    return ms_keys_add(keys, algs, kid, NULL, 0, pkey, error, size);
 }
 
 

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 
 #define MS_SECRET_MIN      32           /* bytes; RFC 7518 section 3.2 */
@@ -89,8 +90,8 @@ ms_keys_t *ms_keys_from_secret_file(const char *path,
 ms_keys_t *ms_keys_parse(const void *text, size_t len,
     const ms_keys_options_t *options, char *error, size_t size);
 
-/* The same, but only a JWK or a JWK Set: of PEM that was cut short nobody can
- * tell that something is missing. */
+/* The same, but only a JWK or a JWK Set, which shows when it was cut short; PEM
+ * does not. */
 ms_keys_t *ms_keys_parse_jwks(const void *text, size_t len,
     const ms_keys_options_t *options, char *error, size_t size);
 
@@ -98,6 +99,11 @@ ms_keys_t *ms_keys_parse_jwks(const void *text, size_t len,
  * file. */
 ms_keys_t *ms_keys_from_file(const char *path,
     const ms_keys_options_t *options, char *error, size_t size);
+
+/* Up to "len" bytes of a regular file; -1 with one line in "error", which names
+ * the file. */
+ssize_t ms_keys_read_file(const char *path, char *buf, size_t len, char *error,
+    size_t size);
 
 /* Adds the keys of "more", which is gone afterwards in any case, to "*keys",
  * which may be NULL.  -1 if those are too many or memory is out; "*keys" is

@@ -1,3 +1,7 @@
+/*
+ * Public keys from text: a JWK or a JWK Set when it begins with "{", else PEM.
+ */
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>

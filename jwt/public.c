@@ -1,6 +1,6 @@
 /*
- * What a public key is good for, and whether it is good enough: also a key that
- * someone made weak on purpose must not verify anything.
+ * Which algorithms a public key is for, and whether it is strong enough: a key
+ * that was made weak on purpose must not verify anything.
  */
 
 #include <stdio.h>

@@ -1,3 +1,7 @@
+/*
+ * A token is split, its signature verified, its claims judged, in this order.
+ */
+
 #include "jwt/token.h"
 
 #include <stdbool.h>

@@ -1,13 +1,18 @@
+/*
+ * The token check of an instance: keys from files, which are looked at again
+ * when they change, rules from options, a cache of tokens that were good.
+ */
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "jwt/cache.h"
 #include "jwt/keys.h"
 #include "jwt/token.h"
 #include "myservice/auth.h"
+#include "rpc/file.h"
 #include "rpc/log.h"
 
 
@@ -20,19 +25,12 @@
 
 
 typedef struct {
-    dev_t            device;
-    ino_t            inode;
-    off_t            size;
-    struct timespec  changed;
-} auth_stamp_t;
-
-typedef struct {
     const char      *option;
     const char      *path;              /* NULL: not given */
     ms_keys_t     *(*load)(const char *path,
                            const ms_keys_options_t *options, char *error,
                            size_t size);
-    auth_stamp_t     stamp;
+    file_stamp_t     stamp;
 } auth_file_t;
 
 struct auth_s {
@@ -49,7 +47,8 @@ struct auth_s {
 
 static bool auth_changed(auth_t *auth, int64_t now);
 static ms_keys_t *auth_load(const auth_t *auth, char *error, size_t size);
-static void auth_reload(auth_t *auth, int64_t now);
+static void auth_look(auth_t *auth, int64_t now);
+static void auth_take(auth_t *auth, bool changed);
 static const char *auth_verify(auth_t *auth, const char *text, size_t len,
     const ms_cache_key_t *key, const char *session, int64_t now);
 static const char *auth_session(const char *session, const char *own,
@@ -69,11 +68,11 @@ auth_create(const auth_options_t *options, int64_t now, char *error,
     }
 
     auth->files[0] = (auth_file_t) {
-        .option = "--jwt-key", .path = options->secret_file,
+        .option = "--jwt-secret-file", .path = options->secret_file,
         .load = ms_keys_from_secret_file
     };
     auth->files[1] = (auth_file_t) {
-        .option = "--jwt-key-file", .path = options->key_file,
+        .option = "--jwt-keys", .path = options->keys_file,
         .load = ms_keys_from_file
     };
 
@@ -146,7 +145,7 @@ auth_algorithms(const char *text, uint32_t *algorithms, char *error,
 }
 
 
-/* Looks at the files, before they are read: what changes in between is seen the
+/* Takes the stamps before the files are read: a change in between is seen the
  * next time. */
 static bool
 auth_changed(auth_t *auth, int64_t now)
@@ -154,8 +153,7 @@ auth_changed(auth_t *auth, int64_t now)
     int            i;
     bool           changed;
     auth_file_t   *file;
-    auth_stamp_t   stamp;
-    struct stat    info;
+    file_stamp_t   stamp;
 
     changed = false;
     auth->fresh = false;
@@ -167,16 +165,9 @@ auth_changed(auth_t *auth, int64_t now)
             continue;
         }
 
-        memset(&stamp, 0, sizeof(auth_stamp_t));
+        file_stamp(&stamp, file->path);
 
-        if (stat(file->path, &info) == 0) {
-            stamp.device = info.st_dev;
-            stamp.inode = info.st_ino;
-            stamp.size = info.st_size;
-            stamp.changed = info.st_ctim;
-        }
-
-        if (memcmp(&stamp, &file->stamp, sizeof(auth_stamp_t)) != 0) {
+        if (memcmp(&stamp, &file->stamp, sizeof(file_stamp_t)) != 0) {
             file->stamp = stamp;
             changed = true;
         }
@@ -226,15 +217,13 @@ auth_load(const auth_t *auth, char *error, size_t size)
 }
 
 
-/* At most once a second.  What is missing or broken changes nothing, is logged
- * once for each change and fault, and read again: it may have been for lack of
- * descriptors or memory. */
+/* At most once a second.  A file that is missing or broken changes nothing.  It
+ * is logged once for each change and fault, and read again: the reason may have
+ * been a lack of descriptors or memory. */
 static void
-auth_reload(auth_t *auth, int64_t now)
+auth_look(auth_t *auth, int64_t now)
 {
-    bool        fresh, changed, failed;
-    char        error[sizeof(auth->error)];
-    ms_keys_t  *keys;
+    bool  fresh, changed;
 
     if (now == auth->looked) {
         return;
@@ -243,17 +232,35 @@ auth_reload(auth_t *auth, int64_t now)
     auth->looked = now;
     fresh = auth->fresh;
     changed = auth_changed(auth, now);
-    failed = auth->error[0] != '\0';
 
-    if (!changed && !fresh && !failed) {
-        return;
+    if (changed || fresh || auth->error[0] != '\0') {
+        auth_take(auth, changed);
     }
+}
 
+
+void
+auth_reload(auth_t *auth, int64_t now)
+{
+    auth->looked = now;
+    (void) auth_changed(auth, now);
+    auth_take(auth, true);
+}
+
+
+static void
+auth_take(auth_t *auth, bool changed)
+{
+    bool        failed;
+    char        error[sizeof(auth->error)];
+    ms_keys_t  *keys;
+
+    failed = auth->error[0] != '\0';
     keys = auth_load(auth, error, sizeof(error));
 
     if (keys == NULL) {
         if (changed || strcmp(error, auth->error) != 0) {
-            log_error("%s; the keys stay as they are", error);
+            log_error("%s; the previous keys stay in use", error);
         }
 
         snprintf(auth->error, sizeof(auth->error), "%s", error);
@@ -279,7 +286,7 @@ auth_check(auth_t *auth, const char *value, size_t len, const char *session,
     ms_cache_key_t     key;
     ms_cache_value_t   known;
 
-    auth_reload(auth, now);
+    auth_look(auth, now);
     ms_token_strip(&value, &len);
 
     if (len > MS_TOKEN_MAX) {

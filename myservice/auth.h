@@ -17,8 +17,8 @@ typedef struct auth_s  auth_t;
 
 /* All is borrowed; NULL: not given. */
 typedef struct {
-    const char  *secret_file;           /* this one ... */
-    const char  *key_file;              /* ... or PEM, JWK, JWK Set, or both */
+    const char  *keys_file;             /* public keys: PEM, JWK or JWK Set */
+    const char  *secret_file;
     const char  *algorithms;            /* "ES256,EdDSA" */
     const char  *issuer;
     const char  *audience;
@@ -31,20 +31,24 @@ typedef struct {
 auth_t *auth_create(const auth_options_t *options, int64_t now, char *error,
     size_t size);
 
-/* Whether "text" is a list of algorithms; else -1 and one line. */
+/* 0 if "text" is a list of algorithms, -1 and one line if it is not. */
 int auth_algorithms(const char *text, uint32_t *algorithms, char *error,
     size_t size) __attribute__((warn_unused_result));
 
 /*
  * Checks the value of "authorization" at "now" (seconds since 1970) and, when
  * "session" is not NULL, that the token is for that session.  Returns NULL
- * when all is well, else the message of the refusal, a static string.
+ * when all is well, or the message of the refusal, a static string.
  */
 const char *auth_check(auth_t *auth, const char *value, size_t len,
     const char *session, int64_t now);
 
 /* The message for a missing or unusable token. */
 const char *auth_invalid(void);
+
+/* Reads the keys now, whether the files have changed or not.  On the thread
+ * of auth_check(). */
+void auth_reload(auth_t *auth, int64_t now);
 
 void auth_free(auth_t *auth);
 

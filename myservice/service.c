@@ -1,3 +1,9 @@
+/*
+ * The methods of MyServiceAPI and what goes with them in metadata: the session
+ * of a call, its token, what the gateway says about the lease, and the answer
+ * of the health check, which says who owns the instance.
+ */
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +16,9 @@
 #include "myservice/session.h"
 #include "rpc/log.h"
 #include "rpc/reflection.h"
+
+
+#define SUBJECT_LEN  32                 /* a hash in hexadecimal */
 
 
 /* MyServiceSubscribe; lives in the call's memory, linked while it runs. */
@@ -31,6 +40,8 @@ struct service_s {
     rpc_health_t       *health;
     rpc_reflection_t   *reflection;
     session_t           session;
+    char                subject[SUBJECT_LEN + 1];
+                                        /* owner of the session, or "" */
     rpc_timer_t         expiry;
     stream_t            streams;        /* head of the ring */
 };
@@ -49,9 +60,15 @@ static int service_enter(service_t *service, rpc_call_t *call,
 static void service_leave(rpc_call_t *call, void *data);
 static void service_refuse(service_t *service, rpc_call_t *call,
     const char *id, session_result_t result);
-static int64_t service_told_time(const rpc_call_t *call, const char *name);
+static void service_trailer(rpc_call_t *call, const char *name,
+    const char *value);
+static void service_take_subject(service_t *service, const rpc_call_t *call);
+static int64_t service_header_ms(const rpc_call_t *call, const char *name);
 static void service_expire(void *data);
-static void service_annotate(rpc_call_t *call, void *data);
+static void service_quit_if_last(service_t *service);
+static void service_forget_moved(rpc_call_t *call, service_t *service,
+    int64_t now);
+static void service_health_answer(rpc_call_t *call, void *data);
 static void service_exit(rpc_call_t *call, void *data);
 
 static void stream_send(rpc_call_t *call, void *data);
@@ -97,7 +114,7 @@ service_create(rpc_server_t *server, const service_options_t *options)
     }
 
     service->health = rpc_health_create(server, SERVICE_NAME,
-                                        service_annotate, service);
+                                        service_health_answer, service);
     service->reflection = rpc_reflection_create(server, rpc_protos,
                                                 rpc_protos_len);
 
@@ -118,6 +135,20 @@ service_health(const service_t *service)
 
 
 void
+service_retire(void *data)
+{
+    service_t  *service = data;
+
+    if (!session_last(&service->session, rpc_now())) {
+        log_info("session %s: the last one, served until it ends",
+                 service->session.id);
+    }
+
+    service_quit_if_last(service);
+}
+
+
+void
 service_drain(void *data)
 {
     stream_t   *stream, *next;
@@ -132,6 +163,7 @@ service_drain(void *data)
          stream = next)
     {
         next = stream->next;
+        service_trailer(stream->call, "session-leaving", "1");
         rpc_call_fail(stream->call, GRPC_STATUS_UNAVAILABLE,
                       service_closing);
     }
@@ -275,9 +307,9 @@ service_shutdown(rpc_call_t *call, const ProtobufCMessage *request,
 
 
 /*
- * Who calls: the session id as a string in the call's memory, or NULL when
- * the call was refused.  The token is judged first, so that a caller without
- * one learns nothing else.
+ * The session id of a call as a string in the call's memory, or NULL when the
+ * call was refused.  The token is judged first, so that a caller without one
+ * learns nothing else.
  */
 
 static char *
@@ -363,14 +395,15 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
 
     if (before == SESSION_UNSET) {
         log_info("session %s: set", id);
+        service_take_subject(service, call);
     }
 
-    ttl = service_told_time(call, "session-ttl");
+    ttl = service_header_ms(call, "session-ttl");
     if (ttl > 0) {
         session_ttl(&service->session, ttl);
     }
 
-    ends = service_told_time(call, "session-ends");
+    ends = service_header_ms(call, "session-ends");
     if (ends > 0) {
         session_ends(&service->session, rpc_now() + ends);
     }
@@ -378,6 +411,25 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
     rpc_timer_clear(service->server, &service->expiry);
 
     return 0;
+}
+
+
+/* The gateway sends the owner of the session; after its restart it learns it
+ * from our health answer. */
+
+static void
+service_take_subject(service_t *service, const rpc_call_t *call)
+{
+    size_t       len;
+    const char  *value;
+
+    value = rpc_call_metadata(call, "session-subject", &len);
+    service->subject[0] = '\0';
+
+    if (value != NULL && len == SUBJECT_LEN) {
+        memcpy(service->subject, value, len);
+        service->subject[len] = '\0';
+    }
 }
 
 
@@ -415,6 +467,7 @@ service_refuse(service_t *service, rpc_call_t *call, const char *id,
 
     case SESSION_REFUSE_CONFLICT:
         code = GRPC_STATUS_INTERNAL;
+        service_trailer(call, "session-owner", owner);
         snprintf(message, sizeof(message),
                  "Session conflict: was=%s, now=%s", owner, id);
         break;
@@ -424,6 +477,7 @@ service_refuse(service_t *service, rpc_call_t *call, const char *id,
         break;
 
     case SESSION_REFUSE_MISMATCH:
+        service_trailer(call, "session-owner", owner);
         snprintf(message, sizeof(message),
                  "Client session mismatch: client=%s, server=%s", id, owner);
         break;
@@ -431,6 +485,7 @@ service_refuse(service_t *service, rpc_call_t *call, const char *id,
     case SESSION_REFUSE_CLOSED:
     case SESSION_OK:
         code = GRPC_STATUS_UNAVAILABLE;
+        service_trailer(call, "session-leaving", "1");
         snprintf(message, sizeof(message), "%s", service_closing);
         break;
     }
@@ -441,12 +496,23 @@ service_refuse(service_t *service, rpc_call_t *call, const char *id,
 }
 
 
-/* How long the gateway keeps the lease of this session, so that neither side
- * outlives the other: "session-ttl" when nothing happens, "session-ends" at
- * most, from now on.  Milliseconds, 0 if not told. */
+/* The text of the answer says the same. */
+
+static void
+service_trailer(rpc_call_t *call, const char *name, const char *value)
+{
+    if (rpc_call_add_trailing(call, name, value) == -1) {
+        log_error("cannot add %s to an answer", name);
+    }
+}
+
+
+/* A time that the gateway sends, in milliseconds; 0 if it sends none.  The
+ * session ends when its lease does: "session-ttl" after the last call, and
+ * "session-ends" from now at the latest. */
 
 static int64_t
-service_told_time(const rpc_call_t *call, const char *name)
+service_header_ms(const rpc_call_t *call, const char *name)
 {
     size_t       i, len;
     int64_t      ms;
@@ -487,15 +553,57 @@ service_expire(void *data)
     if (session_expire(&service->session, rpc_now())) {
         log_info("session %s: expired", id);
     }
+
+    service_quit_if_last(service);
 }
 
 
-/* Tells how many calls are in flight, the owner, if there is one, and for how
- * many milliseconds more he is: an answer with the number alone says that the
- * instance is free. */
+/* From here on calls and health answers say the same: it leaves. */
 
 static void
-service_annotate(rpc_call_t *call, void *data)
+service_quit_if_last(service_t *service)
+{
+    if (service->session.last && service->session.state == SESSION_UNSET) {
+        session_drain(&service->session);
+        rpc_health_set(service->health, false);
+        service->options.exit(service->options.exit_data);
+    }
+}
+
+
+/* The gateway says that another instance serves the session: the gateway moved
+ * it while it did not reach this instance. */
+
+static void
+service_forget_moved(rpc_call_t *call, service_t *service, int64_t now)
+{
+    char         id[SESSION_ID_MAX + 1];
+    size_t       len;
+    const char  *value;
+
+    value = rpc_call_metadata(call, "session-elsewhere", &len);
+
+    if (value == NULL || len == 0 || len > SESSION_ID_MAX
+        || rpc_call_metadata_count(call, "session-elsewhere") > 1)
+    {
+        return;
+    }
+
+    memcpy(id, value, len);
+    id[len] = '\0';
+
+    if (session_forget(&service->session, id, now)) {
+        log_info("session %s: another instance serves it", id);
+    }
+}
+
+
+/* A health answer has the id of this process and the number of calls in flight;
+ * with a session also its id, its owner and how many milliseconds it lasts.
+ * Without a session the instance is free.  After the signal it drains. */
+
+static void
+service_health_answer(rpc_call_t *call, void *data)
 {
     char        calls[16], left[24];
     int64_t     now;
@@ -503,18 +611,27 @@ service_annotate(rpc_call_t *call, void *data)
 
     now = rpc_now();
     (void) session_expire(&service->session, now);
+    service_forget_moved(call, service, now);
+    service_quit_if_last(service);
 
     snprintf(calls, sizeof(calls), "%u", service->session.calls);
     snprintf(left, sizeof(left), "%" PRId64,
              session_left(&service->session, now));
 
-    if (rpc_call_add_initial(call, "session-calls", calls) == -1
+    if (rpc_call_add_initial(call, "instance-id", service->options.id) == -1
+        || rpc_call_add_initial(call, "session-calls", calls) == -1
+        || (service->session.last && service->session.state != SESSION_CLOSED
+            && rpc_call_add_initial(call, "session-drain", "1") == -1)
         || (service->session.id[0] != '\0'
             && (rpc_call_add_initial(call, "session-id", service->session.id)
                 == -1
-                || rpc_call_add_initial(call, "session-left", left) == -1)))
+                || rpc_call_add_initial(call, "session-left", left) == -1
+                || (service->subject[0] != '\0'
+                    && rpc_call_add_initial(call, "session-subject",
+                                            service->subject)
+                       == -1))))
     {
-        log_error("cannot tell the owner in a health answer");
+        log_error("cannot add the session to a health answer");
     }
 }
 

@@ -21,10 +21,12 @@ typedef struct service_s  service_t;
 
 typedef struct {
     const char    *name;                /* borrowed: "pod_name" */
+    const char    *id;                  /* borrowed: of this process, random */
     int64_t        interval;            /* of MyServiceSubscribe, ms */
     int64_t        session_ttl;         /* ms */
     auth_t        *auth;                /* borrowed; NULL: no token check */
-    void         (*exit)(void *data);   /* a Shutdown has been answered */
+    void         (*exit)(void *data);   /* a Shutdown has been answered, or the
+                                           last session has ended */
     void          *exit_data;
 } service_options_t;
 
@@ -34,6 +36,10 @@ service_t *service_create(rpc_server_t *server,
     const service_options_t *options);
 
 rpc_health_t *service_health(const service_t *service);
+
+/* No new session from now on; options.exit runs when the one that is set has
+ * ended.  On the server's thread. */
+void service_retire(void *service);
 
 /* New calls are refused and streams end from now on; on the server's
  * thread. */

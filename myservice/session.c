@@ -1,3 +1,7 @@
+/*
+ * The state machine of the one session; session.h draws it.
+ */
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -5,6 +9,7 @@
 
 
 static int64_t session_deadline(const session_t *session, int64_t now);
+static void session_unset(session_t *session);
 static void session_to(session_t *session, session_state_t state);
 
 
@@ -38,6 +43,10 @@ session_enter(session_t *session, const char *id, int64_t now)
         return SESSION_REFUSE_CLOSED;
 
     case SESSION_UNSET:
+        if (session->last) {
+            return SESSION_REFUSE_CLOSED;
+        }
+
         memcpy(session->id, id, len + 1);
         break;
 
@@ -153,6 +162,17 @@ session_shutdown(session_t *session, const char *id, int64_t now)
 }
 
 
+bool
+session_last(session_t *session, int64_t now)
+{
+    (void) session_expire(session, now);
+
+    session->last = true;
+
+    return session->state == SESSION_UNSET;
+}
+
+
 void
 session_drain(session_t *session)
 {
@@ -169,12 +189,34 @@ session_expire(session_t *session, int64_t now)
         return false;
     }
 
+    session_unset(session);
+
+    return true;
+}
+
+
+bool
+session_forget(session_t *session, const char *id, int64_t now)
+{
+    (void) session_expire(session, now);
+
+    if (session->state != SESSION_IDLE || strcmp(session->id, id) != 0) {
+        return false;
+    }
+
+    session_unset(session);
+
+    return true;
+}
+
+
+static void
+session_unset(session_t *session)
+{
     session->id[0] = '\0';
     session->ttl = session->default_ttl;
     session->ends = 0;
     session_to(session, SESSION_UNSET);
-
-    return true;
 }
 
 

@@ -4,9 +4,10 @@
  *
  *     unset --enter--> busy --last leave--> idle --enter--> busy
  *       ^                                    |
- *       +--------------expire----------------+
+ *       +----------expire, forget------------+
  *
  * Any of them goes to "closed" by the owner's shutdown or by drain, for good.
+ * After session_last() none is set any more.
  */
 
 #ifndef MYSERVICE_SESSION_H
@@ -39,6 +40,7 @@ typedef enum {
 
 typedef struct {
     session_state_t  state;
+    bool             last;              /* no other session may follow */
     unsigned         calls;             /* in flight */
     int64_t          default_ttl;
     int64_t          ttl;               /* of the session that is set */
@@ -61,7 +63,8 @@ void session_leave(session_t *session, int64_t now);
 void session_ttl(session_t *session, int64_t ttl);
 
 /* When the session ends at the latest, unless a call is in flight then.  A
- * later time extends it, an earlier one changes nothing.  Only inside a call. */
+ * later time extends it, an earlier one changes nothing.  Only inside a
+ * call. */
 void session_ends(session_t *session, int64_t ends);
 
 /* How long the session lasts after "now" if no other call comes; while calls
@@ -71,6 +74,13 @@ int64_t session_left(const session_t *session, int64_t now);
 /* The owner's shutdown closes; any other changes nothing. */
 session_result_t session_shutdown(session_t *session, const char *id,
     int64_t now) __attribute__((warn_unused_result));
+
+/* Another instance serves the session: forgets it, unless a call of it is in
+ * flight here or it is not ours; true if it did. */
+bool session_forget(session_t *session, const char *id, int64_t now);
+
+/* The session that is set, if any, is the last one; true if none is. */
+bool session_last(session_t *session, int64_t now);
 
 /* Closes, whatever the state is. */
 void session_drain(session_t *session);

@@ -1,3 +1,7 @@
+/*
+ * Memory of one call: allocated by moving a pointer, freed all at once.
+ */
+
 #include "rpc/arena.h"
 
 #include <stdint.h>

@@ -9,59 +9,25 @@
 #include <string.h>
 
 #include <grpc/support/alloc.h>
-#include <grpc/support/time.h>
-
-#include "rpc/message.h"
-
 
 #define CALL_FREE_MAX      256
 
 /* the memory of a call, in messages of the largest size */
 #define CALL_ARENA_FACTOR  16
 
-/* how much too early the core may end a call that has a deadline, in ms */
-#define CALL_TIMER_ERROR   5
-
 
 static rpc_call_t *call_get(rpc_server_t *server);
 static void call_reset(rpc_call_t *call);
 static void call_put(rpc_call_t *call);
-static void call_unref(rpc_call_t *call);
+static void call_idle(rpc_server_t *server);
 static void call_run(rpc_callback_t *callback, rpc_call_t *call);
 
 static void call_request_event(void *data, bool ok);
-static void call_dispatch(rpc_call_t *call);
-static void call_read_event(void *data, bool ok);
-static void call_half_event(void *data, bool ok);
-static bool call_overdue(const rpc_call_t *call);
-static void call_read(rpc_call_t *call);
-static const ProtobufCMessage *call_unpack(rpc_call_t *call,
-    rpc_arena_t *arena);
 static void call_close_event(void *data, bool ok);
 static void call_send_event(void *data, bool ok);
 static void call_final_event(void *data, bool ok);
 static void call_answer_event(void *data, bool ok);
 static void call_timer_event(void *data);
-
-
-static const struct {
-    grpc_status_code   code;
-    const char        *text;
-} call_unpack_errors[] = {
-    [RPC_MESSAGE_OK] = { GRPC_STATUS_OK, NULL },
-    [RPC_MESSAGE_MALFORMED] = { GRPC_STATUS_INTERNAL,
-        "failed to parse request message" },
-    [RPC_MESSAGE_UTF8] = { GRPC_STATUS_INTERNAL,
-        "request message has a string that is not UTF-8" },
-    [RPC_MESSAGE_NUL] = { GRPC_STATUS_INVALID_ARGUMENT,
-        "request message has a string with a NUL character" },
-    [RPC_MESSAGE_DEEP] = { GRPC_STATUS_INTERNAL,
-        "request message is nested too deep" },
-    [RPC_MESSAGE_COMPRESSED] = { GRPC_STATUS_UNIMPLEMENTED,
-        "compressed requests are not supported" },
-    [RPC_MESSAGE_MEMORY] = { GRPC_STATUS_RESOURCE_EXHAUSTED,
-        "request message needs too much memory" }
-};
 
 
 /* life of a call */
@@ -80,9 +46,8 @@ rpc_call_arm(rpc_server_t *server, const rpc_method_t *method)
     if (method != NULL) {
         rc = grpc_server_request_registered_call(server->core,
                  method->registered, &call->core, &call->deadline,
-                 &call->metadata,
-                 method->kind == RPC_METHOD_BIDI ? NULL : &call->payload,
-                 server->queue, server->queue, &call->request_tag);
+                 &call->metadata, NULL, server->queue, server->queue,
+                 &call->request_tag);
 
     } else {
         rc = grpc_server_request_call(server->core, &call->core,
@@ -102,6 +67,7 @@ call_get(rpc_server_t *server)
 {
     rpc_call_t  *call;
 
+    server->calls++;
     call = server->free;
 
     if (call != NULL) {
@@ -150,8 +116,8 @@ call_reset(rpc_call_t *call)
 
     call->request_tag = (rpc_tag_t) { call_request_event, call };
     call->close_tag = (rpc_tag_t) { call_close_event, call };
-    call->read_tag = (rpc_tag_t) { call_read_event, call };
-    call->half_tag = (rpc_tag_t) { call_half_event, call };
+    call->read_tag = (rpc_tag_t) { rpc_request_read_event, call };
+    call->half_tag = (rpc_tag_t) { rpc_request_half_event, call };
     call->send_tag = (rpc_tag_t) { call_send_event, call };
     call->final_tag = (rpc_tag_t) { call_final_event, call };
     call->answer_tag = (rpc_tag_t) { call_answer_event, call };
@@ -199,12 +165,28 @@ call_put(rpc_call_t *call)
     if (server->nfree == CALL_FREE_MAX) {
         grpc_metadata_array_destroy(&call->metadata);
         free(call);
-        return;
+
+    } else {
+        call->next = server->free;
+        server->free = call;
+        server->nfree++;
     }
 
-    call->next = server->free;
-    server->free = call;
-    server->nfree++;
+    if (--server->calls == 0) {
+        call_idle(server);
+    }
+}
+
+
+/* Requests are armed again until the server stops. */
+
+static void
+call_idle(rpc_server_t *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->idle = true;
+    pthread_cond_signal(&server->cond);
+    pthread_mutex_unlock(&server->mutex);
 }
 
 
@@ -224,8 +206,8 @@ rpc_call_free_list(rpc_server_t *server)
 }
 
 
-static void
-call_unref(rpc_call_t *call)
+void
+rpc_call_unref(rpc_call_t *call)
 {
     if (--call->refs > 0) {
         return;
@@ -233,7 +215,15 @@ call_unref(rpc_call_t *call)
 
     rpc_timers_clear(&call->server->timers, &call->timer);
     call_run(&call->done, call);
-    atomic_fetch_sub(&call->server->active, 1);
+
+    if (call->method != NULL) {
+        --call->server->open[RPC_CALL_KIND(call)];
+    }
+
+    if (call->begun) {
+        atomic_fetch_sub(&call->server->active, 1);
+    }
+
     call_put(call);
 }
 
@@ -313,178 +303,16 @@ call_request_event(void *data, bool ok)
     }
 
     rpc_call_set_state(call, RPC_CALL_RUNNING);
-    atomic_fetch_add(&server->active, 1);
     call->refs = 1;
 
     if (call->method == NULL) {
         rpc_call_fail(call, GRPC_STATUS_UNIMPLEMENTED, "unknown method");
 
     } else {
-        call_dispatch(call);
+        rpc_request_begin(call);
     }
 
-    call_unref(call);
-}
-
-
-static void
-call_dispatch(rpc_call_t *call)
-{
-    const rpc_method_t      *method;
-    const ProtobufCMessage  *request;
-
-    method = call->method;
-
-    if (method->kind == RPC_METHOD_BIDI) {
-        rpc_call_arm_close(call);
-        (void) rpc_call_next(call);
-        return;
-    }
-
-    request = call_unpack(call, &call->arena);
-
-    if (request == NULL) {
-        return;
-    }
-
-    if (method->kind == RPC_METHOD_STREAM) {
-        rpc_call_arm_close(call);
-    }
-
-    method->handler(call, request, method->data);
-
-    if (method->kind == RPC_METHOD_UNARY && !call->deferred
-        && call->state == RPC_CALL_RUNNING)
-    {
-        rpc_call_fail(call, GRPC_STATUS_INTERNAL, "method gave no answer");
-    }
-}
-
-
-static void
-call_read_event(void *data, bool ok)
-{
-    rpc_call_t  *call = data;
-
-    (void) ok;
-
-    call->reading = 0;
-
-    if (call->payload == NULL) {
-
-        /*
-         * A cancel looks like this, too.  One round through the queue lets
-         * the event that tells it come first.
-         */
-
-        call->half_closed = 1;
-        rpc_call_batch(call, NULL, 0, &call->half_tag);
-        return;
-    }
-
-    if (call->state == RPC_CALL_RUNNING) {
-        call_read(call);
-    }
-
-    call_unref(call);
-}
-
-
-static void
-call_half_event(void *data, bool ok)
-{
-    rpc_call_t  *call = data;
-
-    (void) ok;
-
-    /* what other threads of the core do does not come in order: calls that
-     * are cancelled by a stop, and at their deadline */
-
-    if (call->state == RPC_CALL_RUNNING
-        && !atomic_load(&call->server->cancelling) && !call_overdue(call))
-    {
-        call->method->handler(call, NULL, call->method->data);
-    }
-
-    call_unref(call);
-}
-
-
-static bool
-call_overdue(const rpc_call_t *call)
-{
-    gpr_timespec  deadline;
-
-    deadline = gpr_convert_clock_type(call->deadline, GPR_CLOCK_MONOTONIC);
-    deadline = gpr_time_sub(deadline, gpr_time_from_millis(CALL_TIMER_ERROR,
-                                                           GPR_TIMESPAN));
-
-    return gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), deadline) >= 0;
-}
-
-
-static void
-call_read(rpc_call_t *call)
-{
-    const rpc_method_t      *method;
-    const ProtobufCMessage  *request;
-
-    method = call->method;
-
-    /* a long stream must not need more memory than its longest message */
-
-    if (call->requests == NULL) {
-        call->requests = rpc_arena_alloc(&call->arena, sizeof(rpc_arena_t));
-
-        if (call->requests == NULL) {
-            rpc_call_fail(call, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                          "out of memory");
-            return;
-        }
-
-        rpc_arena_init(call->requests, call->arena.limit);
-    }
-
-    rpc_arena_reset(call->requests);
-    request = call_unpack(call, call->requests);
-
-    if (request != NULL) {
-        method->handler(call, request, method->data);
-    }
-}
-
-
-/* NULL: the call was failed. */
-
-static const ProtobufCMessage *
-call_unpack(rpc_call_t *call, rpc_arena_t *arena)
-{
-    ProtobufCMessage     *request;
-    ProtobufCAllocator    allocator;
-    rpc_message_error_t   error;
-
-    if (call->payload == NULL) {
-        rpc_call_fail(call, GRPC_STATUS_INTERNAL, "missing request message");
-        return NULL;
-    }
-
-    allocator = rpc_arena_allocator(arena);
-    request = rpc_message_unpack(call->payload, call->method->request,
-                                 &allocator, &error);
-
-    grpc_byte_buffer_destroy(call->payload);
-    call->payload = NULL;
-
-    if (request == NULL) {
-        if (arena->full) {
-            error = RPC_MESSAGE_MEMORY;
-        }
-
-        rpc_call_fail(call, call_unpack_errors[error].code,
-                      call_unpack_errors[error].text);
-    }
-
-    return request;
+    rpc_call_unref(call);
 }
 
 
@@ -505,7 +333,7 @@ call_close_event(void *data, bool ok)
         }
     }
 
-    call_unref(call);
+    rpc_call_unref(call);
 }
 
 
@@ -520,7 +348,7 @@ call_send_event(void *data, bool ok)
         call_run(&call->sent, call);
     }
 
-    call_unref(call);
+    rpc_call_unref(call);
 }
 
 
@@ -533,7 +361,7 @@ call_final_event(void *data, bool ok)
         atomic_store(&call->cancelled, true);
     }
 
-    call_unref(call);
+    rpc_call_unref(call);
 }
 
 
@@ -551,7 +379,7 @@ call_answer_event(void *data, bool ok)
     call->answer = NULL;
 
     rpc_call_final(call, answer, call->code, call->message);
-    call_unref(call);
+    rpc_call_unref(call);
 }
 
 
@@ -565,7 +393,7 @@ call_timer_event(void *data)
 
     call->refs++;
     call_run(&fire, call);
-    call_unref(call);
+    rpc_call_unref(call);
 }
 
 
@@ -595,29 +423,6 @@ void *
 rpc_call_alloc(rpc_call_t *call, size_t size)
 {
     return rpc_arena_alloc(&call->arena, size);
-}
-
-
-int
-rpc_call_next(rpc_call_t *call)
-{
-    grpc_op  op;
-
-    if (call->reading || call->half_closed || call->state != RPC_CALL_RUNNING
-        || call->method->kind != RPC_METHOD_BIDI)
-    {
-        return -1;
-    }
-
-    memset(&op, 0, sizeof(op));
-    op.op = GRPC_OP_RECV_MESSAGE;
-    op.data.recv_message.recv_message = &call->payload;
-
-    call->reading = 1;
-    call->refs++;
-    rpc_call_batch(call, &op, 1, &call->read_tag);
-
-    return 0;
 }
 
 

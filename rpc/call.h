@@ -94,6 +94,7 @@ struct rpc_call_s {
     unsigned              reading:1;
     unsigned              half_closed:1;    /* by the client */
     unsigned              deferred:1;
+    unsigned              begun:1;          /* its first message has come */
 
     atomic_bool           cancelled;        /* read by any thread */
 
@@ -119,6 +120,9 @@ struct rpc_call_s {
     rpc_arena_t           arena;
 };
 
+/* which of rpc_server_t.open counts the call */
+#define RPC_CALL_KIND(call)  ((call)->method->kind != RPC_METHOD_UNARY)
+
 struct rpc_server_s {
     rpc_server_options_t     options;
     grpc_server             *core;
@@ -133,11 +137,13 @@ struct rpc_server_s {
 
     atomic_bool              stopping;
     atomic_bool              cancelling;    /* all calls that are left */
-    atomic_uint              active;        /* calls that have a request */
+    atomic_uint              active;        /* calls that have begun */
 
     rpc_timers_t             timers;
     rpc_call_t              *free;
     size_t                   nfree;
+    size_t                   calls;         /* not free, armed ones, too */
+    int64_t                  open[2];       /* streams (1), other calls */
 
     rpc_tag_t                shutdown_tag;
     rpc_tag_t                wake_tag;
@@ -151,13 +157,23 @@ struct rpc_server_s {
     rpc_post_t              *posts;
     rpc_post_t             **last;
     bool                     closed;        /* no more posts */
-    bool                     drained;
+    bool                     drained;       /* the core has stopped */
+    bool                     idle;          /* "calls" came down to 0 */
 };
 
 
 /* Makes the core put the next request of the method (NULL: of any unknown
  * one) into the queue. */
 void rpc_call_arm(rpc_server_t *server, const rpc_method_t *method);
+
+/* The last one ends the call. */
+void rpc_call_unref(rpc_call_t *call);
+
+/* Waits for the first message of a new call, then runs its handler. */
+void rpc_request_begin(rpc_call_t *call);
+
+void rpc_request_read_event(void *data, bool ok);
+void rpc_request_half_event(void *data, bool ok);
 
 void rpc_call_free_list(rpc_server_t *server);
 

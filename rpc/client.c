@@ -1,3 +1,8 @@
+/*
+ * The blocking client.  Every call is a stream with a completion queue of its
+ * own; a unary call reads one message of it.
+ */
+
 #include "rpc/client.h"
 
 #include <stdbool.h>
@@ -54,24 +59,13 @@ static grpc_call *client_call(rpc_client_t *client,
 static int client_metadata_create(client_metadata_t *list,
     const rpc_metadata_t *metadata, size_t n);
 static void client_metadata_free(client_metadata_t *list);
-static void client_send_ops(grpc_op *ops, const client_metadata_t *metadata,
-    grpc_byte_buffer *message);
-static void client_status_op(grpc_op *op, grpc_metadata_array *trailing,
-    grpc_status_code *code, grpc_slice *details);
 static void client_batch(grpc_call *call, const grpc_op *ops, size_t n,
     void *tag);
 static bool client_pluck(grpc_completion_queue *queue, void *tag);
 static void client_queue_free(grpc_completion_queue *queue);
-static void result_init(rpc_result_t *result);
 static void result_fail(rpc_result_t *result, grpc_status_code code,
     const char *message);
 static const char *result_unpack_error(rpc_message_error_t error);
-static ProtobufCMessage *unary_unpack(grpc_byte_buffer *message,
-    const ProtobufCMessageDescriptor *response, rpc_result_t *result);
-static rpc_stream_t *stream_create(rpc_client_t *client, const char *path,
-    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
-    const ProtobufCMessage *request,
-    const ProtobufCMessageDescriptor *response);
 static void stream_start(rpc_stream_t *stream,
     const client_metadata_t *metadata, const ProtobufCMessage *request);
 
@@ -173,105 +167,39 @@ rpc_client_unary(rpc_client_t *client, const char *path,
     const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *response, rpc_result_t *result)
 {
-    grpc_op                 ops[6];
-    grpc_slice              details;
-    grpc_byte_buffer       *sent, *received;
-    ProtobufCMessage       *message;
-    client_metadata_t       list;
-    grpc_completion_queue  *queue;
+    rpc_stream_t      *stream;
+    ProtobufCMessage  *message;
 
-    result_init(result);
+    stream = rpc_client_stream(client, path, metadata, n, timeout, request,
+                               response);
 
-    if (client_metadata_create(&list, metadata, n) != 0) {
+    if (stream == NULL) {
+        memset(result, 0, sizeof(*result));
         result_fail(result, GRPC_STATUS_INTERNAL, "illegal request metadata");
         return NULL;
     }
 
-    queue = grpc_completion_queue_create_for_pluck(NULL);
-    result->call = client_call(client, queue, path, timeout);
+    message = rpc_stream_next(stream);
 
-    sent = rpc_message_pack(request);
-    received = NULL;
-    details = grpc_empty_slice();
+    /* the status comes by itself, after the one message */
+    stream->ended = true;
+    rpc_stream_finish(stream, result);
 
-    client_send_ops(ops, &list, sent);
-    client_status_op(&ops[3], &result->trailing, &result->code, &details);
+    if (result->code == GRPC_STATUS_OK && message == NULL) {
+        result_fail(result, GRPC_STATUS_INTERNAL, "no response message");
+    }
 
-    memset(&ops[4], 0, 2 * sizeof(grpc_op));
-    ops[4].op = GRPC_OP_RECV_INITIAL_METADATA;
-    ops[4].data.recv_initial_metadata.recv_initial_metadata
-        = &result->initial;
-    ops[5].op = GRPC_OP_RECV_MESSAGE;
-    ops[5].data.recv_message.recv_message = &received;
-
-    client_batch(result->call, ops, 6, result);
-    (void) client_pluck(queue, result);
-    client_queue_free(queue);
-
-    gpr_free(result->message);
-    result->message = grpc_slice_to_c_string(details);
-    grpc_slice_unref(details);
-
-    message = unary_unpack(received, response, result);
-
-    grpc_byte_buffer_destroy(received);
-    grpc_byte_buffer_destroy(sent);
-    client_metadata_free(&list);
+    if (result->code != GRPC_STATUS_OK && message != NULL) {
+        protobuf_c_message_free_unpacked(message, NULL);
+        message = NULL;
+    }
 
     return message;
 }
 
 
-/* NULL when the result is not OK, or when it turns out not to be. */
-
-static ProtobufCMessage *
-unary_unpack(grpc_byte_buffer *message,
-    const ProtobufCMessageDescriptor *response, rpc_result_t *result)
-{
-    ProtobufCMessage     *unpacked;
-    rpc_message_error_t   error;
-
-    if (result->code != GRPC_STATUS_OK) {
-        return NULL;
-    }
-
-    if (message == NULL) {
-        result_fail(result, GRPC_STATUS_INTERNAL, "no response message");
-        return NULL;
-    }
-
-    unpacked = rpc_message_unpack(message, response, NULL, &error);
-
-    if (unpacked == NULL) {
-        result_fail(result, GRPC_STATUS_INTERNAL, result_unpack_error(error));
-    }
-
-    return unpacked;
-}
-
-
 rpc_stream_t *
 rpc_client_stream(rpc_client_t *client, const char *path,
-    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
-    const ProtobufCMessage *request,
-    const ProtobufCMessageDescriptor *response)
-{
-    return stream_create(client, path, metadata, n, timeout, request,
-                         response);
-}
-
-
-rpc_stream_t *
-rpc_client_bidi(rpc_client_t *client, const char *path,
-    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
-    const ProtobufCMessageDescriptor *response)
-{
-    return stream_create(client, path, metadata, n, timeout, NULL, response);
-}
-
-
-static rpc_stream_t *
-stream_create(rpc_client_t *client, const char *path,
     const rpc_metadata_t *metadata, size_t n, int64_t timeout,
     const ProtobufCMessage *request,
     const ProtobufCMessageDescriptor *response)
@@ -304,29 +232,53 @@ stream_create(rpc_client_t *client, const char *path,
 }
 
 
+rpc_stream_t *
+rpc_client_bidi(rpc_client_t *client, const char *path,
+    const rpc_metadata_t *metadata, size_t n, int64_t timeout,
+    const ProtobufCMessageDescriptor *response)
+{
+    return rpc_client_stream(client, path, metadata, n, timeout, NULL,
+                             response);
+}
+
+
 /* Without a request only the metadata goes. */
 
 static void
 stream_start(rpc_stream_t *stream, const client_metadata_t *metadata,
     const ProtobufCMessage *request)
 {
-    grpc_op            ops[4], *op;
+    size_t             n;
+    grpc_op            status, ops[4];
     grpc_byte_buffer  *message;
 
     /* in a batch of its own: it completes when the call ends */
 
-    client_status_op(ops, &stream->trailing, &stream->code, &stream->details);
-    client_batch(stream->call, ops, 1, &stream->code);
+    memset(&status, 0, sizeof(status));
+    status.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+    status.data.recv_status_on_client.trailing_metadata = &stream->trailing;
+    status.data.recv_status_on_client.status = &stream->code;
+    status.data.recv_status_on_client.status_details = &stream->details;
+    client_batch(stream->call, &status, 1, &stream->code);
 
     message = request != NULL ? rpc_message_pack(request) : NULL;
+    memset(ops, 0, sizeof(ops));
 
-    client_send_ops(ops, metadata, message);
-    op = &ops[message != NULL ? 3 : 1];
-    memset(op, 0, sizeof(grpc_op));
-    op->op = GRPC_OP_RECV_INITIAL_METADATA;
-    op->data.recv_initial_metadata.recv_initial_metadata = &stream->initial;
-    client_batch(stream->call, ops, (size_t) (op - ops) + 1,
-                 &stream->initial);
+    ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+    ops[0].data.send_initial_metadata.count = metadata->n;
+    ops[0].data.send_initial_metadata.metadata = metadata->elts;
+
+    ops[1].op = GRPC_OP_RECV_INITIAL_METADATA;
+    ops[1].data.recv_initial_metadata.recv_initial_metadata = &stream->initial;
+    n = 2;
+
+    if (message != NULL) {
+        ops[n].op = GRPC_OP_SEND_MESSAGE;
+        ops[n++].data.send_message.send_message = message;
+        ops[n++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+    }
+
+    client_batch(stream->call, ops, n, &stream->initial);
 
     grpc_byte_buffer_destroy(message);
 }
@@ -482,15 +434,6 @@ rpc_result_free(rpc_result_t *result)
 
 
 static void
-result_init(rpc_result_t *result)
-{
-    memset(result, 0, sizeof(*result));
-    grpc_metadata_array_init(&result->initial);
-    grpc_metadata_array_init(&result->trailing);
-}
-
-
-static void
 result_fail(rpc_result_t *result, grpc_status_code code, const char *message)
 {
     gpr_free(result->message);
@@ -592,38 +535,6 @@ client_metadata_free(client_metadata_t *list)
     }
 
     free(list->elts);
-}
-
-
-/* Three ops: the whole request. */
-
-static void
-client_send_ops(grpc_op *ops, const client_metadata_t *metadata,
-    grpc_byte_buffer *message)
-{
-    memset(ops, 0, 3 * sizeof(grpc_op));
-
-    ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
-    ops[0].data.send_initial_metadata.count = metadata->n;
-    ops[0].data.send_initial_metadata.metadata = metadata->elts;
-
-    ops[1].op = GRPC_OP_SEND_MESSAGE;
-    ops[1].data.send_message.send_message = message;
-
-    ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
-}
-
-
-static void
-client_status_op(grpc_op *op, grpc_metadata_array *trailing,
-    grpc_status_code *code, grpc_slice *details)
-{
-    memset(op, 0, sizeof(grpc_op));
-
-    op->op = GRPC_OP_RECV_STATUS_ON_CLIENT;
-    op->data.recv_status_on_client.trailing_metadata = trailing;
-    op->data.recv_status_on_client.status = code;
-    op->data.recv_status_on_client.status_details = details;
 }
 
 

@@ -1,3 +1,8 @@
+/*
+ * Looks up file names and symbols in a FileDescriptorSet.  Sets are small: it
+ * searches them from the start each time.
+ */
+
 #include "rpc/descriptors.h"
 
 #include <stdbool.h>
@@ -12,24 +17,9 @@ typedef Google__Protobuf__FileDescriptorProto     file_t;
 typedef Google__Protobuf__DescriptorProto         message_t;
 typedef Google__Protobuf__EnumDescriptorProto     enum_t;
 typedef Google__Protobuf__ServiceDescriptorProto  service_t;
-typedef Google__Protobuf__FieldDescriptorProto    field_t;
 
 /* On the wire a FileDescriptorSet is the same: field 1, repeated bytes. */
 typedef Grpc__Reflection__V1__FileDescriptorResponse  set_t;
-
-typedef enum {
-    SYMBOL_NONE = 0,
-    SYMBOL_MESSAGE,
-    SYMBOL_OTHER
-} symbol_t;
-
-/* Extensions of "type" (NULL: of all), their numbers go to "numbers" if that
- * is not NULL. */
-typedef struct {
-    const char  *type;
-    int32_t     *numbers;
-    size_t       n;
-} extensions_t;
 
 struct rpc_descriptors_s {
     size_t                n;
@@ -37,7 +27,6 @@ struct rpc_descriptors_s {
     file_t              **files;
     ProtobufCBinaryData  *closure;      /* what is handed out */
     bool                 *seen;
-    int32_t              *numbers;
 };
 
 
@@ -45,22 +34,12 @@ static int descriptors_unpack(rpc_descriptors_t *descriptors);
 static void descriptors_visit(rpc_descriptors_t *descriptors, size_t file,
     size_t *n);
 
-static symbol_t set_find(const rpc_descriptors_t *descriptors,
-    const char *symbol, size_t *file);
-static symbol_t file_find(const file_t *file, const char *symbol);
-static symbol_t message_find(const message_t *message, const char *symbol);
-static symbol_t enum_find(const enum_t *type, const char *symbol);
-static symbol_t service_find(const service_t *service, const char *symbol);
-static symbol_t fields_find(field_t *const *fields, size_t n,
-    const char *symbol);
+static bool file_has(const file_t *file, const char *symbol);
+static bool message_has(const message_t *message, const char *symbol);
+static bool enum_has(const enum_t *type, const char *symbol);
+static bool service_has(const service_t *service, const char *symbol);
 static const char *name_below(const char *symbol, const char *name);
 static bool name_is(const char *symbol, const char *name);
-
-static void file_extensions(const file_t *file, extensions_t *extensions);
-static void message_extensions(const message_t *message,
-    extensions_t *extensions);
-static void fields_extensions(field_t *const *fields, size_t n,
-    extensions_t *extensions);
 
 
 rpc_descriptors_t *
@@ -89,7 +68,6 @@ static int
 descriptors_unpack(rpc_descriptors_t *descriptors)
 {
     size_t                i, n;
-    extensions_t          all;
     ProtobufCBinaryData  *bytes;
 
     n = descriptors->set->n_file_descriptor_proto;
@@ -105,8 +83,6 @@ descriptors_unpack(rpc_descriptors_t *descriptors)
         return -1;
     }
 
-    memset(&all, 0, sizeof(all));
-
     for (i = 0; i < n; i++) {
         descriptors->files[i] =
             google__protobuf__file_descriptor_proto__unpack(NULL,
@@ -117,12 +93,9 @@ descriptors_unpack(rpc_descriptors_t *descriptors)
         }
 
         descriptors->n++;
-        file_extensions(descriptors->files[i], &all);
     }
 
-    descriptors->numbers = calloc(all.n + 1, sizeof(int32_t));
-
-    return descriptors->numbers != NULL ? 0 : -1;
+    return 0;
 }
 
 
@@ -144,7 +117,6 @@ rpc_descriptors_free(rpc_descriptors_t *descriptors)
     free(descriptors->files);
     free(descriptors->closure);
     free(descriptors->seen);
-    free(descriptors->numbers);
     free(descriptors);
 }
 
@@ -168,63 +140,15 @@ size_t
 rpc_descriptors_symbol(const rpc_descriptors_t *descriptors,
     const char *symbol)
 {
-    size_t  file;
-
-    (void) set_find(descriptors, symbol, &file);
-
-    return file;
-}
-
-
-size_t
-rpc_descriptors_extension(const rpc_descriptors_t *descriptors,
-    const char *type, int32_t number)
-{
-    size_t        i, k;
-    extensions_t  found;
-
-    found.type = type;
-    found.numbers = descriptors->numbers;
+    size_t  i;
 
     for (i = 0; i < descriptors->n; i++) {
-        found.n = 0;
-        file_extensions(descriptors->files[i], &found);
-
-        for (k = 0; k < found.n; k++) {
-            if (found.numbers[k] == number) {
-                return i;
-            }
+        if (file_has(descriptors->files[i], symbol)) {
+            return i;
         }
     }
 
     return RPC_DESCRIPTORS_NONE;
-}
-
-
-const int32_t *
-rpc_descriptors_extensions(rpc_descriptors_t *descriptors, const char *type,
-    size_t *n)
-{
-    size_t        i, file;
-    extensions_t  found;
-
-    *n = 0;
-
-    if (set_find(descriptors, type, &file) != SYMBOL_MESSAGE) {
-        return NULL;
-    }
-
-    found.type = type;
-    found.numbers = descriptors->numbers;
-    found.n = 0;
-
-    for (i = 0; i < descriptors->n; i++) {
-        file_extensions(descriptors->files[i], &found);
-    }
-
-    *n = found.n;
-
-    return found.numbers;
 }
 
 
@@ -268,158 +192,115 @@ descriptors_visit(rpc_descriptors_t *descriptors, size_t file, size_t *n)
 /* symbols */
 
 
-static symbol_t
-set_find(const rpc_descriptors_t *descriptors, const char *symbol,
-    size_t *file)
+static bool
+file_has(const file_t *file, const char *symbol)
 {
-    size_t    i;
-    symbol_t  found;
-
-    for (i = 0; i < descriptors->n; i++) {
-        found = file_find(descriptors->files[i], symbol);
-
-        if (found != SYMBOL_NONE) {
-            *file = i;
-            return found;
-        }
-    }
-
-    *file = RPC_DESCRIPTORS_NONE;
-
-    return SYMBOL_NONE;
-}
-
-
-static symbol_t
-file_find(const file_t *file, const char *symbol)
-{
-    size_t    i;
-    symbol_t  found;
+    size_t  i;
 
     if (file->package != NULL && file->package[0] != '\0') {
         symbol = name_below(symbol, file->package);
 
         if (symbol == NULL || symbol[0] == '\0') {
-            return SYMBOL_NONE;
+            return false;
         }
     }
 
-    found = fields_find(file->extension, file->n_extension, symbol);
-
-    for (i = 0; found == SYMBOL_NONE && i < file->n_message_type; i++) {
-        found = message_find(file->message_type[i], symbol);
+    for (i = 0; i < file->n_message_type; i++) {
+        if (message_has(file->message_type[i], symbol)) {
+            return true;
+        }
     }
 
-    for (i = 0; found == SYMBOL_NONE && i < file->n_enum_type; i++) {
-        found = enum_find(file->enum_type[i], symbol);
+    for (i = 0; i < file->n_enum_type; i++) {
+        if (enum_has(file->enum_type[i], symbol)) {
+            return true;
+        }
     }
 
-    for (i = 0; found == SYMBOL_NONE && i < file->n_service; i++) {
-        found = service_find(file->service[i], symbol);
+    for (i = 0; i < file->n_service; i++) {
+        if (service_has(file->service[i], symbol)) {
+            return true;
+        }
     }
 
-    return found;
+    return false;
 }
 
 
-static symbol_t
-message_find(const message_t *message, const char *symbol)
+static bool
+message_has(const message_t *message, const char *symbol)
 {
-    size_t    i;
-    symbol_t  found;
+    size_t  i;
 
     symbol = name_below(symbol, message->name);
 
-    if (symbol == NULL) {
-        return SYMBOL_NONE;
+    if (symbol == NULL || symbol[0] == '\0') {
+        return symbol != NULL;
     }
 
-    if (symbol[0] == '\0') {
-        return SYMBOL_MESSAGE;
-    }
-
-    found = fields_find(message->field, message->n_field, symbol);
-
-    if (found == SYMBOL_NONE) {
-        found = fields_find(message->extension, message->n_extension, symbol);
-    }
-
-    for (i = 0; found == SYMBOL_NONE && i < message->n_nested_type; i++) {
-        found = message_find(message->nested_type[i], symbol);
-    }
-
-    for (i = 0; found == SYMBOL_NONE && i < message->n_enum_type; i++) {
-        found = enum_find(message->enum_type[i], symbol);
-    }
-
-    for (i = 0; found == SYMBOL_NONE && i < message->n_oneof_decl; i++) {
-        if (name_is(symbol, message->oneof_decl[i]->name)) {
-            found = SYMBOL_OTHER;
+    for (i = 0; i < message->n_field; i++) {
+        if (name_is(symbol, message->field[i]->name)) {
+            return true;
         }
     }
 
-    return found;
+    for (i = 0; i < message->n_oneof_decl; i++) {
+        if (name_is(symbol, message->oneof_decl[i]->name)) {
+            return true;
+        }
+    }
+
+    for (i = 0; i < message->n_nested_type; i++) {
+        if (message_has(message->nested_type[i], symbol)) {
+            return true;
+        }
+    }
+
+    for (i = 0; i < message->n_enum_type; i++) {
+        if (enum_has(message->enum_type[i], symbol)) {
+            return true;
+        }
+    }
+
+    return false;
 }
 
 
 /* The values of an enum are siblings of it, not below it. */
 
-static symbol_t
-enum_find(const enum_t *type, const char *symbol)
+static bool
+enum_has(const enum_t *type, const char *symbol)
 {
     size_t  i;
 
-    if (name_is(symbol, type->name)) {
-        return SYMBOL_OTHER;
-    }
-
     for (i = 0; i < type->n_value; i++) {
         if (name_is(symbol, type->value[i]->name)) {
-            return SYMBOL_OTHER;
+            return true;
         }
     }
 
-    return SYMBOL_NONE;
+    return name_is(symbol, type->name);
 }
 
 
-static symbol_t
-service_find(const service_t *service, const char *symbol)
+static bool
+service_has(const service_t *service, const char *symbol)
 {
     size_t  i;
 
     symbol = name_below(symbol, service->name);
 
-    if (symbol == NULL) {
-        return SYMBOL_NONE;
-    }
-
-    if (symbol[0] == '\0') {
-        return SYMBOL_OTHER;
+    if (symbol == NULL || symbol[0] == '\0') {
+        return symbol != NULL;
     }
 
     for (i = 0; i < service->n_method; i++) {
         if (name_is(symbol, service->method[i]->name)) {
-            return SYMBOL_OTHER;
+            return true;
         }
     }
 
-    return SYMBOL_NONE;
-}
-
-
-static symbol_t
-fields_find(field_t *const *fields, size_t n, const char *symbol)
-{
-    size_t  i;
-
-    for (i = 0; i < n; i++) {
-        if (name_is(symbol, fields[i]->name)) {
-            return SYMBOL_OTHER;
-        }
-    }
-
-    return SYMBOL_NONE;
+    return false;
 }
 
 
@@ -454,60 +335,4 @@ static bool
 name_is(const char *symbol, const char *name)
 {
     return name != NULL && strcmp(symbol, name) == 0;
-}
-
-
-/* extensions */
-
-
-static void
-file_extensions(const file_t *file, extensions_t *extensions)
-{
-    size_t  i;
-
-    fields_extensions(file->extension, file->n_extension, extensions);
-
-    for (i = 0; i < file->n_message_type; i++) {
-        message_extensions(file->message_type[i], extensions);
-    }
-}
-
-
-static void
-message_extensions(const message_t *message, extensions_t *extensions)
-{
-    size_t  i;
-
-    fields_extensions(message->extension, message->n_extension, extensions);
-
-    for (i = 0; i < message->n_nested_type; i++) {
-        message_extensions(message->nested_type[i], extensions);
-    }
-}
-
-
-/* protoc writes the extended type with a dot in front. */
-
-static void
-fields_extensions(field_t *const *fields, size_t n, extensions_t *extensions)
-{
-    size_t       i;
-    const char  *extendee;
-
-    for (i = 0; i < n; i++) {
-        extendee = fields[i]->extendee;
-
-        if (extensions->type != NULL
-            && (extendee == NULL || extendee[0] != '.'
-                || strcmp(extendee + 1, extensions->type) != 0))
-        {
-            continue;
-        }
-
-        if (extensions->numbers != NULL) {
-            extensions->numbers[extensions->n] = fields[i]->number;
-        }
-
-        extensions->n++;
-    }
 }

@@ -1,7 +1,6 @@
 /*
  * What a FileDescriptorSet (protoc --descriptor_set_out) declares: its files,
- * and which of them has a symbol or an extension.  For server reflection.
- * https://github.com/protocolbuffers/protobuf/blob/main/src/google/protobuf/descriptor.proto
+ * and which of them has a symbol.  For server reflection.
  */
 
 #ifndef RPC_DESCRIPTORS_H
@@ -9,7 +8,6 @@
 
 
 #include <stddef.h>
-#include <stdint.h>
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -26,22 +24,13 @@ rpc_descriptors_t *rpc_descriptors_create(const void *set, size_t len);
 /* NULL is fine. */
 void rpc_descriptors_free(rpc_descriptors_t *descriptors);
 
-/*
- * The number of the file with that name; with that symbol: message, field,
- * oneof, enum, enum value, service, method, extension; with the extension of
- * the message "type".  RPC_DESCRIPTORS_NONE if there is none.
- */
+/* The number of the file with that name; with that symbol: message, field,
+ * oneof, enum, enum value, service, method.  RPC_DESCRIPTORS_NONE if there is
+ * none. */
 size_t rpc_descriptors_file(const rpc_descriptors_t *descriptors,
     const char *name);
 size_t rpc_descriptors_symbol(const rpc_descriptors_t *descriptors,
     const char *symbol);
-size_t rpc_descriptors_extension(const rpc_descriptors_t *descriptors,
-    const char *type, int32_t number);
-
-/* The numbers of all extensions of a message, in no order; NULL if there is
- * no such message.  Valid until the next call. */
-const int32_t *rpc_descriptors_extensions(rpc_descriptors_t *descriptors,
-    const char *type, size_t *n);
 
 /* The file and all files that it needs, serialized.  The array is valid until
  * the next call, its elements live as long as the set. */

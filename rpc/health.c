@@ -1,3 +1,8 @@
+/*
+ * The health service: Check answers at once, Watch keeps a list of calls and
+ * sends each change to all of them.
+ */
+
 #include "rpc/health.h"
 
 #include <stdlib.h>

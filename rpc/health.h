@@ -22,11 +22,12 @@ typedef struct rpc_health_s  rpc_health_t;
 rpc_health_t *rpc_health_create(rpc_server_t *server, const char *service,
     void (*annotate)(rpc_call_t *call, void *data), void *data);
 
-/* On the server's thread, or before the server starts; watchers are told. */
+/* On the server's thread, or before the server starts.  Calls of Watch get the
+ * change. */
 void rpc_health_set(rpc_health_t *health, bool serving);
 
-/* NOT_SERVING for good; then ends the calls of Watch, which would else hold
- * rpc_server_stop() for the whole grace.  On the server's thread. */
+/* NOT_SERVING for good; then ends the calls of Watch: rpc_server_stop() would
+ * wait for them until the grace is over.  On the server's thread. */
 void rpc_health_drain(rpc_health_t *health);
 
 /* After rpc_server_stop(). */

@@ -1,3 +1,7 @@
+/*
+ * Log lines on standard error, one write() each.
+ */
+
 #include "rpc/log.h"
 
 #include <errno.h>
@@ -15,7 +19,7 @@
 
 static const char *const  log_names[] = { "error", "warn", "info", "debug" };
 
-static const char   *log_program = "-";
+static const char   *log_program;       /* NULL: the name it was started by */
 static log_level_t   log_level = LOG_LEVEL_INFO;
 
 
@@ -80,7 +84,9 @@ log_head(char *out, size_t size, log_level_t level)
 
     len = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
     n = snprintf(out + len, size - len, ".%03ldZ %s %.128s: ",
-                 now.tv_nsec / 1000000, log_names[level], log_program);
+                 now.tv_nsec / 1000000, log_names[level],
+                 log_program != NULL ? log_program
+                                     : program_invocation_short_name);
 
     return n < 0 ? len : len + (size_t) n;
 }

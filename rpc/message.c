@@ -1,3 +1,8 @@
+/*
+ * Packs and unpacks protobuf messages, and checks what protobuf-c does not:
+ * UTF-8, NUL in strings, depth.
+ */
+
 #include "rpc/message.h"
 
 #include <limits.h>

@@ -1,9 +1,9 @@
 /*
  * Protobuf messages to and from the core's byte buffers.
  *
- * protobuf-c checks no UTF-8, cuts strings at an embedded NUL without a word
- * and has no recursion limit.  So the bytes are checked along the descriptor
- * before they are unpacked.
+ * protobuf-c checks no UTF-8, cuts a string at its first NUL, and has no limit
+ * of recursion.  So the bytes are checked along the descriptor before they are
+ * unpacked.
  */
 
 #ifndef RPC_MESSAGE_H

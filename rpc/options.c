@@ -1,235 +1,49 @@
+/*
+ * The table of options: defaults, command line, environment, file, --help.
+ * What a value may be is in rpc/option.c.
+ */
+
 #include "rpc/options.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "rpc/env_file.h"
+#include "rpc/file.h"
 #include "rpc/log.h"
+#include "rpc/option.h"
 
 
-#define OPTIONS_HELP     -2
-#define OPTIONS_VERSION  -3
+#define OPTIONS_FILE_MAX  65536         /* bytes */
 
-#define TIME_TEXT        32
+#define HELP_ENV_COLUMN   36
+#define HELP_INDENT       6
+#define HELP_COLUMNS      80
 
 
 typedef struct {
     const option_t  *table;
-    uint64_t         given;             /* bit i: row i came from argv */
+    uint64_t         given;             /* bit i: row i has a value */
     char            *error;
     size_t           size;
 } options_t;
 
-typedef struct {
-    const char  *name;
-    int64_t      ms;
-} option_unit_t;
-
-
-static const option_unit_t  option_units[] = {
-    { "d", 86400000 },
-    { "h", 3600000 },
-    { "m", 60000 },
-    { "s", 1000 },
-    { "ms", 1 },
-    { NULL, 0 }
-};
-
 static const char *const  option_metavars[] = {
-    " VALUE", " N", " TIME", " LEVEL", ""
+    [OPTION_STRING] = " TEXT",
+    [OPTION_NUMBER] = " N",
+    [OPTION_TIME] = " TIME",
+    [OPTION_MODE] = " MODE",
+    [OPTION_LOG_LEVEL] = " LEVEL",
+    [OPTION_FLAG] = "",
+    [OPTION_CONFIG] = " FILE",
+    [OPTION_RENAMED] = ""
 };
 
 
-static int
-option_parse_number(const char *text, int64_t *number)
-{
-    bool         negative;
-    int64_t      n;
-    const char  *p;
-
-    negative = (*text == '-');
-    p = negative ? text + 1 : text;
-
-    if (*p == '\0') {
-        return -1;
-    }
-
-    for (n = 0; *p != '\0'; p++) {
-        if (*p < '0' || *p > '9'
-            || __builtin_mul_overflow(n, 10, &n)
-            || __builtin_add_overflow(n, *p - '0', &n))
-        {
-            return -1;
-        }
-    }
-
-    *number = negative ? -n : n;
-
-    return 0;
-}
-
-
-int
-option_parse_time(const char *text, int64_t *ms)
-{
-    char                  digits[TIME_TEXT];
-    size_t                n;
-    int64_t               number;
-    const option_unit_t  *unit;
-
-    n = strspn(text, "0123456789");
-    if (n == 0 || n >= sizeof(digits)) {
-        return -1;
-    }
-
-    memcpy(digits, text, n);
-    digits[n] = '\0';
-
-    if (option_parse_number(digits, &number) != 0) {
-        return -1;
-    }
-
-    for (unit = option_units; unit->name != NULL; unit++) {
-        if (strcmp(text[n] == '\0' ? "s" : text + n, unit->name) == 0) {
-            return __builtin_mul_overflow(number, unit->ms, ms) ? -1 : 0;
-        }
-    }
-
-    return -1;
-}
-
-
-static int
-option_parse_flag(const char *text, int *flag)
-{
-    size_t                    i;
-    static const char *const  words[] = {
-        "off", "on", "0", "1", "no", "yes", "false", "true"
-    };
-
-    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcasecmp(text, words[i]) == 0) {
-            *flag = (int) (i & 1);
-            return 0;
-        }
-    }
-
-    return -1;
-}
-
-
-static const char *
-option_time_text(int64_t ms, char *out)
-{
-    const option_unit_t  *unit;
-
-    if (ms == 0) {
-        return "0s";
-    }
-
-    for (unit = option_units; ms % unit->ms != 0; unit++) {
-        /* 1 ms divides all */
-    }
-
-    snprintf(out, TIME_TEXT, "%" PRId64 "%s", ms / unit->ms, unit->name);
-
-    return out;
-}
-
-
-/* What is allowed, for errors and for --help; "" when anything is. */
-static void
-option_allowed(const option_t *option, char *out, size_t size)
-{
-    char  min[TIME_TEXT], max[TIME_TEXT];
-
-    out[0] = '\0';
-
-    switch (option->type) {
-
-    case OPTION_STRING:
-        if (option->max != 0) {
-            snprintf(out, size, "%" PRId64 " to %" PRId64 " bytes",
-                     option->min, option->max);
-        }
-        break;
-
-    case OPTION_NUMBER:
-        snprintf(out, size, "a number from %" PRId64 " to %" PRId64,
-                 option->min, option->max);
-        break;
-
-    case OPTION_TIME:
-        snprintf(out, size, "a time from %s to %s, as 500ms, 5s, 30m, 1h, 1d",
-                 option_time_text(option->min, min),
-                 option_time_text(option->max, max));
-        break;
-
-    case OPTION_LOG_LEVEL:
-        snprintf(out, size, "error, warn, info or debug");
-        break;
-
-    case OPTION_FLAG:
-        snprintf(out, size, "on/off, 1/0, yes/no, true/false");
-        break;
-    }
-}
-
-
-static int
-option_set_string(const option_t *option, const char *text)
-{
-    int64_t  len;
-
-    len = (int64_t) strlen(text);
-
-    if (option->max != 0 && (len < option->min || len > option->max)) {
-        return -1;
-    }
-
-    *(const char **) option->value = text;
-
-    return 0;
-}
-
-
-static int
-option_set(const option_t *option, const char *text)
-{
-    int      n;
-    int64_t  number;
-
-    switch (option->type) {
-
-    case OPTION_STRING:
-        return option_set_string(option, text);
-
-    case OPTION_NUMBER:
-    case OPTION_TIME:
-        n = option->type == OPTION_TIME ? option_parse_time(text, &number)
-                                        : option_parse_number(text, &number);
-        if (n != 0 || number < option->min || number > option->max) {
-            return -1;
-        }
-        *(int64_t *) option->value = number;
-        return 0;
-
-    case OPTION_LOG_LEVEL:
-        n = log_level_parse(text);
-        if (n < 0) {
-            return -1;
-        }
-        *(int *) option->value = n;
-        return 0;
-
-    case OPTION_FLAG:
-        return option_parse_flag(text, option->value);
-    }
-
-    return -1;
-}
+/* Text of the file, to which values point. */
+static char  *options_text;
 
 
 /* "prefix" and "name" say where the value came from. */
@@ -267,11 +81,14 @@ options_defaults(options_t *o)
 
         switch (option->type) {
         case OPTION_STRING:
+        case OPTION_CONFIG:
             *(const char **) option->value = NULL;
             break;
         case OPTION_FLAG:
             *(int *) option->value = 0;
             break;
+        case OPTION_RENAMED:
+            continue;
         default:
             break;
         }
@@ -288,23 +105,99 @@ options_defaults(options_t *o)
 }
 
 
+/* Without what stands for its value. */
+static size_t
+option_name_len(const option_t *option)
+{
+    return strcspn(option->name, " ");
+}
+
+
+static const option_t *
+options_find(const options_t *o, const char *name, size_t len)
+{
+    const option_t  *option;
+
+    for (option = o->table; option->name != NULL; option++) {
+        if (option_name_len(option) == len
+            && memcmp(option->name, name, len) == 0)
+        {
+            return option;
+        }
+    }
+
+    return NULL;
+}
+
+
+static const option_t *
+options_find_env(const options_t *o, const char *name)
+{
+    const option_t  *option;
+
+    for (option = o->table; option->name != NULL; option++) {
+        if (option->env != NULL && strcmp(option->env, name) == 0) {
+            return option;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* The row of the new name, if this one is an old name. */
+static const option_t *
+options_target(const options_t *o, const option_t *option)
+{
+    return option->type == OPTION_RENAMED
+           ? options_find(o, option->deflt, strlen(option->deflt)) : option;
+}
+
+
+static uint64_t
+options_bit(const options_t *o, const option_t *option)
+{
+    return UINT64_C(1) << (options_target(o, option) - o->table);
+}
+
+
+static int
+options_give(options_t *o, const option_t *option, const char *prefix,
+    const char *name, const char *text)
+{
+    const option_t  *target;
+
+    target = options_target(o, option);
+
+    if (target != option) {
+        log_warn("%s%s is an old name that will go: use --%s or %s", prefix,
+                 name, option->deflt, target->env);
+    }
+
+    o->given |= options_bit(o, option);
+
+    return option_take(o, target, prefix, name, text);
+}
+
+
 static int
 options_environment(options_t *o)
 {
-    size_t       i;
-    const char  *text;
+    const char      *text;
+    const option_t  *option;
 
-    for (i = 0; o->table[i].name != NULL; i++) {
+    for (option = o->table; option->name != NULL; option++) {
 
-        if (o->table[i].env == NULL || (o->given & UINT64_C(1) << i)) {
+        if (option->env == NULL || (o->given & options_bit(o, option))) {
             continue;
         }
 
-        text = getenv(o->table[i].env);
+        text = getenv(option->env);
 
         if (text != NULL && *text != '\0'
-            && option_take(o, &o->table[i], "environment variable ",
-                           o->table[i].env, text) != 0)
+            && options_give(o, option, "environment variable ", option->env,
+                            text)
+               != 0)
         {
             return -1;
         }
@@ -314,17 +207,67 @@ options_environment(options_t *o)
 }
 
 
-static const option_t *
-options_find(options_t *o, const char *name, size_t len)
+/* In the file the last one of several values counts. */
+static int
+options_file(options_t *o, const char *path)
 {
-    size_t  i;
+    int              rc;
+    char            *name, *value, prefix[256];
+    size_t           len;
+    uint64_t         given;
+    env_file_t       file;
+    const option_t  *option;
 
-    for (i = 0; o->table[i].name != NULL; i++) {
-        if (strlen(o->table[i].name) == len
-            && memcmp(o->table[i].name, name, len) == 0)
+    free(options_text);
+    options_text = file_read(path, OPTIONS_FILE_MAX, &len, o->error, o->size);
+
+    if (options_text == NULL) {
+        return -1;
+    }
+
+    if (strlen(options_text) != len) {
+        snprintf(o->error, o->size, "\"%s\" has a NUL character", path);
+        return -1;
+    }
+
+    given = o->given;
+    file = (env_file_t) { .pos = options_text, .next = 1 };
+
+    while ((rc = env_file_next(&file, &name, &value)) == 1) {
+        snprintf(prefix, sizeof(prefix), "%.200s:%u: ", path, file.line);
+
+        option = options_find_env(o, name);
+
+        if (option == NULL || option->type == OPTION_CONFIG) {
+            snprintf(o->error, o->size, "%sunknown name %.80s, see --help",
+                     prefix, name);
+            return -1;
+        }
+
+        if (!(given & options_bit(o, option)) && *value != '\0'
+            && options_give(o, option, prefix, name, value) != 0)
         {
-            o->given |= UINT64_C(1) << i;
-            return &o->table[i];
+            return -1;
+        }
+    }
+
+    if (rc == -1) {
+        snprintf(o->error, o->size, "%.200s:%u: %s", path, file.line,
+                 file.error);
+    }
+
+    return rc;
+}
+
+
+static const char *
+options_config(const options_t *o)
+{
+    const option_t  *option;
+
+    for (option = o->table; option->name != NULL; option++) {
+        if (option->type == OPTION_CONFIG) {
+            return *(const char **) option->value;
         }
     }
 
@@ -341,10 +284,11 @@ options_argument(options_t *o, char **argv)
 {
     int              taken;
     size_t           len;
+    char             shown[64];
     const char      *name, *value;
     const option_t  *option;
 
-    if (strcmp(argv[0], "--help") == 0) {
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
         return OPTIONS_HELP;
     }
 
@@ -364,9 +308,11 @@ options_argument(options_t *o, char **argv)
         return -1;
     }
 
-    if (option->type == OPTION_FLAG) {
+    snprintf(shown, sizeof(shown), "%.*s", (int) len, name);
+
+    if (options_target(o, option)->type == OPTION_FLAG) {
         if (value != NULL) {
-            snprintf(o->error, o->size, "--%s: takes no value", option->name);
+            snprintf(o->error, o->size, "--%s: takes no value", shown);
             return -1;
         }
         value = "on";
@@ -376,12 +322,12 @@ options_argument(options_t *o, char **argv)
         taken = 2;
 
         if (value == NULL || strncmp(value, "--", 2) == 0) {
-            snprintf(o->error, o->size, "--%s: needs a value", option->name);
+            snprintf(o->error, o->size, "--%s: needs a value", shown);
             return -1;
         }
     }
 
-    return option_take(o, option, "--", option->name, value) == 0 ? taken : -1;
+    return options_give(o, option, "--", shown, value) == 0 ? taken : -1;
 }
 
 
@@ -401,8 +347,9 @@ int
 options_parse(const option_t *table, int argc, char **argv, char *error,
     size_t size)
 {
-    int        i, n, end;
-    options_t  o;
+    int          i, n, end;
+    options_t    o;
+    const char  *config;
 
     o = (options_t) { .table = table, .error = error, .size = size };
 
@@ -412,6 +359,10 @@ options_parse(const option_t *table, int argc, char **argv, char *error,
 
     if (options_defaults(&o) != 0) {
         return -1;
+    }
+
+    if (argc > 1 && strcmp(argv[1], "help") == 0) {
+        return OPTIONS_HELP;
     }
 
     /* argv[1 .. end - 1] are options, argv[end .. i - 1] are not */
@@ -438,36 +389,107 @@ options_parse(const option_t *table, int argc, char **argv, char *error,
         end += n;
     }
 
-    return options_environment(&o) == 0 ? end : -1;
+    if (options_environment(&o) != 0) {
+        return OPTIONS_ERROR;
+    }
+
+    config = options_config(&o);
+
+    return config == NULL || options_file(&o, config) == 0 ? end
+                                                           : OPTIONS_ERROR;
+}
+
+
+/* Words from column "*at" on, in lines of HELP_COLUMNS. */
+static void
+help_words(FILE *out, const char *text, int *at)
+{
+    int  n;
+
+    while (*text != '\0') {
+        n = (int) strcspn(text, " ");
+
+        if (*at > HELP_INDENT && *at + 1 + n > HELP_COLUMNS) {
+            fprintf(out, "\n");
+            *at = 0;
+        }
+
+        if (*at == 0) {
+            *at = fprintf(out, "%*s%.*s", HELP_INDENT, "", n, text);
+
+        } else {
+            *at += fprintf(out, " %.*s", n, text);
+        }
+
+        text += n;
+        text += strspn(text, " ");
+    }
+}
+
+
+static void
+help_option(const option_t *option, FILE *out)
+{
+    int          at;
+    char         range[OPTION_RANGE], more[256];
+    const char  *deflt;
+
+    at = fprintf(out, "  --%s%s", option->name,
+                 strchr(option->name, ' ') != NULL
+                 ? "" : option_metavars[option->type]);
+
+    if (option->env != NULL) {
+        fprintf(out, "%*s $%s", at < HELP_ENV_COLUMN ? HELP_ENV_COLUMN - at
+                                                     : 0,
+                "", option->env);
+    }
+
+    fprintf(out, "\n");
+
+    deflt = option->type != OPTION_FLAG ? option->deflt : NULL;
+    option_range(option, range, sizeof(range));
+
+    if (option->type == OPTION_STRING) {
+        range[0] = '\0';
+    }
+
+    more[0] = '\0';
+
+    if (range[0] != '\0' || deflt != NULL) {
+        snprintf(more, sizeof(more), "(%s%s%s%s)", range,
+                 range[0] != '\0' && deflt != NULL ? "; " : "",
+                 deflt != NULL ? "default: " : "",
+                 deflt != NULL ? deflt : "");
+    }
+
+    at = 0;
+    help_words(out, option->help, &at);
+    help_words(out, more, &at);
+    fprintf(out, "\n");
 }
 
 
 void
 options_help(const option_t *table, FILE *out)
 {
-    char             allowed[128];
+    bool             times;
     const option_t  *option;
 
+    times = false;
+
     for (option = table; option->name != NULL; option++) {
-        option_allowed(option, allowed, sizeof(allowed));
-
-        fprintf(out, "  --%s%s\n      %s\n", option->name,
-                option_metavars[option->type], option->help);
-
-        if (allowed[0] != '\0' && option->type != OPTION_FLAG) {
-            fprintf(out, "      %s\n", allowed);
+        if (option->type != OPTION_RENAMED) {
+            help_option(option, out);
         }
 
-        if (option->env != NULL || option->deflt != NULL) {
-            fprintf(out, "      %s%s%s%s%s\n",
-                    option->env != NULL ? "environment: " : "",
-                    option->env != NULL ? option->env : "",
-                    option->env != NULL && option->deflt != NULL ? "; " : "",
-                    option->deflt != NULL ? "default: " : "",
-                    option->deflt != NULL ? option->deflt : "");
-        }
+        times |= option->type == OPTION_TIME;
     }
 
-    fprintf(out, "  --help\n      print this and exit\n"
-                 "  --version\n      print the version and exit\n");
+    fprintf(out, "  -h, --help\n"
+                 "  --version\n");
+
+    if (times) {
+        fprintf(out, "\nTIME is a number with ms, s, m, h or d: 500ms, 5s, "
+                     "30m, 1h, 1d.\n");
+    }
 }

@@ -1,3 +1,8 @@
+/*
+ * The reflection service: one stream per tool, an answer for each request.  A
+ * tool that sends nothing for a minute loses its stream.
+ */
+
 #include "rpc/reflection.h"
 
 #include <stdbool.h>
@@ -38,9 +43,10 @@ struct reflection_stream_s {
 struct rpc_reflection_s {
     const rpc_server_t    *server;
     rpc_descriptors_t     *descriptors;
-    service_name_t        *services;    /* NULL before they are asked for */
-    service_name_t       **names;
+    service_name_t        *services;    /* one for each method */
+    service_name_t       **names;       /* sorted; NULL before the first ask */
     size_t                 n_services;
+    size_t                 n_names;
     reflection_stream_t   *streams;
     size_t                 n;
     bool                   draining;
@@ -50,7 +56,6 @@ struct rpc_reflection_s {
 typedef struct {
     response_t                                      response;
     Grpc__Reflection__V1__FileDescriptorResponse    files;
-    Grpc__Reflection__V1__ExtensionNumberResponse   numbers;
     Grpc__Reflection__V1__ListServiceResponse       services;
     Grpc__Reflection__V1__ErrorResponse             error;
 } reply_t;
@@ -65,17 +70,13 @@ static reflection_stream_t *reflection_open(rpc_reflection_t *reflection,
 static void reflection_done(rpc_call_t *call, void *data);
 static void reflection_sent(rpc_call_t *call, void *data);
 static void reflection_idle(rpc_call_t *call, void *data);
-static int reflection_services(rpc_reflection_t *reflection);
-static void reflection_service(rpc_reflection_t *reflection,
-    const char *path, size_t len);
+static void reflection_services(rpc_reflection_t *reflection);
 static int service_compare(const void *one, const void *two);
 
 static void reply_make(rpc_reflection_t *reflection, reply_t *reply,
     const request_t *request);
 static void reply_file(rpc_reflection_t *reflection, reply_t *reply,
     size_t file, const char *missing);
-static void reply_numbers(rpc_reflection_t *reflection, reply_t *reply,
-    char *type);
 static void reply_services(rpc_reflection_t *reflection, reply_t *reply);
 static void reply_error(reply_t *reply, grpc_status_code code,
     const char *message);
@@ -199,7 +200,8 @@ reflection_info(rpc_call_t *call, const ProtobufCMessage *message, void *data)
         return;
     }
 
-    rpc_call_timer(call, -1, NULL, NULL);
+    /* also ends a call whose client does not read */
+    rpc_call_timer(call, REFLECTION_IDLE, reflection_idle, NULL);
 
     reply_make(reflection, &reply, (const request_t *) message);
 
@@ -292,89 +294,63 @@ reflection_idle(rpc_call_t *call, void *data)
 }
 
 
-/* What is registered does not change any more once there are calls. */
+/* The services that have methods, each once; they do not change any more once
+ * there are calls. */
 
-static int
+static void
 reflection_services(rpc_reflection_t *reflection)
 {
     size_t               i, n;
-    const char          *end;
-    const rpc_method_t  *method;
+    service_name_t      *service;
+    const rpc_method_t  *first, *method;
 
-    if (reflection->services != NULL) {
-        return 0;
+    if (reflection->names != NULL) {
+        return;
     }
 
     n = 0;
+    first = reflection->server->methods;
 
-    for (method = reflection->server->methods;
-         method != NULL;
-         method = method->next)
-    {
+    for (method = first; method != NULL; method = method->next) {
         n++;
     }
 
     reflection->services = calloc(n, sizeof(service_name_t));
-    free(reflection->names);
     reflection->names = calloc(n, sizeof(service_name_t *));
 
     if (reflection->services == NULL || reflection->names == NULL) {
-        free(reflection->services);
-        reflection->services = NULL;
-        return -1;
-    }
-
-    for (method = reflection->server->methods;
-         method != NULL;
-         method = method->next)
-    {
-        end = strchr(method->path + 1, '/');
-        reflection_service(reflection, method->path + 1,
-                           (size_t) (end - method->path - 1));
-    }
-
-    qsort(reflection->services, reflection->n_services,
-          sizeof(service_name_t), service_compare);
-
-    for (i = 0; i < reflection->n_services; i++) {
-        reflection->names[i] = &reflection->services[i];
-    }
-
-    return 0;
-}
-
-
-static void
-reflection_service(rpc_reflection_t *reflection, const char *path, size_t len)
-{
-    char            *name;
-    size_t           i;
-    service_name_t  *service;
-
-    for (i = 0; i < reflection->n_services; i++) {
-        name = reflection->services[i].name;
-
-        if (strncmp(name, path, len) == 0 && name[len] == '\0') {
-            return;
-        }
-    }
-
-    name = strndup(path, len);
-    if (name == NULL) {
         abort();        /* as the core does */
     }
 
-    service = &reflection->services[reflection->n_services++];
-    grpc__reflection__v1__service_response__init(service);
-    service->name = name;
+    for (method = first; method != NULL; method = method->next) {
+        service = &reflection->services[reflection->n_services];
+        grpc__reflection__v1__service_response__init(service);
+        service->name = strndup(method->path + 1,
+                                strcspn(method->path + 1, "/"));
+        reflection->names[reflection->n_services++] = service;
+    }
+
+    qsort(reflection->names, n, sizeof(service_name_t *), service_compare);
+
+    for (i = 0; i < n; i++) {
+        service = reflection->names[i];
+
+        if (i == 0
+            || strcmp(reflection->names[reflection->n_names - 1]->name,
+                      service->name)
+               != 0)
+        {
+            reflection->names[reflection->n_names++] = service;
+        }
+    }
 }
 
 
 static int
 service_compare(const void *one, const void *two)
 {
-    return strcmp(((const service_name_t *) one)->name,
-                  ((const service_name_t *) two)->name);
+    return strcmp((*(service_name_t *const *) one)->name,
+                  (*(service_name_t *const *) two)->name);
 }
 
 
@@ -385,9 +361,8 @@ static void
 reply_make(rpc_reflection_t *reflection, reply_t *reply,
     const request_t *request)
 {
-    size_t                                    file;
-    const rpc_descriptors_t                  *descriptors;
-    const Grpc__Reflection__V1__ExtensionRequest  *extension;
+    size_t                    file;
+    const rpc_descriptors_t  *descriptors;
 
     descriptors = reflection->descriptors;
 
@@ -409,16 +384,9 @@ reply_make(rpc_reflection_t *reflection, reply_t *reply,
         return;
 
     case REQUEST_CASE(FILE_CONTAINING_EXTENSION):
-        extension = request->file_containing_extension;
-        file = rpc_descriptors_extension(descriptors,
-                                         extension->containing_type,
-                                         extension->extension_number);
-        reply_file(reflection, reply, file, "extension not found");
-        return;
-
     case REQUEST_CASE(ALL_EXTENSION_NUMBERS_OF_TYPE):
-        reply_numbers(reflection, reply,
-                      request->all_extension_numbers_of_type);
+        /* proto3 has none but of its own options */
+        reply_error(reply, GRPC_STATUS_NOT_FOUND, "extension not found");
         return;
 
     case REQUEST_CASE(LIST_SERVICES):
@@ -452,39 +420,12 @@ reply_file(rpc_reflection_t *reflection, reply_t *reply, size_t file,
 
 
 static void
-reply_numbers(rpc_reflection_t *reflection, reply_t *reply, char *type)
-{
-    size_t          n;
-    const int32_t  *numbers;
-
-    numbers = rpc_descriptors_extensions(reflection->descriptors, type, &n);
-
-    if (numbers == NULL) {
-        reply_error(reply, GRPC_STATUS_NOT_FOUND, "type not found");
-        return;
-    }
-
-    grpc__reflection__v1__extension_number_response__init(&reply->numbers);
-    reply->numbers.base_type_name = type;
-    reply->numbers.n_extension_number = n;
-    reply->numbers.extension_number = (int32_t *) numbers;
-
-    reply->response.message_response_case
-        = RESPONSE_CASE(ALL_EXTENSION_NUMBERS_RESPONSE);
-    reply->response.all_extension_numbers_response = &reply->numbers;
-}
-
-
-static void
 reply_services(rpc_reflection_t *reflection, reply_t *reply)
 {
-    if (reflection_services(reflection) != 0) {
-        reply_error(reply, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-        return;
-    }
+    reflection_services(reflection);
 
     grpc__reflection__v1__list_service_response__init(&reply->services);
-    reply->services.n_service = reflection->n_services;
+    reply->services.n_service = reflection->n_names;
     reply->services.service = reflection->names;
 
     reply->response.message_response_case

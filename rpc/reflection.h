@@ -30,8 +30,8 @@ extern const size_t         rpc_protos_len;
 rpc_reflection_t *rpc_reflection_create(rpc_server_t *server, const void *set,
     size_t len);
 
-/* Ends the calls, which would else hold rpc_server_stop() for the whole grace.
- * On the server's thread. */
+/* Ends the calls: rpc_server_stop() would wait for them until the grace is
+ * over.  On the server's thread. */
 void rpc_reflection_drain(rpc_reflection_t *reflection);
 
 /* After rpc_server_stop().  NULL is fine. */

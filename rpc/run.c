@@ -1,17 +1,26 @@
+/*
+ * The life of a service: signals, listening, draining, the end.  The main
+ * thread waits here; calls run on the server's thread.
+ */
+
 #include "rpc/run.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "rpc/core.h"
 #include "rpc/log.h"
 
 
@@ -30,10 +39,16 @@ typedef struct {
 } run_drain_t;
 
 
+static void run_raise_limit(void);
+static int run_signals(rpc_run_t *run, bool reload);
 static int run_listen(rpc_server_t *server, const rpc_run_options_t *options);
 static bool run_address_valid(const char *address);
-static void run_log_address(const char *listen, int port);
-static void run_wait(rpc_run_t *run);
+static void run_address(char *out, size_t size, const char *listen, int port);
+static bool run_wait(rpc_run_t *run, const rpc_run_options_t *options);
+static void run_leave(const rpc_run_t *run, rpc_server_t *server,
+    const rpc_run_options_t *options);
+static void run_end_at_signal(void);
+static void run_end(int signo);
 static void run_drain(rpc_server_t *server, const rpc_run_options_t *options);
 static void run_drain_post(void *data);
 
@@ -46,9 +61,13 @@ rpc_run_create(void)
     rpc_run_t        *run;
     struct sigaction  ignore;
 
+    run_raise_limit();
+
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
 
     memset(&ignore, 0, sizeof(ignore));
     ignore.sa_handler = SIG_IGN;
@@ -69,10 +88,9 @@ rpc_run_create(void)
         goto failed;
     }
 
-    run->signals = signalfd(-1, &set, SFD_CLOEXEC|SFD_NONBLOCK);
     run->quit = eventfd(0, EFD_CLOEXEC|EFD_NONBLOCK);
 
-    if (run->signals == -1 || run->quit == -1) {
+    if (run->quit == -1 || run_signals(run, false) != 0) {
         goto failed;
     }
 
@@ -85,6 +103,42 @@ failed:
     errno = saved;
 
     return NULL;
+}
+
+
+/* Each connection takes a descriptor. */
+
+static void
+run_raise_limit(void)
+{
+    struct rlimit  limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0
+        && limit.rlim_cur < limit.rlim_max)
+    {
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+
+static int
+run_signals(rpc_run_t *run, bool reload)
+{
+    sigset_t  set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+
+    if (reload) {
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGUSR1);
+    }
+
+    run->signals = signalfd(run->signals, &set, SFD_CLOEXEC|SFD_NONBLOCK);
+
+    return run->signals != -1 ? 0 : -1;
 }
 
 
@@ -111,7 +165,15 @@ int
 rpc_run(rpc_run_t *run, rpc_server_t *server,
     const rpc_run_options_t *options)
 {
-    int  port;
+    int   port;
+    bool  leave;
+    char  address[256];
+
+    if (run_signals(run, options->reload != NULL) != 0) {
+        log_error("signalfd() failed: %s", strerror(errno));
+        grpc_server_credentials_release(options->credentials);
+        return -1;
+    }
 
     port = run_listen(server, options);
 
@@ -123,13 +185,33 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
         rpc_health_set(options->health, true);
     }
 
+    rpc_core_log(run->quit);
+
     if (rpc_server_start(server) != 0) {
         log_error("cannot start the server");
         return -1;
     }
 
-    run_log_address(options->listen, port);
-    run_wait(run);
+    run_address(address, sizeof(address), options->listen, port);
+    log_info("listening on %s", address);
+
+    if (options->warning != NULL) {
+        log_warn("%s", options->warning);
+    }
+
+    leave = run_wait(run, options);
+
+    if (rpc_core_accept_failed()) {
+        log_error("listener %s is dead: accept() failed; ending with status "
+                  "1, to be started again", address);
+    }
+
+    run_end_at_signal();
+
+    if (leave && options->leave != NULL) {
+        run_leave(run, server, options);
+    }
+
     run_drain(server, options);
 
     if (rpc_server_stop(server, options->grace) != 0) {
@@ -139,7 +221,7 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
 
     log_info("stopped");
 
-    return 0;
+    return rpc_core_accept_failed() ? -1 : 0;
 }
 
 
@@ -195,23 +277,27 @@ run_address_valid(const char *address)
 /* With the port that port 0 has become. */
 
 static void
-run_log_address(const char *listen, int port)
+run_address(char *out, size_t size, const char *listen, int port)
 {
-    const char  *colon;
+    size_t  len;
 
-    colon = strrchr(listen, ':');
+    len = strlen(listen);
 
-    if (colon != NULL && strcmp(colon, ":0") == 0) {
-        log_info("listening on %.*s:%d", (int) (colon - listen), listen, port);
+    if (strncmp(listen, "unix:", 5) != 0 && len > 2
+        && strcmp(listen + len - 2, ":0") == 0)
+    {
+        snprintf(out, size, "%.*s:%d", (int) len - 2, listen, port);
 
     } else {
-        log_info("listening on %s", listen);
+        snprintf(out, size, "%s", listen);
     }
 }
 
 
-static void
-run_wait(rpc_run_t *run)
+/* True at a signal. */
+
+static bool
+run_wait(rpc_run_t *run, const rpc_run_options_t *options)
 {
     struct pollfd            fds[2];
     struct signalfd_siginfo  info;
@@ -221,25 +307,106 @@ run_wait(rpc_run_t *run)
     fds[1].fd = run->quit;
     fds[1].events = POLLIN;
 
-    while (poll(fds, 2, -1) == -1) {
-        if (errno != EINTR) {
+    for ( ;; ) {
+
+        if (poll(fds, 2, -1) == -1) {
+            if (errno == EINTR) {
+                continue;
+            }
+
             log_error("poll() failed: %s", strerror(errno));
-            return;
+            return false;
         }
-    }
 
-    if (read(run->signals, &info, sizeof(info)) == (ssize_t) sizeof(info)) {
-        log_info("draining on signal %" PRIu32, info.ssi_signo);
+        if (read(run->signals, &info, sizeof(info)) != (ssize_t) sizeof(info))
+        {
+            log_info("draining");
+            return false;
+        }
 
-    } else {
-        log_info("draining");
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
+            log_info("draining on signal %" PRIu32 ", one more ends it at "
+                     "once", info.ssi_signo);
+            return true;
+        }
+
+        /* SIGHUP, which is not taken without a function to reload */
+        if (options->reload != NULL) {
+            options->reload(options->data);
+        }
     }
 }
 
 
+static void
+run_leave(const rpc_run_t *run, rpc_server_t *server,
+    const rpc_run_options_t *options)
+{
+    int64_t                  end, left;
+    struct pollfd            fds[2];
+    struct signalfd_siginfo  info;
+
+    if (rpc_server_post(server, options->leave, options->data) != 0) {
+        return;
+    }
+
+    fds[0].fd = run->signals;
+    fds[0].events = POLLIN;
+    fds[1].fd = run->quit;
+    fds[1].events = POLLIN;
+    end = rpc_now() + options->patience;
+
+    while ((left = end - rpc_now()) > 0) {
+        fds[1].revents = 0;
+        (void) poll(fds, 2, left < INT_MAX ? (int) left : INT_MAX);
+
+        if (fds[1].revents != 0) {
+            return;
+        }
+
+        /* SIGHUP: the others have a handler by now */
+        if (read(run->signals, &info, sizeof(info)) == (ssize_t) sizeof(info)
+            && options->reload != NULL)
+        {
+            options->reload(options->data);
+        }
+    }
+}
+
+
+/* A handler is needed: the first process of a container ignores signals that
+ * have none. */
+
+static void
+run_end_at_signal(void)
+{
+    sigset_t          set;
+    struct sigaction  end;
+
+    memset(&end, 0, sizeof(end));
+    end.sa_handler = run_end;
+    (void) sigaction(SIGTERM, &end, NULL);
+    (void) sigaction(SIGINT, &end, NULL);
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    (void) pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+
+static void
+run_end(int signo)
+{
+    (void) signo;
+
+    _exit(EXIT_SUCCESS);
+}
+
+
 /*
- * Health first, then a moment in which calls that were on their way are still
- * answered: the core cancels those that come after its stop has begun.
+ * Health says NOT_SERVING first.  Then calls that are on their way are answered
+ * for a moment: the core cancels those that come after its stop has begun.
  */
 
 static void

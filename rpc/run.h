@@ -1,5 +1,6 @@
 /*
- * Runs a server until SIGTERM, SIGINT or rpc_run_quit(), then drains it.
+ * Runs a server until SIGTERM, SIGINT or rpc_run_quit(), then drains it.  It
+ * may go on for a while after a signal; one more ends the process at once.
  */
 
 #ifndef RPC_RUN_H
@@ -19,24 +20,38 @@ typedef struct {
     grpc_server_credentials  *credentials;  /* taken; NULL means plaintext */
     rpc_health_t             *health;       /* may be NULL */
     int64_t                   grace;        /* ms for running calls */
+    const char               *warning;      /* once it listens; or NULL */
+
+    /* Runs on the server's thread at SIGTERM and SIGINT.  The server then
+     * serves on until rpc_run_quit(), for "patience" ms at most.  May be
+     * NULL. */
+    void                    (*leave)(void *data);
+    int64_t                   patience;
 
     /* Runs on the server's thread when the drain begins, after health became
      * NOT_SERVING; the place to end streams.  May be NULL. */
     void                    (*drain)(void *data);
+
+    /* Runs on the thread of rpc_run() at SIGHUP and SIGUSR1.  NULL: these are
+     * ignored, or another thread waits for them. */
+    void                    (*reload)(void *data);
+
     void                     *data;
 } rpc_run_options_t;
 
 
 /*
- * Blocks SIGTERM and SIGINT and ignores SIGPIPE in this process.  Call it
- * first, before threads and rpc_server_create().  NULL on error (errno).
+ * Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR1, ignores SIGPIPE in this process,
+ * and raises its soft limit of descriptors to the hard one.  Call it first,
+ * before threads and rpc_server_create().  NULL on error (errno).
  */
 rpc_run_t *rpc_run_create(void);
 
 /*
  * Listens, starts the server, logs "listening on ADDRESS", says SERVING,
  * waits, drains and stops.  Returns 0 after a stop that was asked for, -1
- * with one line in the log when it could not start.
+ * with one line in the log when it could not start, or no longer accepts
+ * connections: then a supervisor is to start it again.
  */
 int rpc_run(rpc_run_t *run, rpc_server_t *server,
     const rpc_run_options_t *options) __attribute__((warn_unused_result));

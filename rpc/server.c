@@ -1,12 +1,16 @@
+/*
+ * The server: registration, its thread, stop.  The thread takes events from one
+ * completion queue and runs timers between them; rpc/call.c handles the events.
+ */
+
 #include "rpc/server.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,19 +20,23 @@
 
 #define SERVER_MAX_MESSAGE       (4 * 1024 * 1024)
 #define SERVER_MAX_METADATA      (16 * 1024)
+#define SERVER_MAX_CALLS         4096
 #define SERVER_MAX_STREAMS       1024
+#define SERVER_IDLE              (5 * 60 * 1000)
+#define SERVER_REQUEST           (30 * 1000)
+#define SERVER_SOCKET_MODE       0666
 #define SERVER_OUTSTANDING       64
 
-/* accepted calls that wait, of streams and of methods nobody knows */
+/* accepted calls that wait: of streams, and of methods that do not exist */
 #define SERVER_OUTSTANDING_COLD  4
 
 /* a connection that sends no HTTP/2 preface is closed after so long */
 #define SERVER_HANDSHAKE         20000
 
 /*
- * A connection without calls is closed when its peer has answered the PING of
- * the GOAWAY, but not every peer reads while it is idle.  So much later, in
- * ms, such connections are closed without the answer.
+ * The core closes a connection without calls when its peer has answered the
+ * PING of the GOAWAY, but not every peer reads while it is idle.  After this
+ * time, in ms, such connections are closed without the answer.
  */
 #define SERVER_LINGER            500
 #define SERVER_LINGER_STEP       20
@@ -36,15 +44,14 @@
 
 static void server_options(rpc_server_options_t *options,
     const rpc_server_options_t *given);
+static void server_default(int64_t *value, int64_t deflt);
 static grpc_server *server_core(const rpc_server_options_t *options);
-static grpc_arg server_arg(const char *key, int value);
+static grpc_arg server_arg(const char *key, int64_t value);
 static int server_wake_create(rpc_server_t *server);
 static int server_sync_create(rpc_server_t *server);
 static int server_method(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *name,
     rpc_handler_pt handler, void *data, rpc_method_kind_t kind);
-static char *server_path(const char *service, const char *method);
-static bool server_unix_served(const char *address);
 static int server_thread_create(rpc_server_t *server);
 static void *server_thread(void *data);
 static bool server_step(rpc_server_t *server);
@@ -52,7 +59,6 @@ static gpr_timespec server_deadline(rpc_server_t *server);
 static bool server_drain(rpc_server_t *server, int64_t grace);
 static bool server_wait_drained(rpc_server_t *server, int64_t ms);
 static void server_shutdown_event(void *data, bool ok);
-static void server_time(int64_t ms, struct timespec *ts);
 
 
 rpc_server_t *
@@ -98,20 +104,25 @@ server_options(rpc_server_options_t *options,
         *options = *given;
     }
 
-    if (options->max_message <= 0) {
-        options->max_message = SERVER_MAX_MESSAGE;
-    }
-
-    if (options->max_metadata <= 0) {
-        options->max_metadata = SERVER_MAX_METADATA;
-    }
-
-    if (options->max_streams <= 0) {
-        options->max_streams = SERVER_MAX_STREAMS;
-    }
+    server_default(&options->max_message, SERVER_MAX_MESSAGE);
+    server_default(&options->max_metadata, SERVER_MAX_METADATA);
+    server_default(&options->max_calls, SERVER_MAX_CALLS);
+    server_default(&options->max_streams, SERVER_MAX_STREAMS);
+    server_default(&options->idle_timeout, SERVER_IDLE);
+    server_default(&options->request_timeout, SERVER_REQUEST);
+    server_default(&options->socket_mode, SERVER_SOCKET_MODE);
 
     if (options->outstanding <= 0) {
         options->outstanding = SERVER_OUTSTANDING;
+    }
+}
+
+
+static void
+server_default(int64_t *value, int64_t deflt)
+{
+    if (*value <= 0) {
+        *value = deflt;
     }
 }
 
@@ -121,15 +132,16 @@ server_core(const rpc_server_options_t *options)
 {
     grpc_arg           args[] = {
 
-        /* or two servers share a port and half of the calls go astray */
+        /* otherwise two servers could share a port, and split its calls */
         server_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
 
         server_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message),
         server_arg(GRPC_ARG_MAX_METADATA_SIZE, options->max_metadata),
         server_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_streams),
         server_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, SERVER_HANDSHAKE),
+        server_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, options->idle_timeout),
 
-        /* nginx drops an idle connection on which anything is sent */
+        /* nginx closes an idle connection when it receives anything on it */
         server_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
         server_arg(GRPC_ARG_KEEPALIVE_TIME_MS, INT_MAX),
 
@@ -147,13 +159,13 @@ server_core(const rpc_server_options_t *options)
 
 
 static grpc_arg
-server_arg(const char *key, int value)
+server_arg(const char *key, int64_t value)
 {
     grpc_arg  arg;
 
     arg.type = GRPC_ARG_INTEGER;
     arg.key = (char *) key;
-    arg.value.integer = value;
+    arg.value.integer = value < INT_MAX ? (int) value : INT_MAX;
 
     return arg;
 }
@@ -180,22 +192,7 @@ server_wake_create(rpc_server_t *server)
 static int
 server_sync_create(rpc_server_t *server)
 {
-    int                 rc;
-    pthread_condattr_t  attr;
-
-    if (pthread_condattr_init(&attr) != 0) {
-        return -1;
-    }
-
-    rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-
-    if (rc == 0) {
-        rc = pthread_cond_init(&server->cond, &attr);
-    }
-
-    pthread_condattr_destroy(&attr);
-
-    if (rc != 0) {
+    if (pthread_cond_init(&server->cond, NULL) != 0) {
         return -1;
     }
 
@@ -243,9 +240,8 @@ server_method(rpc_server_t *server,
     const ProtobufCServiceDescriptor *service, const char *name,
     rpc_handler_pt handler, void *data, rpc_method_kind_t kind)
 {
-    rpc_method_t                               *method;
-    const ProtobufCMethodDescriptor            *descriptor;
-    grpc_server_register_method_payload_handling  payload;
+    rpc_method_t                     *method;
+    const ProtobufCMethodDescriptor  *descriptor;
 
     descriptor = protobuf_c_service_descriptor_get_method_by_name(service,
                                                                   name);
@@ -263,16 +259,16 @@ server_method(rpc_server_t *server,
     method->handler = handler;
     method->data = data;
     method->kind = kind;
-    method->path = server_path(service->name, name);
 
-    payload = kind == RPC_METHOD_BIDI
-              ? GRPC_SRM_PAYLOAD_NONE
-              : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER;
-
-    if (method->path != NULL) {
-        method->registered = grpc_server_register_method(server->core,
-                                 method->path, NULL, payload, 0);
+    if (asprintf(&method->path, "/%s/%s", service->name, name) == -1) {
+        free(method);
+        return -1;
     }
+
+    /* the core itself would wait for the first message without a limit */
+
+    method->registered = grpc_server_register_method(server->core,
+                             method->path, NULL, GRPC_SRM_PAYLOAD_NONE, 0);
 
     if (method->registered == NULL) {
         free(method->path);
@@ -284,93 +280,6 @@ server_method(rpc_server_t *server,
     server->methods = method;
 
     return 0;
-}
-
-
-static char *
-server_path(const char *service, const char *method)
-{
-    char    *path, *p;
-    size_t   size;
-
-    size = strlen(service) + strlen(method) + sizeof("//");
-
-    path = malloc(size);
-    if (path == NULL) {
-        return NULL;
-    }
-
-    path[0] = '/';
-    p = stpcpy(path + 1, service);
-    *p++ = '/';
-    stpcpy(p, method);
-
-    return path;
-}
-
-
-int
-rpc_server_listen(rpc_server_t *server, const char *address,
-    grpc_server_credentials *credentials)
-{
-    int  port;
-
-    if (credentials == NULL) {
-        credentials = grpc_insecure_server_credentials_create();
-    }
-
-    port = 0;
-
-    if (!server->started && !server->stopped && !server_unix_served(address)) {
-        port = grpc_server_add_http2_port(server->core, address, credentials);
-    }
-
-    grpc_server_credentials_release(credentials);
-
-    return port;
-}
-
-
-/* The core takes a socket's path away from a server that listens on it. */
-
-static bool
-server_unix_served(const char *address)
-{
-    int                 fd, rc;
-    struct sockaddr_un  un;
-
-    if (strncmp(address, "unix:", 5) != 0) {
-        return false;
-    }
-
-    address += 5;
-
-    if (strncmp(address, "//", 2) == 0) {
-        address += 2;
-    }
-
-    if (strlen(address) >= sizeof(un.sun_path)) {
-        return false;
-    }
-
-    memset(&un, 0, sizeof(un));
-    un.sun_family = AF_UNIX;
-    strcpy(un.sun_path, address);
-
-    fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
-    if (fd == -1) {
-        return false;
-    }
-
-    rc = connect(fd, (struct sockaddr *) &un, sizeof(un));
-
-    if (rc == -1 && errno == EAGAIN) {
-        rc = 0;                         /* its backlog is full */
-    }
-
-    close(fd);
-
-    return rc == 0;
 }
 
 
@@ -412,7 +321,7 @@ rpc_server_start(rpc_server_t *server)
 }
 
 
-/* Signals are for other threads. */
+/* The thread blocks all signals: the main thread takes them. */
 
 static int
 server_thread_create(rpc_server_t *server)
@@ -516,7 +425,7 @@ rpc_server_stop(rpc_server_t *server, int64_t grace)
         }
 
     } else {
-        while (!server->drained) {
+        while (!server->drained || server->calls > 0) {
             server_step(server);
         }
     }
@@ -565,7 +474,11 @@ server_drain(rpc_server_t *server, int64_t grace)
 }
 
 
-/* False after "ms" milliseconds. */
+/*
+ * False after "ms" milliseconds.  The core is done with a call when its
+ * connection is gone, but the thread that answers a deferred one, or an event
+ * in the queue, may still start a batch: the queue stays open for them.
+ */
 
 static bool
 server_wait_drained(rpc_server_t *server, int64_t ms)
@@ -575,15 +488,18 @@ server_wait_drained(rpc_server_t *server, int64_t ms)
     struct timespec  until;
 
     rc = 0;
-    server_time(rpc_now() + ms, &until);
+    ms += rpc_now();
+    until.tv_sec = ms / 1000;
+    until.tv_nsec = (ms % 1000) * 1000000;
 
     pthread_mutex_lock(&server->mutex);
 
-    while (!server->drained && rc != ETIMEDOUT) {
-        rc = pthread_cond_timedwait(&server->cond, &server->mutex, &until);
+    while ((!server->drained || !server->idle) && rc != ETIMEDOUT) {
+        rc = pthread_cond_clockwait(&server->cond, &server->mutex,
+                                    CLOCK_MONOTONIC, &until);
     }
 
-    drained = server->drained;
+    drained = server->drained && server->idle;
 
     pthread_mutex_unlock(&server->mutex);
 
@@ -668,12 +584,4 @@ rpc_now(void)
     clock_gettime(CLOCK_MONOTONIC, &ts);
 
     return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
-static void
-server_time(int64_t ms, struct timespec *ts)
-{
-    ts->tv_sec = ms / 1000;
-    ts->tv_nsec = (ms % 1000) * 1000000;
 }

@@ -18,6 +18,8 @@
 #include <grpc/status.h>
 #include <protobuf-c/protobuf-c.h>
 
+#include "rpc/options.h"
+
 
 typedef struct rpc_server_s  rpc_server_t;
 typedef struct rpc_call_s    rpc_call_t;
@@ -27,12 +29,41 @@ typedef void (*rpc_handler_pt)(rpc_call_t *call,
 typedef void (*rpc_event_pt)(rpc_call_t *call, void *data);
 
 
+/*
+ * Calls above "max_calls" get RESOURCE_EXHAUSTED.  Calls of one request and
+ * one response have a limit of their own, so that streams, however many, leave
+ * room for health checks.
+ */
 typedef struct {
-    int  max_message;      /* bytes of one request message; 0 means 4 MiB */
-    int  max_metadata;     /* bytes of request metadata; 0 means 16 KiB */
-    int  max_streams;      /* concurrent calls per connection; 0 means 1024 */
-    int  outstanding;      /* accepted calls waiting per method; 0 means 64 */
+    int64_t  max_message;       /* bytes of one request message; 0: 4 MiB */
+    int64_t  max_metadata;      /* bytes of request metadata; 0: 16 KiB */
+    int64_t  max_calls;         /* open calls; 0: 4096 */
+    int64_t  max_streams;       /* the same per connection; 0: 1024 */
+    int64_t  idle_timeout;      /* ms until a connection without a call is
+                                   closed; 0: 5 minutes */
+    int64_t  request_timeout;   /* ms until the first message of a call must
+                                   have come; 0: 30 seconds */
+    int64_t  socket_mode;       /* permissions of a unix socket; 0: 0666 */
+    int      outstanding;       /* accepted calls waiting per method; 0: 64 */
 } rpc_server_options_t;
+
+/* Rows of a table of options; "env" is the prefix of the program. */
+#define RPC_SERVER_OPTIONS(env, options)                                      \
+    { "max-calls", env "_MAX_CALLS", OPTION_NUMBER, &(options)->max_calls,    \
+      "4096", 1, 1000000,                                                     \
+      "streams that may be open, and as many other calls" },                  \
+    { "max-connection-calls", env "_MAX_CONNECTION_CALLS", OPTION_NUMBER,     \
+      &(options)->max_streams, "1024", 1, 1000000,                            \
+      "calls that may be open on one connection" },                           \
+    { "idle-timeout", env "_IDLE_TIMEOUT", OPTION_TIME,                       \
+      &(options)->idle_timeout, "5m", 1000, 24 * 3600 * 1000,                 \
+      "close a connection that has no call for this time" },                  \
+    { "request-timeout", env "_REQUEST_TIMEOUT", OPTION_TIME,                 \
+      &(options)->request_timeout, "30s", 100, 24 * 3600 * 1000,              \
+      "how long the first message of a call may take" },                      \
+    { "socket-mode", env "_SOCKET_MODE", OPTION_MODE,                         \
+      &(options)->socket_mode, "0666", 0001, 0777,                            \
+      "permissions of a unix socket" }
 
 
 /*
@@ -62,10 +93,11 @@ int rpc_server_bidi(rpc_server_t *server,
     __attribute__((warn_unused_result));
 
 /*
- * Listens on "address" ("127.0.0.1:5101", "[::1]:0", "unix:/path").  Takes
+ * Listens on "address" ("127.0.0.1:5101", "[::1]:0", "unix:/path").  Call it
+ * before there are other threads: it sets the umask for a moment.  Takes
  * ownership of "credentials"; NULL means plaintext h2c.  Returns the bound
  * port (1 for a unix socket), or 0 on error.  An address that another server
- * listens on is an error, a socket file that nobody listens on is replaced.
+ * listens on is an error, a socket file without a server is replaced.
  */
 int rpc_server_listen(rpc_server_t *server, const char *address,
     grpc_server_credentials *credentials)
@@ -79,7 +111,7 @@ int rpc_server_start(rpc_server_t *server)
  * cancels the rest.  Connections without calls are closed after half a second.
  * Waits for the answers of deferred calls even then.
  * Blocks; never call it from a handler.  Returns 1 if calls had to be
- * cancelled, else 0.
+ * cancelled, 0 if not.
  */
 int rpc_server_stop(rpc_server_t *server, int64_t grace);
 
@@ -118,7 +150,8 @@ int64_t rpc_now(void);
  *
  * A request that is not a message, or not UTF-8, never gets to the handler:
  * INTERNAL.  A string with a NUL character: INVALID_ARGUMENT.  A handler of a
- * unary method that neither answers nor defers: INTERNAL.
+ * unary method that neither answers nor defers: INTERNAL.  A first message
+ * that does not come in time: DEADLINE_EXCEEDED.
  */
 
 /* First value of a request metadata key (lower case), NULL if absent.  Not

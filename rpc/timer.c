@@ -1,3 +1,7 @@
+/*
+ * A binary heap of timers; each timer knows its place, so it can be moved.
+ */
+
 #include "rpc/timer.h"
 
 #include <stdlib.h>
@@ -31,7 +35,7 @@ timers_reserve(rpc_timers_t *timers)
 
     size = timers->size > 0 ? 2 * timers->size : 64;
 
-    heap = realloc(timers->heap, size * sizeof(*heap));
+    heap = realloc(timers->heap, size * sizeof(rpc_timer_t *));
     if (heap == NULL) {
         abort();
     }

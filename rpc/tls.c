@@ -1,3 +1,9 @@
+/*
+ * Certificates and keys are read and checked here before the gRPC library gets
+ * them: what is wrong is said in one line that names option and file, instead
+ * of by a handshake that fails.
+ */
+
 #include "rpc/tls.h"
 
 #include <inttypes.h>
@@ -6,69 +12,75 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+#include "rpc/file.h"
 #include "rpc/log.h"
-#include "rpc/pem.h"
 #include "rpc/server.h"
 
 
 /* between two looks at the files, in ms */
-#define TLS_LOOK   1000
+#define TLS_LOOK      1000
 
-#define TLS_ERROR  512
+/* a bundle of all public authorities has 200 KiB */
+#define TLS_FILE_MAX  (1024 * 1024)
+
+#define TLS_ERROR     512
 
 
-/* What changes when a file is replaced, written or linked elsewhere. */
+/* Texts of the files that belong together, and what the certificate says. */
 typedef struct {
-    dev_t            dev;
-    ino_t            ino;
-    off_t            size;
-    struct timespec  mtime;
-    struct timespec  ctime;
-} tls_stamp_t;
-
-typedef struct {
-    tls_stamp_t  cert;
-    tls_stamp_t  key;
-    tls_stamp_t  ca;
-} tls_stamps_t;
-
-/* Contents of the files that belong together. */
-typedef struct {
-    pem_cert_t  cert;
-    pem_key_t   key;
-    pem_cert_t  ca;
+    char     *cert;
+    char     *key;
+    char     *ca;
+    char      subject[256];
+    char      until[64];
+    int64_t   expires;              /* seconds since 1970 */
 } tls_set_t;
 
 struct rpc_tls_s {
     rpc_tls_files_t  files;
     rpc_tls_role_t   role;
 
-    /* guards what follows: handshakes run on any thread of the core */
+    /* guards what follows: handshakes run on any thread of the library */
     pthread_mutex_t  mutex;
     tls_set_t        set;
-    tls_stamps_t     stamps;        /* of the files that were read last */
+    file_stamp_t     stamps[3];     /* of the files that were read last */
     int64_t          looked;        /* rpc_now() */
-    bool             fresh;         /* the core has not got "set" yet */
+    bool             fresh;         /* the library has not got "set" yet */
 };
 
+/* Where a text comes from, and where an error about it goes. */
+typedef struct {
+    const char  *option;
+    const char  *path;
+    char        *error;
+    size_t       size;
+} tls_source_t;
 
-static int tls_set_load(tls_set_t *set, const rpc_tls_files_t *files,
+
+static int tls_load(tls_set_t *set, const rpc_tls_files_t *files,
     rpc_tls_role_t role, char *error, size_t size);
-static int tls_load_cert(pem_cert_t *cert, const char *path,
-    const char *option, char *error, size_t size);
 static int tls_load_pair(tls_set_t *set, const rpc_tls_files_t *files,
     char *error, size_t size);
+static char *tls_read(const tls_source_t *source);
+static X509 *tls_certs(const tls_source_t *source, const char *text);
+static EVP_PKEY *tls_key(const tls_source_t *source, const char *text);
+static int tls_no_passphrase(char *buf, int size, int writing, void *data);
+static int tls_pair(const tls_source_t *source, X509 *x509, EVP_PKEY *pkey);
+static void tls_describe(tls_set_t *set, X509 *x509);
+static const char *tls_reason(void);
 static void tls_set_free(tls_set_t *set);
-static const char *tls_ca_option(rpc_tls_role_t role);
-static void tls_stamps_take(tls_stamps_t *stamps,
-    const rpc_tls_files_t *files);
-static void tls_stamp_take(tls_stamp_t *stamp, const char *path);
+static void tls_stamp(file_stamp_t *stamps, const rpc_tls_files_t *files);
 static grpc_ssl_certificate_config_reload_status tls_fetch(void *data,
     grpc_ssl_server_certificate_config **config);
 static void tls_look_locked(rpc_tls_t *tls, int64_t now);
+static void tls_load_locked(rpc_tls_t *tls, const char *what);
 static void tls_log_set(const char *what, const tls_set_t *set);
 
 
@@ -126,9 +138,9 @@ rpc_tls_create(const rpc_tls_files_t *files, rpc_tls_role_t role, char *error,
     tls->looked = rpc_now();
     tls->fresh = true;
 
-    tls_stamps_take(&tls->stamps, files);
+    tls_stamp(tls->stamps, files);
 
-    if (tls_set_load(&tls->set, files, role, error, size) != 0) {
+    if (tls_load(&tls->set, files, role, error, size) != 0) {
         rpc_tls_free(tls);
         return NULL;
     }
@@ -151,39 +163,32 @@ rpc_tls_free(rpc_tls_t *tls)
 
 
 static int
-tls_set_load(tls_set_t *set, const rpc_tls_files_t *files,
-    rpc_tls_role_t role, char *error, size_t size)
+tls_load(tls_set_t *set, const rpc_tls_files_t *files, rpc_tls_role_t role,
+    char *error, size_t size)
 {
+    X509          *x509;
+    tls_source_t   source;
+
     memset(set, 0, sizeof(tls_set_t));
 
     if (files->cert != NULL && tls_load_pair(set, files, error, size) != 0) {
         return -1;
     }
 
-    if (files->ca != NULL
-        && tls_load_cert(&set->ca, files->ca, tls_ca_option(role), error,
-                         size)
-           != 0)
-    {
-        return -1;
+    if (files->ca == NULL) {
+        return 0;
     }
 
-    return 0;
-}
+    source = (tls_source_t) {
+        role == RPC_TLS_SERVER ? "--tls-client-ca" : "--tls-ca", files->ca,
+        error, size
+    };
 
+    set->ca = tls_read(&source);
+    x509 = set->ca != NULL ? tls_certs(&source, set->ca) : NULL;
+    X509_free(x509);
 
-static int
-tls_load_cert(pem_cert_t *cert, const char *path, const char *option,
-    char *error, size_t size)
-{
-    char  why[TLS_ERROR];
-
-    if (pem_cert_load(cert, path, why, sizeof(why)) != 0) {
-        snprintf(error, size, "%s: %s", option, why);
-        return -1;
-    }
-
-    return 0;
+    return x509 != NULL ? 0 : -1;
 }
 
 
@@ -191,73 +196,230 @@ static int
 tls_load_pair(tls_set_t *set, const rpc_tls_files_t *files, char *error,
     size_t size)
 {
-    char  why[TLS_ERROR];
+    int            rc;
+    X509          *x509;
+    EVP_PKEY      *pkey;
+    tls_source_t   cert = { "--tls-cert", files->cert, error, size };
+    tls_source_t   key = { "--tls-key", files->key, error, size };
 
-    if (tls_load_cert(&set->cert, files->cert, "--tls-cert", error, size)
-        != 0)
+    set->cert = tls_read(&cert);
+    x509 = set->cert != NULL ? tls_certs(&cert, set->cert) : NULL;
+
+    if (x509 == NULL) {
+        return -1;
+    }
+
+    set->key = tls_read(&key);
+    pkey = set->key != NULL ? tls_key(&key, set->key) : NULL;
+
+    rc = pkey != NULL ? tls_pair(&key, x509, pkey) : -1;
+
+    if (rc == 0) {
+        tls_describe(set, x509);
+    }
+
+    EVP_PKEY_free(pkey);
+    X509_free(x509);
+
+    return rc;
+}
+
+
+static char *
+tls_read(const tls_source_t *source)
+{
+    char  *text, why[TLS_ERROR];
+
+    text = file_read(source->path, TLS_FILE_MAX, NULL, why, sizeof(why));
+
+    if (text == NULL) {
+        snprintf(source->error, source->size, "%s: %s", source->option, why);
+    }
+
+    return text;
+}
+
+
+/* The first certificate; the others have to be whole, too. */
+
+static X509 *
+tls_certs(const tls_source_t *source, const char *text)
+{
+    int             n;
+    BIO            *bio;
+    X509           *first, *x509;
+    unsigned long   e;
+
+    first = NULL;
+    bio = BIO_new_mem_buf(text, -1);
+    ERR_clear_error();
+
+    for (n = 1; (x509 = PEM_read_bio_X509(bio, NULL, tls_no_passphrase, NULL))
+                != NULL; n++)
     {
-        return -1;
+        if (n == 1) {
+            first = x509;
+
+        } else {
+            X509_free(x509);
+        }
     }
 
-    if (pem_key_load(&set->key, files->key, why, sizeof(why)) != 0) {
-        snprintf(error, size, "--tls-key: %s", why);
-        return -1;
+    e = ERR_peek_last_error();
+
+    if (ERR_GET_LIB(e) != ERR_LIB_PEM
+        || ERR_GET_REASON(e) != PEM_R_NO_START_LINE)
+    {
+        snprintf(source->error, source->size, "%s: \"%s\": certificate number "
+                 "%d is damaged: %s", source->option, source->path, n,
+                 tls_reason());
+        X509_free(first);
+        first = NULL;
+
+    } else if (first == NULL) {
+        snprintf(source->error, source->size, "%s: \"%s\" has no certificate "
+                 "in PEM format (-----BEGIN CERTIFICATE-----)",
+                 source->option, source->path);
     }
 
-    if (pem_pair_check(&set->cert, &set->key, why, sizeof(why)) != 0) {
-        snprintf(error, size, "--tls-key \"%s\", --tls-cert \"%s\": %s",
-                 files->key, files->cert, why);
-        return -1;
+    ERR_clear_error();
+    BIO_free(bio);
+
+    return first;
+}
+
+
+static EVP_PKEY *
+tls_key(const tls_source_t *source, const char *text)
+{
+    int        asked;
+    BIO       *bio;
+    EVP_PKEY  *pkey;
+
+    asked = 0;
+    bio = BIO_new_mem_buf(text, -1);
+    pkey = PEM_read_bio_PrivateKey(bio, NULL, tls_no_passphrase, &asked);
+
+    BIO_free(bio);
+    ERR_clear_error();
+
+    if (pkey == NULL && asked) {
+        snprintf(source->error, source->size, "%s: the key in \"%s\" has a "
+                 "passphrase: give it without (openssl pkey -in FILE -out "
+                 "NEW)", source->option, source->path);
+
+    } else if (pkey == NULL) {
+        snprintf(source->error, source->size, "%s: \"%s\" has no private key "
+                 "in PEM format (-----BEGIN PRIVATE KEY-----)",
+                 source->option, source->path);
     }
 
-    return 0;
+    return pkey;
+}
+
+
+/* OpenSSL would ask for it on the terminal. */
+
+static int
+tls_no_passphrase(char *buf, int size, int writing, void *data)
+{
+    int  *asked = data;
+
+    (void) buf;
+    (void) size;
+    (void) writing;
+
+    if (asked != NULL) {
+        *asked = 1;
+    }
+
+    return -1;
+}
+
+
+/* Whether TLS takes the pair: they belong together, and both are strong enough
+ * for OpenSSL's security level. */
+
+static int
+tls_pair(const tls_source_t *source, X509 *x509, EVP_PKEY *pkey)
+{
+    int       rc;
+    SSL_CTX  *ctx;
+
+    rc = -1;
+    ctx = SSL_CTX_new(TLS_method());
+    ERR_clear_error();
+
+    if (X509_check_private_key(x509, pkey) != 1) {
+        snprintf(source->error, source->size, "%s: the key in \"%s\" is not "
+                 "that of the certificate: give the pair that was made "
+                 "together", source->option, source->path);
+
+    } else if (ctx == NULL || SSL_CTX_use_certificate(ctx, x509) != 1
+               || SSL_CTX_use_PrivateKey(ctx, pkey) != 1)
+    {
+        snprintf(source->error, source->size, "%s: OpenSSL does not take "
+                 "\"%s\" and its certificate: %s", source->option,
+                 source->path, tls_reason());
+
+    } else {
+        rc = 0;
+    }
+
+    ERR_clear_error();
+    SSL_CTX_free(ctx);
+
+    return rc;
+}
+
+
+static void
+tls_describe(tls_set_t *set, X509 *x509)
+{
+    struct tm  tm;
+
+    memset(&tm, 0, sizeof(tm));
+
+    (void) X509_NAME_oneline(X509_get_subject_name(x509), set->subject,
+                             sizeof(set->subject));
+    (void) ASN1_TIME_to_tm(X509_get0_notAfter(x509), &tm);
+
+    set->expires = (int64_t) timegm(&tm);
+    strftime(set->until, sizeof(set->until), "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+
+static const char *
+tls_reason(void)
+{
+    const char  *reason;
+
+    reason = ERR_reason_error_string(ERR_peek_last_error());
+
+    return reason != NULL ? reason : "unknown error";
 }
 
 
 static void
 tls_set_free(tls_set_t *set)
 {
-    pem_cert_free(&set->cert);
-    pem_key_free(&set->key);
-    pem_cert_free(&set->ca);
-}
-
-
-static const char *
-tls_ca_option(rpc_tls_role_t role)
-{
-    return role == RPC_TLS_SERVER ? "--tls-client-ca" : "--tls-ca";
-}
-
-
-/* A file that is not there has a stamp, too. */
-
-static void
-tls_stamps_take(tls_stamps_t *stamps, const rpc_tls_files_t *files)
-{
-    /* they are compared with memcmp() */
-    memset(stamps, 0, sizeof(tls_stamps_t));
-
-    tls_stamp_take(&stamps->cert, files->cert);
-    tls_stamp_take(&stamps->key, files->key);
-    tls_stamp_take(&stamps->ca, files->ca);
-}
-
-
-static void
-tls_stamp_take(tls_stamp_t *stamp, const char *path)
-{
-    struct stat  st;
-
-    if (path == NULL || stat(path, &st) == -1) {
-        return;
+    if (set->key != NULL) {
+        OPENSSL_cleanse(set->key, strlen(set->key));
     }
 
-    stamp->dev = st.st_dev;
-    stamp->ino = st.st_ino;
-    stamp->size = st.st_size;
-    stamp->mtime = st.st_mtim;
-    stamp->ctime = st.st_ctim;
+    free(set->cert);
+    free(set->key);
+    free(set->ca);
+    memset(set, 0, sizeof(tls_set_t));
+}
+
+
+static void
+tls_stamp(file_stamp_t *stamps, const rpc_tls_files_t *files)
+{
+    file_stamp(&stamps[0], files->cert);
+    file_stamp(&stamps[1], files->key);
+    file_stamp(&stamps[2], files->ca);
 }
 
 
@@ -280,7 +442,7 @@ rpc_tls_server(rpc_tls_t *tls)
 }
 
 
-/* The core asks when it begins to listen, then at every handshake. */
+/* The library asks when it begins to listen, then at every handshake. */
 
 static grpc_ssl_certificate_config_reload_status
 tls_fetch(void *data, grpc_ssl_server_certificate_config **config)
@@ -297,11 +459,11 @@ tls_fetch(void *data, grpc_ssl_server_certificate_config **config)
     tls_look_locked(tls, rpc_now());
 
     if (tls->fresh) {
-        pair.private_key = tls->set.key.text;
-        pair.cert_chain = tls->set.cert.text;
+        pair.private_key = tls->set.key;
+        pair.cert_chain = tls->set.cert;
 
-        /* the core wants one, also if no client is asked for a certificate */
-        roots = tls->set.ca.text != NULL ? tls->set.ca.text : pair.cert_chain;
+        /* the library wants one even if it asks no client for a certificate */
+        roots = tls->set.ca != NULL ? tls->set.ca : pair.cert_chain;
 
         *config = grpc_ssl_server_certificate_config_create(roots, &pair, 1);
         tls->fresh = false;
@@ -322,26 +484,44 @@ tls_fetch(void *data, grpc_ssl_server_certificate_config **config)
 static void
 tls_look_locked(rpc_tls_t *tls, int64_t now)
 {
-    char          error[TLS_ERROR * 2];
-    tls_set_t     set;
-    tls_stamps_t  stamps;
+    file_stamp_t  stamps[3];
 
     if (now - tls->looked < TLS_LOOK) {
         return;
     }
 
     tls->looked = now;
-    tls_stamps_take(&stamps, &tls->files);
+    tls_stamp(stamps, &tls->files);
 
-    if (memcmp(&stamps, &tls->stamps, sizeof(tls_stamps_t)) == 0) {
+    if (memcmp(stamps, tls->stamps, sizeof(stamps)) == 0) {
         return;
     }
 
-    tls->stamps = stamps;
+    memcpy(tls->stamps, stamps, sizeof(stamps));
+    tls_load_locked(tls, "the TLS files have changed, now");
+}
 
-    if (tls_set_load(&set, &tls->files, tls->role, error, sizeof(error))
-        != 0)
-    {
+
+void
+rpc_tls_reload(rpc_tls_t *tls)
+{
+    pthread_mutex_lock(&tls->mutex);
+
+    tls->looked = rpc_now();
+    tls_stamp(tls->stamps, &tls->files);
+    tls_load_locked(tls, "the TLS files were read again, now");
+
+    pthread_mutex_unlock(&tls->mutex);
+}
+
+
+static void
+tls_load_locked(rpc_tls_t *tls, const char *what)
+{
+    char       error[TLS_ERROR * 2];
+    tls_set_t  set;
+
+    if (tls_load(&set, &tls->files, tls->role, error, sizeof(error)) != 0) {
         log_error("the changed TLS files are not used: %s", error);
         tls_set_free(&set);
         return;
@@ -351,19 +531,19 @@ tls_look_locked(rpc_tls_t *tls, int64_t now)
     tls->set = set;
     tls->fresh = true;
 
-    tls_log_set("the TLS files have changed, now", &tls->set);
+    tls_log_set(what, &tls->set);
 }
 
 
 static void
 tls_log_set(const char *what, const tls_set_t *set)
 {
-    log_info("%s certificate \"%s\" until %s%s", what, set->cert.subject,
-             set->cert.until,
-             set->ca.text != NULL ? ", clients need one, too" : "");
+    log_info("%s certificate \"%s\" until %s%s", what, set->subject,
+             set->until,
+             set->ca != NULL ? ", clients need one, too" : "");
 
-    if (set->cert.expires < (int64_t) time(NULL)) {
-        log_warn("the certificate \"%s\" has expired", set->cert.subject);
+    if (set->expires < (int64_t) time(NULL)) {
+        log_warn("the certificate \"%s\" has expired", set->subject);
     }
 }
 
@@ -373,10 +553,10 @@ rpc_tls_client(const rpc_tls_t *tls)
 {
     grpc_ssl_pem_key_cert_pair  pair;
 
-    pair.private_key = tls->set.key.text;
-    pair.cert_chain = tls->set.cert.text;
+    pair.private_key = tls->set.key;
+    pair.cert_chain = tls->set.cert;
 
-    return grpc_ssl_credentials_create_ex(tls->set.ca.text,
+    return grpc_ssl_credentials_create_ex(tls->set.ca,
                                           pair.cert_chain != NULL ? &pair
                                                                   : NULL,
                                           NULL, NULL);

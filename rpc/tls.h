@@ -1,7 +1,7 @@
 /*
  * TLS of servers and clients from PEM files.  A server follows changes of its
  * files: every handshake, but not more often than once a second, looks whether
- * they were replaced.  New files are taken if they are good; else one error
+ * they were replaced.  New files are taken if they are good.  If not, one error
  * is logged and the old ones stay in use.
  */
 
@@ -21,7 +21,7 @@ typedef struct rpc_tls_s  rpc_tls_t;
 typedef enum {
     RPC_TLS_SERVER = 0,     /* "cert" and "key"; with "ca" only clients with a
                                certificate of it are served (mTLS) */
-    RPC_TLS_CLIENT          /* "ca", else the system's; "cert" and "key" for
+    RPC_TLS_CLIENT          /* "ca" or the system's; "cert" and "key" for
                                servers that ask for them */
 } rpc_tls_role_t;
 
@@ -35,12 +35,13 @@ typedef struct {
 
 /* Three rows of a table of options; "env" is the prefix of the program. */
 #define RPC_TLS_SERVER_OPTIONS(env, files)                                    \
-    { "tls-cert", env "_TLS_CERT", OPTION_STRING, &(files)->cert, NULL, 0,    \
-      0, "file with the certificate for TLS; none: plaintext" },              \
-    { "tls-key", env "_TLS_KEY", OPTION_STRING, &(files)->key, NULL, 0, 0,    \
-      "file with its private key" },                                          \
-    { "tls-client-ca", env "_TLS_CLIENT_CA", OPTION_STRING, &(files)->ca,     \
-      NULL, 0, 0, "only clients with a certificate of this authority" }
+    { "tls-cert FILE", env "_TLS_CERT", OPTION_STRING, &(files)->cert, NULL,  \
+      0, 0, "certificate and intermediates (PEM); none: plaintext" },         \
+    { "tls-key FILE", env "_TLS_KEY", OPTION_STRING, &(files)->key, NULL, 0,  \
+      0, "its private key (PEM)" },                                           \
+    { "tls-client-ca FILE", env "_TLS_CLIENT_CA", OPTION_STRING,              \
+      &(files)->ca, NULL, 0, 0,                                               \
+      "serve only clients with a certificate of this authority" }
 
 
 /* All return one line in "error" that names the option and what to do. */
@@ -57,6 +58,9 @@ rpc_tls_t *rpc_tls_create(const rpc_tls_files_t *files, rpc_tls_role_t role,
 /* For one rpc_server_listen(), after rpc_server_create(); "tls" must live
  * until rpc_server_free(). */
 grpc_server_credentials *rpc_tls_server(rpc_tls_t *tls);
+
+/* Reads the files of a server now, whether they have changed or not. */
+void rpc_tls_reload(rpc_tls_t *tls);
 
 /* For rpc_client_create_tls(), which is what to call. */
 grpc_channel_credentials *rpc_tls_client(const rpc_tls_t *tls);

@@ -5,7 +5,7 @@
 tls != "" && /^ *#tls(-clients|-services)? / {
     if (!($1 in uncommented)) { uncommented[$1]; kinds++ }
     sub(/#tls(-clients|-services)? /, "")
-    sub(/listen 10443/, "listen " tls_port)
+    if (/listen 10443/) { listens(10443, tls_port); next }
     sub(/\/etc\/myservice/, run)
     print
     next
@@ -14,14 +14,28 @@ tls != "" && sub(/grpc_pass grpc:/, "grpc_pass grpcs:") { print; next }
 resume == "off" && /^ *myservice_resume .*;/ { dropped++; next }
 retry == "off" && /^ *myservice_retry / { skip = 1; cut++ }
 skip { skip = !/;/; next }
+multiplex != "" && /^ *(keepalive [0-9]+|myservice_multiplex .*);/ {
+    print "        " (multiplex == "on" ? "myservice_multiplex on;" : "keepalive 64;")
+    muxed++; next }
 workers != "" && /^worker_processes / {
     print "worker_processes " workers ";"; set++; next }
 ttl != "" && /^ *myservice_sessions / {
     sub(/ttl=[^; ]*/, "ttl=" ttl); given++ }
+drain != "" && /^ *myservice_sessions / {
+    sub(/;/, " drain=" drain ";"); bounded++ }
+tell == "on" && /^ *myservice_grpc_errors on;/ {
+    print "        myservice_tell on;"; told++ }
+# only root may raise a limit
+files ~ /^[0-9]+$/ && /^worker_rlimit_nofile / && $2 + 0 > files + 0 {
+    print "worker_rlimit_nofile " files ";"; few = 1; next }
+few && /^ *worker_connections / {
+    print "    worker_connections " int(files / 2) ";"; next }
 !/# stack$/ { print; if (/^http \{/) temp(); next }
 /^load_module/  { n++; print load; next }
 /^user/         { n++; if (user != "") print user; next }
-/^pid/          { n++; print "pid " run "/nginx.master;"; next }
+# also a new binary, after USR2, must not report what nginx leaves to the exit
+/^pid/          { n++; print "pid " run "/nginx.master;"
+                  print "env ASAN_OPTIONS;"; next }
 /^error_log/    { n++; print "error_log " run "/error.log notice;"
                   next }
 /^ *access_log/ { n++; print "access_log " run "/access.log gateway;"
@@ -32,14 +46,23 @@ ttl != "" && /^ *myservice_sessions / {
     n++; sub(/127.0.0.1:5001/, "127.0.0.1:" authsvc); print; next }
 /server 127.0.0.1:51/ {
     if (!done++) { n++; printf "%s", servers }; next }
-/secret_file/ && keys == "on" {
-    n++; print "            myservice_jwt_key_file " run "/jwks.json;"
+/myservice_jwt_key_file/ && keys == "off" {
+    n++; print "            myservice_jwt_secret_file " run "/jwt.secret;"
     next }
-/secret_file/   { n++; sub(/\/etc[^;]*/, run "/jwt.secret"); print
-                  next }
-/listen 10000/  { n++; sub(/10000/, gateway); print; next }
+/myservice_jwt_key_file/ {
+    n++; sub(/\/etc[^;]*/, run "/jwks.json"); print; next }
+/listen 10000/  { n++; listens(10000, gateway); next }
 /listen 127.0.0.1:10080/ { n++; sub(/10080/, admin); print; next }
+/listen 127.0.0.1:10081/ { n++; sub(/10081/, dashboard); print; next }
 { bad = $0 }
+function listens(from, to,    i, m, line, addresses) {
+    m = split(bind, addresses)
+    for (i = 1; i <= m; i++) {
+        line = $0
+        sub("listen " from, "listen " addresses[i] ":" to, line)
+        print line
+    }
+}
 function temp(    i, m, kinds) {
     m = split("client_body proxy fastcgi scgi uwsgi", kinds)
     for (i = 1; i <= m; i++)
@@ -47,7 +70,7 @@ function temp(    i, m, kinds) {
     if (keys == "on") print "    myservice_jwt_key_check 200ms;"
 }
 END {
-    if (bad != "" || n != 11) {
+    if (bad != "" || n != 12) {
         print "unknown or missing \"# stack\" line: " bad >"/dev/stderr"
         exit 1
     }
@@ -56,7 +79,9 @@ END {
         exit 1
     }
     if ((resume == "off" && !dropped) || (retry == "off" && !cut) ||
-        (workers != "" && !set) || (ttl != "" && !given))
+        (multiplex != "" && !muxed) ||
+        (workers != "" && !set) || (ttl != "" && !given) ||
+        (drain != "" && !bounded) || (tell == "on" && !told))
     {
         print "a line that is to be changed is missing" >"/dev/stderr"
         exit 1

@@ -1,3 +1,5 @@
+/* A temporary folder of a test. */
+
 #include "authsvc/t/folder.h"
 
 #include <fcntl.h>

@@ -1,10 +1,11 @@
+/* Keys for tests. */
+
 #include "authsvc/t/key.h"
 
 #include <check.h>
 #include <string.h>
 #include <sodium.h>
 
-#include "authsvc/keydir.h"
 #include "authsvc/t/folder.h"
 
 
@@ -55,23 +56,24 @@ key_output(const char *a, const char *b, const char *c, const char *d)
 
 
 void
-key_load(keylist_t *list)
+key_load(keydir_list_t *list)
 {
-    char  error[8192];
+    keydir_t  dir;
 
-    ck_assert_msg(keydir_load(key_directory(), list, error, sizeof(error))
-                  == 0, "%s", error);
+    ck_assert_msg(keydir_open(&dir, key_directory(), false) == 0
+                  && keydir_read(&dir, list) == 0, "%s", dir.error);
+    keydir_close(&dir);
 }
 
 
 const char *
 key_state(const char *kid)
 {
-    keylist_t         list;
-    keylist_entry_t  *entry;
+    keydir_list_t    list;
+    keydir_entry_t  *entry;
 
     key_load(&list);
-    entry = keylist_find(&list, kid);
+    entry = keydir_find(&list, kid);
 
-    return entry != NULL ? keylist_states[entry->state] : "gone";
+    return entry != NULL ? keydir_state(entry) : "gone";
 }

@@ -7,7 +7,7 @@
 #define AUTHSVC_T_KEY_H
 
 
-#include "authsvc/keylist.h"
+#include "authsvc/keys/dir.h"
 #include "authsvc/t/process.h"
 
 
@@ -29,7 +29,7 @@ int key_run(const char *a, const char *b, const char *c, const char *d);
 char *key_output(const char *a, const char *b, const char *c, const char *d);
 
 /* The list as it is now. */
-void key_load(keylist_t *list);
+void key_load(keydir_list_t *list);
 
 /* The name of the key's state now, or "gone". */
 const char *key_state(const char *kid);

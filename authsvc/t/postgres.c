@@ -1,3 +1,5 @@
+/* A PostgreSQL server of a test. */
+
 #include "authsvc/t/postgres.h"
 
 #include <arpa/inet.h>

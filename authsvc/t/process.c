@@ -1,3 +1,5 @@
+/* Runs authsvc and reads what it prints. */
+
 #include "authsvc/t/process.h"
 
 #include <fcntl.h>

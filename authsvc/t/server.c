@@ -1,3 +1,5 @@
+/* A running authsvc and its client. */
+
 #include "authsvc/t/server.h"
 
 #include <check.h>
@@ -32,7 +34,7 @@ server_start(const char *a, const char *b, const char *c, const char *d)
     const char        *port;
     static process_t   command;
     const char *const  add[] = {
-        "user", "add", "TestUser", "--role", "admin", "--store",
+        "user", "add", "TestUser", "--role", "admin", "--create", "--store",
         folder_path("s.db"), NULL
     };
     const char *const  serve[] = {

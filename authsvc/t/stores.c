@@ -1,3 +1,8 @@
+/*
+ * The stores that a test runs against: SQLite, and PostgreSQL where it is
+ * wanted.
+ */
+
 #include "authsvc/t/stores.h"
 
 #include <check.h>

@@ -7,7 +7,7 @@
 #define AUTHSVC_T_STORES_H
 
 
-#include "authsvc/store.h"
+#include "authsvc/store/store.h"
 
 
 typedef enum {

@@ -1,7 +1,10 @@
+/* Addresses of clients, and networks of proxies that are trusted. */
+
 #include <check.h>
 #include <string.h>
 
-#include "authsvc/address.h"
+#include "authsvc/serve/address.h"
+#include "authsvc/t/suite.h"
 
 
 static const struct {
@@ -143,10 +146,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("address");
     tcase = tcase_create("address");
@@ -157,10 +158,5 @@ main(void)
     tcase_add_test(tcase, test_many);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

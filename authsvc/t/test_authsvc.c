@@ -14,6 +14,7 @@
 #include "authsvc/t/folder.h"
 #include "authsvc/t/process.h"
 #include "authsvc/t/server.h"
+#include "authsvc/t/suite.h"
 #include "health.pb-c.h"
 #include "jwt/token.h"
 #include "my_service.pb-c.h"
@@ -216,7 +217,7 @@ START_TEST(test_held)
     int64_t        wrong, held, t;
     rpc_client_t  *client;
 
-    server_start("--login-failures=3", "--login-backoff=2s",
+    server_start("--login-failures=3", "--login-backoff=5s",
                  "--log-level=debug", NULL);
     client = rpc_client_create(server_target, NULL);
     assert_login(client, "TestUser", "TestPassword", "s", 0, "");
@@ -229,7 +230,7 @@ START_TEST(test_held)
 
     /* in the time of a wrong password, and neither is counted */
     held = TIMEOUT;
-    for (i = 0; i < 10; i++) {
+    for (i = 0; i < 4; i++) {
         t = denied(client, "TestUser", i % 2 ? "TestPassword" : "wrong");
         held = t < held ? t : held;
     }
@@ -252,7 +253,7 @@ START_TEST(test_held)
             my_service__login_response__free_unpacked(response, NULL);
             break;
         }
-        ck_assert_int_lt(rpc_now() - t, 2000 + TIMEOUT);
+        ck_assert_int_lt(rpc_now() - t, 5000 + TIMEOUT);
     }
 
     /* it began anew */
@@ -384,7 +385,7 @@ START_TEST(test_cancelled)
                                          "\"last\" from 127.0.0.1: ok"));
 
     hashed = 0;
-    for (p = server_process.error; (p = strstr(p, "login of ")) != NULL; p++) {
+    for (p = server_process.error; (p = strstr(p, ": ok\n")) != NULL; p++) {
         hashed++;
     }
     ck_assert_int_lt(hashed, THREADS / 2);
@@ -500,10 +501,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("authsvc");
     tcase = tcase_create("authsvc");
@@ -521,10 +520,5 @@ main(void)
     tcase_add_test(tcase, test_health);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 #include "authsvc/t/folder.h"
 #include "authsvc/t/process.h"
 #include "authsvc/t/server.h"
+#include "authsvc/t/suite.h"
 
 
 static process_t  other;
@@ -78,6 +79,9 @@ START_TEST(test_help)
 {
     size_t             i;
     const char *const  help[] = { "--help", NULL };
+    const char *const  words[][3] = {
+        { "help" }, { "-h" }, { "user", "help" }, { "key", "-h" }
+    };
     const char *const  serve[] = { "serve", "--help", NULL };
     const char *const  version[] = { "--version", NULL };
 
@@ -93,10 +97,34 @@ START_TEST(test_help)
     }
     ck_assert_ptr_nonnull(strstr(other.output, "user role NAME ROLE"));
 
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        ck_assert_int_eq(process_run(&other, words[i], ""), 0);
+        ck_assert_ptr_nonnull(strstr(other.output, "-h, --help"));
+    }
+
     ck_assert_int_eq(process_run(&other, serve, ""), 0);
     ck_assert_ptr_nonnull(strstr(other.output, "--login-queue"));
     ck_assert_int_eq(process_run(&other, version, ""), 0);
     ck_assert_int_eq(strncmp(other.output, "authsvc ", 8), 0);
+}
+END_TEST
+
+
+START_TEST(test_config)
+{
+    char               text[1024];
+    const char *const  argv[] = {
+        "serve", "--config", folder_path("conf"), NULL
+    };
+
+    snprintf(text, sizeof(text), "AUTHSVC_STORE=\"%s\"\n"
+             "# the key is missing\nAUTHSVC_KEY_FILE=%s\n",
+             folder_path("s.db"), folder_path("key"));
+    folder_write("conf", text, strlen(text), 0600);
+    assert_fails(argv, 1, "/key\": No such file or directory");
+
+    folder_write("conf", "AUTHSVC_KEY=x\n", 14, 0600);
+    assert_fails(argv, 2, "/conf:1: unknown name AUTHSVC_KEY,");
 }
 END_TEST
 
@@ -163,8 +191,31 @@ START_TEST(test_create_key)
 
     ck_assert_int_eq(chmod(folder_path("key"), 0640), 0);
     process_start(&server_process, argv, "");
-    ck_assert_ptr_nonnull(process_expect(&server_process, "has mode 0640"));
+    ck_assert_ptr_nonnull(process_expect(&server_process, "keys: mode 0640"));
     ck_assert_ptr_nonnull(process_expect(&server_process, "listening on "));
+    server_stop();
+}
+END_TEST
+
+
+/* One set of settings is for machines of all sizes: it starts. */
+START_TEST(test_threads)
+{
+    size_t  i;
+
+    static const char *const  many[] = { "65", "1000", "1000000" };
+
+    for (i = 0; i < sizeof(many) / sizeof(many[0]); i++) {
+        server_start("--hash-threads", many[i], NULL, NULL);
+        ck_assert_ptr_nonnull(strstr(server_process.error,
+                                     "warn authsvc: --hash-threads"));
+        ck_assert_ptr_nonnull(strstr(server_process.error, many[i]));
+        server_stop();
+        ck_assert_int_eq(remove(folder_path("s.db")), 0);
+    }
+
+    server_start("--hash-threads", "1", NULL, NULL);
+    ck_assert_ptr_null(strstr(server_process.error, "warn"));
     server_stop();
 }
 END_TEST
@@ -194,10 +245,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("authsvc_start");
     tcase = tcase_create("authsvc_start");
@@ -205,16 +254,13 @@ main(void)
     tcase_add_checked_fixture(tcase, server_setup, server_teardown);
     tcase_add_test(tcase, test_usage);
     tcase_add_test(tcase, test_help);
+    tcase_add_test(tcase, test_config);
     tcase_add_test(tcase, test_bad_files);
     tcase_add_test(tcase, test_port_in_use);
     tcase_add_test(tcase, test_create_key);
+    tcase_add_test(tcase, test_threads);
     tcase_add_test(tcase, test_environment);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -1,10 +1,13 @@
+/* Delays after failed logins, and the bound of their memory. */
+
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sodium.h>
 
-#include "authsvc/backoff.h"
+#include "authsvc/login/backoff.h"
+#include "authsvc/t/suite.h"
 
 
 #define SECOND    1000
@@ -201,12 +204,6 @@ START_TEST(test_address)
     ck_assert(held("eve", "192.0.2.1"));
     ck_assert(!held("eve", "192.0.2.2"));
     ck_assert(!held("bob", "192.0.2.1"));
-
-    /* who is known cannot be told by this one */
-    ck_assert(backoff_suspect(backoff, "eve", "192.0.2.1", now));
-    ck_assert(!backoff_suspect(backoff, "eve", "192.0.2.2", now));
-    ck_assert(backoff_suspect(backoff, "bob", "192.0.2.1", now));
-    ck_assert(!backoff_suspect(backoff, "bob", "192.0.2.2", now));
 }
 END_TEST
 
@@ -333,29 +330,29 @@ START_TEST(test_full_known)
 END_TEST
 
 
-START_TEST(test_delay)
+/* The second slowest of the last sixteen. */
+START_TEST(test_floor)
 {
-    uint32_t  i;
+    int  i;
 
-    ck_assert_int_eq(backoff_delay(backoff, 7), 0);
+    ck_assert_int_eq(backoff_floor(backoff), 0);
 
-    backoff_took(backoff, 500);
-    for (i = 0; i < 10; i++) {
-        ck_assert_int_eq(backoff_delay(backoff, i), 500);
-    }
+    backoff_took(backoff, 50);
+    ck_assert_int_eq(backoff_floor(backoff), 50);
 
-    /* the last ones, each as likely as another */
-    for (i = 0; i < 100; i++) {
-        backoff_took(backoff, 900);
+    backoff_took(backoff, 900);
+    ck_assert_int_eq(backoff_floor(backoff), 50);
+    backoff_took(backoff, 70);
+    ck_assert_int_eq(backoff_floor(backoff), 70);
+    backoff_took(backoff, 800);
+    ck_assert_int_eq(backoff_floor(backoff), 800);
+
+    for (i = 0; i < 15; i++) {
+        backoff_took(backoff, 10 + i);
     }
-    for (i = 0; i < 16; i++) {
-        backoff_took(backoff, 1000 + i);
-    }
-    for (i = 0; i < 1000; i++) {
-        ck_assert_int_ge(backoff_delay(backoff, i), 1000);
-        ck_assert_int_le(backoff_delay(backoff, i), 1015);
-    }
-    ck_assert_int_ne(backoff_delay(backoff, 1), backoff_delay(backoff, 2));
+    ck_assert_int_eq(backoff_floor(backoff), 24);
+    backoff_took(backoff, 9);
+    ck_assert_int_eq(backoff_floor(backoff), 23);
 }
 END_TEST
 
@@ -363,10 +360,8 @@ END_TEST
 int
 main(void)
 {
-    int       n;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("backoff");
     tcase = tcase_create("backoff");
@@ -380,13 +375,8 @@ main(void)
     tcase_add_test(tcase, test_names);
     tcase_add_test(tcase, test_full);
     tcase_add_test(tcase, test_full_known);
-    tcase_add_test(tcase, test_delay);
+    tcase_add_test(tcase, test_floor);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    n = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return n == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -10,11 +10,11 @@
 #include <unistd.h>
 #include <sodium.h>
 
-#include "authsvc/import.h"
-#include "authsvc/import_file.h"
-#include "authsvc/password.h"
+#include "authsvc/login/password.h"
 #include "authsvc/t/folder.h"
 #include "authsvc/t/postgres.h"
+#include "authsvc/t/suite.h"
+#include "authsvc/users/import.h"
 
 
 /* of "secret" */
@@ -262,6 +262,10 @@ static const struct {
     { "u:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n", "line 1: " KINDS },
     { "u:$apr1$x$y\n", "line 1: " KINDS },
     { "u:$6$x$y\n", "line 1: " KINDS },
+    { "u:abJnggxhB/yWI\n", "line 1: " KINDS },
+    { "u:_J9..ZZZZlNkAQFRgJ8Q\n", "line 1: " KINDS },
+    { "u:$2x$05$aaaaaaaaaaaaaaaaaaaaaOjOHCcGZ1ZydhnG2lX11qSmiRJbsbsA.\n",
+      "line 1: " KINDS },
     { "u:" BCRYPT "x\n", "line 1: " KINDS },
     { "u:$2c$05$aaaaaaaaaaaaaaaaaaaaaOjOHCcGZ1ZydhnG2lX11qSmiRJbsbsA.\n",
       "line 1: " KINDS },
@@ -281,24 +285,27 @@ static const struct {
 };
 
 
+/* The error without the path of the file. */
+static const char *
+reason(void)
+{
+    const char  *text;
+
+    text = strstr(error, "/users: ");
+
+    return text != NULL ? text + 8 : error;
+}
+
+
 START_TEST(test_files)
 {
     int             rc;
-    FILE           *in;
-    import_file_t   file;
+    import_count_t  count;
 
-    ck_assert_int_ge(sodium_init(), 0);
-    error[0] = '\0';
-
-    in = tmpfile();
-    fputs(files[_i].text, in);
-    rewind(in);
-
-    rc = import_file_read(in, &file, error, sizeof(error));
-    ck_assert_str_eq(error, files[_i].error != NULL ? files[_i].error : "");
+    rc = import(files[_i].text, NULL, IMPORT_NEW, &count);
+    ck_assert_str_eq(reason(),
+                     files[_i].error != NULL ? files[_i].error : "");
     ck_assert_int_eq(rc, files[_i].error != NULL ? -1 : 0);
-    import_file_free(&file);
-    fclose(in);
 }
 END_TEST
 
@@ -306,25 +313,18 @@ END_TEST
 START_TEST(test_odd_bytes)
 {
     char            text[20000];
-    FILE           *in;
-    import_file_t   file;
+    import_count_t  count;
 
-    in = tmpfile();
-    fwrite("u:\0x\n", 1, 5, in);
-    rewind(in);
-    ck_assert_int_eq(import_file_read(in, &file, error, sizeof(error)), -1);
-    ck_assert_str_eq(error, "line 1: too long, or has a NUL character");
-    import_file_free(&file);
-    fclose(in);
+    folder_write("users", "u:\0x\n", 5, 0600);
+    ck_assert_int_eq(import_users(store, folder_path("users"), NULL,
+                                  IMPORT_NEW, &count, error, sizeof(error)),
+                     -1);
+    ck_assert_str_eq(reason(), "line 1: too long, or has a NUL character");
 
-    memset(text, 'x', sizeof(text));
-    in = tmpfile();
-    fwrite(text, 1, sizeof(text), in);
-    rewind(in);
-    ck_assert_int_eq(import_file_read(in, &file, error, sizeof(error)), -1);
-    ck_assert_str_eq(error, "line 1: too long, or has a NUL character");
-    import_file_free(&file);
-    fclose(in);
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    ck_assert_int_eq(import(text, NULL, IMPORT_NEW, &count), -1);
+    ck_assert_str_eq(reason(), "line 1: too long, or has a NUL character");
 }
 END_TEST
 
@@ -348,16 +348,16 @@ add_stores(Suite *suite, const char *name, void (*setup)(void))
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    int      rc;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("import");
     add_stores(suite, "sqlite", setup_sqlite);
     add_stores(suite, "postgres", setup_postgres);
 
     tcase = tcase_create("files");
+    tcase_add_checked_fixture(tcase, setup_sqlite, teardown);
     tcase_add_loop_test(tcase, test_files, 0,
                         sizeof(files) / sizeof(files[0]));
     tcase_add_test(tcase, test_odd_bytes);
@@ -365,11 +365,8 @@ main(void)
 
     postgres_start();
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    rc = suite_run(suite);
     postgres_stop();
 
-    return failed == 0 ? 0 : 1;
+    return rc;
 }

@@ -12,9 +12,9 @@
 #include <unistd.h>
 #include <sodium.h>
 
-#include "authsvc/issue.h"
-#include "authsvc/keyfile.h"
+#include "authsvc/keys/issue.h"
 #include "authsvc/t/folder.h"
+#include "authsvc/t/suite.h"
 #include "jwt/token.h"
 #include "rpc/log.h"
 
@@ -26,7 +26,7 @@
 #define PROCESSES  4
 
 
-static char  error[512];
+static char  error[KEYDIR_ERROR];
 
 static issuer_t  issuer = {
     .issuer = "myservice",
@@ -37,10 +37,14 @@ static issuer_t  issuer = {
 static void
 setup(void)
 {
+    signkey_t  key = { .alg = SIGNKEY_HS256 };
+
     ck_assert_int_ge(sodium_init(), 0);
     log_open("test", LOG_LEVEL_ERROR);
     folder_create();
-    issuer.keys = keyring_fixed(signkey_secret(SECRET, strlen(SECRET), NULL));
+    ck_assert_int_eq(signkey_read(&key, SECRET, strlen(SECRET), error,
+                                  sizeof(error)), 0);
+    issuer.keys = keyring_fixed(&key);
     ck_assert_ptr_nonnull(issuer.keys);
 }
 
@@ -164,41 +168,60 @@ START_TEST(test_unsigned)
 {
     issue_t  issued;
 
-    ck_assert_ptr_null(keyring_fixed(signkey_secret("", 0, NULL)));
     ck_assert_int_eq(issue_token(&issuer, "\xff", "r", "s", NOW, &issued), -1);
     ck_assert_ptr_null(issued.text);
 }
 END_TEST
 
 
+/* The secret of a ring with this file, 0 if there is none. */
+static size_t
+secret(const char *path, int create, unsigned char out[SIGNKEY_PEM])
+{
+    size_t                   len;
+    keyring_t               *ring;
+    signkey_t                key;
+    const keyring_options_t  options = { .file = path, .create = create };
+
+    ring = keyring_open(&options, 60, NOW, error, sizeof(error));
+    if (ring == NULL) {
+        return 0;
+    }
+
+    keyring_take(ring, &key);
+    len = SIGNKEY_PEM;
+    ck_assert_int_eq(EVP_PKEY_get_raw_private_key(key.pkey, out, &len), 1);
+    ck_assert_str_eq(key.kid, "");
+    signkey_free(&key);
+    keyring_free(ring);
+
+    return len;
+}
+
+
 START_TEST(test_create)
 {
-    secret_t      one, two;
-    struct stat   st;
-    const char   *path;
+    struct stat     st;
+    const char     *path;
+    unsigned char   one[SIGNKEY_PEM], two[SIGNKEY_PEM];
 
     umask(0);
     path = folder_path("key");
 
-    ck_assert_int_eq(keyfile_create(path, error, sizeof(error)), 0);
+    ck_assert_uint_eq(secret(path, 0, one), 0);
+    ck_assert_uint_eq(secret(path, 1, one), 64);
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_int_eq(st.st_mode & 0777, 0600);
     ck_assert_int_eq(st.st_size, 65);
-    ck_assert_int_eq(keyfile_load(path, &one, error, sizeof(error)), 0);
-    ck_assert_uint_eq(one.len, 64);
 
     /* what is there stays */
-    ck_assert_int_eq(keyfile_create(path, error, sizeof(error)), 0);
-    ck_assert_int_eq(keyfile_load(path, &two, error, sizeof(error)), 0);
-    ck_assert_mem_eq(one.bytes, two.bytes, 64);
+    ck_assert_uint_eq(secret(path, 1, two), 64);
+    ck_assert_mem_eq(one, two, 64);
 
-    path = folder_path("other");
-    ck_assert_int_eq(keyfile_create(path, error, sizeof(error)), 0);
-    ck_assert_int_eq(keyfile_load(path, &two, error, sizeof(error)), 0);
-    ck_assert_mem_ne(one.bytes, two.bytes, 64);
+    ck_assert_uint_eq(secret(folder_path("other"), 1, two), 64);
+    ck_assert_mem_ne(one, two, 64);
 
-    ck_assert_int_eq(keyfile_create("/nonexistent/key", error, sizeof(error)),
-                     -1);
+    ck_assert_uint_eq(secret("/nonexistent/key", 1, two), 0);
     ck_assert_str_eq(error, "key file \"/nonexistent/key\": "
                      "No such file or directory");
 }
@@ -215,8 +238,8 @@ static const struct {
     { 4096, "\n", NULL },
     { 0, "", "the secret must have 32 to 4096 bytes, has 0" },
     { 31, "\n", "the secret must have 32 to 4096 bytes, has 31" },
-    { 4097, "", "the secret must have 32 to 4096 bytes, has at least 4097" },
-    { 9999, "", "the secret must have 32 to 4096 bytes, has at least 4098" }
+    { 4097, "", "the secret must have 32 to 4096 bytes, has 4097" },
+    { 9999, "", "has more than 8192 bytes, which no key has" }
 };
 
 
@@ -242,11 +265,11 @@ count_files(void)
 /* Several authsvc may start at once: each gets the same whole secret. */
 START_TEST(test_create_race)
 {
-    int          i, j, status, gate[2];
-    char         name[32], byte;
-    pid_t        pid;
-    secret_t     secret;
-    const char  *path;
+    int             i, j, status, gate[2];
+    char            name[32], byte;
+    pid_t           pid;
+    const char     *path;
+    unsigned char   one[SIGNKEY_PEM];
 
     for (i = 0; i < ROUNDS; i++) {
         snprintf(name, sizeof(name), "key%d", i);
@@ -259,9 +282,7 @@ START_TEST(test_create_race)
             if (pid == 0) {
                 close(gate[1]);
                 (void) !read(gate[0], &byte, 1);
-                _exit(keyfile_create(path, error, sizeof(error)) == 0
-                      && keyfile_load(path, &secret, error, sizeof(error)) == 0
-                      ? 0 : 1);
+                _exit(secret(path, 1, one) == 64 ? 0 : 1);
             }
         }
 
@@ -282,31 +303,30 @@ END_TEST
 
 START_TEST(test_load)
 {
-    int         rc;
-    char        data[10000], expected[512];
-    secret_t    secret;
-    ms_keys_t  *keys;
+    char            data[10000], expected[512];
+    size_t          len;
+    ms_keys_t      *keys;
+    unsigned char   one[SIGNKEY_PEM];
 
     memset(data, 'k', sizeof(data));
     strcpy(data + files[_i].len, files[_i].tail);
     folder_write("key", data, files[_i].len + strlen(files[_i].tail), 0600);
 
-    rc = keyfile_load(folder_path("key"), &secret, error, sizeof(error));
+    len = secret(folder_path("key"), 0, one);
 
     /* the gateway takes the same files */
     keys = ms_keys_from_secret_file(folder_path("key"), NULL, expected,
                                     sizeof(expected));
-    ck_assert_int_eq(keys != NULL, rc == 0);
+    ck_assert_int_eq(keys != NULL, len != 0);
     ms_keys_free(keys);
 
     if (files[_i].error == NULL) {
-        ck_assert_int_eq(rc, 0);
-        ck_assert_uint_eq(secret.len, files[_i].len);
-        ck_assert_mem_eq(secret.bytes, data, secret.len);
+        ck_assert_uint_eq(len, files[_i].len);
+        ck_assert_mem_eq(one, data, len);
         return;
     }
 
-    ck_assert_int_eq(rc, -1);
+    ck_assert_uint_eq(len, 0);
     snprintf(expected, sizeof(expected), "key file \"%s\": %s",
              folder_path("key"), files[_i].error);
     ck_assert_str_eq(error, expected);
@@ -316,12 +336,11 @@ END_TEST
 
 START_TEST(test_unreadable)
 {
-    secret_t  secret;
+    unsigned char  one[SIGNKEY_PEM];
 
-    ck_assert_int_eq(keyfile_load(folder_path("none"), &secret, error,
-                                  sizeof(error)), -1);
+    ck_assert_uint_eq(secret(folder_path("none"), 0, one), 0);
     ck_assert_ptr_nonnull(strstr(error, "none\": No such file or directory"));
-    ck_assert_int_eq(keyfile_load("/tmp", &secret, error, sizeof(error)), -1);
+    ck_assert_uint_eq(secret("/tmp", 0, one), 0);
     ck_assert_str_eq(error, "key file \"/tmp\": Is a directory");
 }
 END_TEST
@@ -330,10 +349,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("issue");
     tcase = tcase_create("issue");
@@ -350,10 +367,5 @@ main(void)
     tcase_add_test(tcase, test_unreadable);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -14,12 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "authsvc/keydir.h"
-#include "authsvc/keylist.h"
-#include "authsvc/signkey.h"
+#include "authsvc/keys/dir.h"
 #include "authsvc/t/folder.h"
 #include "authsvc/t/key.h"
 #include "authsvc/t/process.h"
+#include "authsvc/t/suite.h"
 
 
 START_TEST(test_commands)
@@ -29,7 +28,10 @@ START_TEST(test_commands)
 
     a = key_output("generate", "--activate", NULL, NULL);
     ck_assert_str_eq(key_state(a), "active");
-    ck_assert_str_eq(key_process.error, "");
+    ck_assert_ptr_nonnull(strstr(key_process.error,
+                                 "authsvc: created the directory \""));
+    ck_assert_ptr_nonnull(strstr(key_process.error,
+                                 "/keys\" with mode 0700\n"));
     b = key_output("generate", "--algorithm", "PS256", NULL);
     ck_assert_str_eq(key_state(b), "ready");
     ck_assert_int_eq(stat(key_directory(), &st), 0);
@@ -48,12 +50,16 @@ START_TEST(test_commands)
 
     ck_assert_int_eq(key_run("activate", b, NULL, NULL), 1);
     ck_assert_str_eq(key_process.error,
-                     "authsvc: the key is in that state already\n");
+                     "authsvc: the key is active already\n");
     ck_assert_int_eq(key_run("retire", b, "--now", NULL), 1);
     ck_assert_str_eq(key_process.error, "authsvc: the key signs, activate "
                      "another one first\n");
     ck_assert_int_eq(key_run("retire", "nope", NULL, NULL), 1);
-    ck_assert_str_eq(key_process.error, "authsvc: there is no such key\n");
+    ck_assert_str_eq(key_process.error, "authsvc: there is no such key; "
+                     "\"authsvc key list\" shows them\n");
+    ck_assert_int_eq(key_run("retire", a, NULL, NULL), 1);
+    ck_assert_ptr_nonnull(strstr(key_process.error, "is retired already; with "
+                                 "--now"));
 
     ck_assert_int_eq(key_run("retire", a, "--now", NULL), 0);
     ck_assert_str_eq(key_state(a), "gone");
@@ -71,6 +77,81 @@ START_TEST(test_commands)
     free(a);
     free(b);
     free(c);
+}
+END_TEST
+
+
+/* A directory with a wrong name above it is a typing error. */
+START_TEST(test_no_parent)
+{
+    const char *const  argv[] = {
+        "key", "generate", "--keys", folder_path("typo/keys"), NULL
+    };
+
+    ck_assert_int_eq(process_run(&key_process, argv, ""), 1);
+    ck_assert_ptr_nonnull(strstr(key_process.error, "/typo/keys\": cannot be "
+                                 "created: the directory that it would be in "
+                                 "does not exist\n"));
+    ck_assert_int_ne(access(folder_path("typo"), F_OK), 0);
+}
+END_TEST
+
+
+START_TEST(test_full)
+{
+    int            i;
+    char          *kid;
+    keydir_list_t  list;
+
+    for (i = 0; i < KEYDIR_MAX; i++) {
+        kid = key_output("generate", "--algorithm", "ES256", NULL);
+        if (i < KEYDIR_MAX - 1) {
+            free(kid);
+        }
+    }
+
+    ck_assert_int_eq(key_run("generate", NULL, NULL, NULL), 1);
+    ck_assert_str_eq(key_process.error, "authsvc: there are 32 keys, which is "
+                     "the most: retire some\n");
+    ck_assert_int_eq(key_run("retire", kid, NULL, NULL), 0);
+    ck_assert_int_eq(key_run("generate", NULL, NULL, NULL), 0);
+    key_load(&list);
+    ck_assert_uint_eq(list.n, KEYDIR_MAX);
+    free(kid);
+}
+END_TEST
+
+
+/* A life that authsvc has noted counts, else what the command is told. */
+START_TEST(test_until)
+{
+    char           *a, *b;
+    char            name[80];
+    time_t          now;
+    keydir_list_t   list;
+
+    a = key_output("generate", "--activate", NULL, NULL);
+    b = key_output("generate", NULL, NULL, NULL);
+    now = time(NULL);
+    ck_assert_int_eq(key_run("activate", b, "--token-ttl=100s", "--grace=10s"),
+                     0);
+    key_load(&list);
+    ck_assert_int_ge(keydir_find(&list, a)->until, now + 110);
+    ck_assert_int_le(keydir_find(&list, a)->until, now + 130);
+
+    /* a is active again, and was never new to gateways */
+    snprintf(name, sizeof(name), "keys/%s.ttl", b);
+    ck_assert_int_eq(symlink("5000", folder_path(name)), 0);
+    ck_assert_int_eq(key_run("activate", a, "--token-ttl=100s", "--grace=10s"),
+                     0);
+    ck_assert_str_eq(key_process.error, "");
+    ck_assert_str_eq(key_state(a), "active");
+    key_load(&list);
+    ck_assert_int_eq(keydir_find(&list, a)->until, KEYDIR_FOREVER);
+    ck_assert_int_ge(keydir_find(&list, b)->until, now + 5010);
+    ck_assert_int_le(keydir_find(&list, b)->until, now + 5060);
+    free(a);
+    free(b);
 }
 END_TEST
 
@@ -134,9 +215,9 @@ spawn(const char *a, const char *b)
 
 START_TEST(test_concurrent)
 {
-    int        i, status;
-    pid_t      pids[MANY];
-    keylist_t  list;
+    int            i, status;
+    pid_t          pids[MANY];
+    keydir_list_t  list;
 
     for (i = 0; i < MANY; i++) {
         pids[i] = spawn("generate", "--activate");
@@ -150,7 +231,7 @@ START_TEST(test_concurrent)
 
     key_load(&list);
     ck_assert_uint_eq(list.n, MANY);
-    ck_assert_ptr_nonnull(keylist_active(&list));
+    ck_assert_ptr_nonnull(keydir_find(&list, NULL));
 }
 END_TEST
 
@@ -178,12 +259,11 @@ files(void)
  * up.  Signing never stops. */
 START_TEST(test_killed)
 {
-    int              i, status, killed;
-    char            *first, error[8192];
+    int              i, n, status, killed;
+    char            *first;
     size_t           j;
     pid_t            pid;
-    signkey_t       *k;
-    keylist_t        list;
+    keydir_list_t    list;
     struct timespec  pause;
 
     first = key_output("generate", "--activate", NULL, NULL);
@@ -199,18 +279,15 @@ START_TEST(test_killed)
         killed += WIFSIGNALED(status);
 
         key_load(&list);
-        ck_assert_ptr_nonnull(keylist_active(&list));
+        ck_assert_ptr_nonnull(keydir_find(&list, NULL));
 
-        for (j = 0; j < list.n; j++) {
-            ck_assert_msg(keydir_key(key_directory(), &list.list[j], &k, error,
-                                     sizeof(error)) == 0, "%s", error);
-            signkey_unref(k);
-        }
+        /* every key that is there is whole */
+        ck_assert_int_eq(key_run("export", NULL, NULL, NULL), 0);
 
         if (list.n > 20) {
             for (j = 0; j < list.n; j++) {
-                if (list.list[j].state == KEYLIST_RETIRED) {
-                    ck_assert_int_eq(key_run("retire", list.list[j].kid,
+                if (list.list[j].until != KEYDIR_FOREVER) {
+                    ck_assert_int_eq(key_run("retire", list.list[j].key.kid,
                                              "--now", NULL), 0);
                 }
             }
@@ -220,7 +297,12 @@ START_TEST(test_killed)
     ck_assert_int_gt(killed, 0);
     free(key_output("generate", NULL, NULL, NULL));
     key_load(&list);
-    ck_assert_int_eq(files(), (int) list.n + 2);
+
+    /* the link, the lock, and a note for each that is retired */
+    for (n = 2, j = 0; j < list.n; j++) {
+        n += list.list[j].until != KEYDIR_FOREVER ? 2 : 1;
+    }
+    ck_assert_int_eq(files(), n);
     free(first);
 }
 END_TEST
@@ -229,10 +311,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("key_commands");
     tcase = tcase_create("key_commands");
@@ -241,14 +321,12 @@ main(void)
     tcase_add_test(tcase, test_commands);
     tcase_add_loop_test(tcase, test_usage, 0,
                         sizeof(usages) / sizeof(usages[0]));
+    tcase_add_test(tcase, test_no_parent);
+    tcase_add_test(tcase, test_full);
+    tcase_add_test(tcase, test_until);
     tcase_add_test(tcase, test_concurrent);
     tcase_add_test(tcase, test_killed);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -1,4 +1,7 @@
+/* The checks of a Login in their order, and the time that a refusal takes. */
+
 #include <check.h>
+#include <crypt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,9 +11,10 @@
 #include <unistd.h>
 #include <sodium.h>
 
-#include "authsvc/login.h"
-#include "authsvc/password.h"
-#include "authsvc/store_backend.h"
+#include "authsvc/login/login.h"
+#include "authsvc/login/password.h"
+#include "authsvc/store/backend.h"
+#include "authsvc/t/suite.h"
 #include "rpc/log.h"
 
 
@@ -53,14 +57,15 @@ fake_find(store_t *store, const char *name, store_user_t *user)
 
 
 static store_status_t
-fake_set_hash(store_t *store, const char *name, const char *old,
-    const char *hash)
+fake_change(store_t *store, store_change_t change,
+    const char *const values[3])
 {
     fake_t  *fake = (fake_t *) store;
 
-    ck_assert_str_eq(name, fake->name);
-    ck_assert_str_eq(old, fake->user.hash);
-    strcpy(fake->user.hash, hash);
+    ck_assert_int_eq(change, STORE_RENEW_HASH);
+    ck_assert_str_eq(values[0], fake->name);
+    ck_assert_str_eq(values[2], fake->user.hash);
+    strcpy(fake->user.hash, values[1]);
     fake->changes++;
 
     return STORE_OK;
@@ -69,7 +74,7 @@ fake_set_hash(store_t *store, const char *name, const char *old,
 
 static const store_backend_t  fake_backend = {
     .find = fake_find,
-    .set_hash = fake_set_hash
+    .change = fake_change
 };
 
 static issuer_t  issuer = {
@@ -83,6 +88,9 @@ static fake_t  fake;
 static void
 setup(void)
 {
+    char       error[256];
+    signkey_t  key = { .alg = SIGNKEY_HS256 };
+
     ck_assert_int_ge(sodium_init(), 0);
     log_open("test", LOG_LEVEL_ERROR);
 
@@ -92,7 +100,9 @@ setup(void)
     strcpy(fake.user.role, "admin");
     ck_assert_int_eq(password_hash("TestPassword", fake.user.hash), 0);
 
-    issuer.keys = keyring_fixed(signkey_secret(SECRET, strlen(SECRET), NULL));
+    ck_assert_int_eq(signkey_read(&key, SECRET, strlen(SECRET), error,
+                                  sizeof(error)), 0);
+    issuer.keys = keyring_fixed(&key);
     ck_assert_ptr_nonnull(issuer.keys);
 }
 
@@ -107,7 +117,7 @@ teardown(void)
 static login_status_t
 run(const char *username, const char *password, login_answer_t *answer)
 {
-    login_request_t  request = { username, password, "s1", "127.0.0.1" };
+    login_request_t  request = { username, password, "s1" };
 
     return login_run(&fake.store, &issuer, &request, 1700000000, answer);
 }
@@ -237,9 +247,7 @@ START_TEST(test_sign_failure)
 {
     issuer_t         bad;
     login_answer_t   answer;
-    login_request_t  request = {
-        "TestUser", "TestPassword", "s1", "127.0.0.1"
-    };
+    login_request_t  request = { "TestUser", "TestPassword", "s1" };
 
     bad = issuer;
     bad.issuer = "\xff";
@@ -295,6 +303,99 @@ START_TEST(test_bcrypt)
     ck_assert_int_eq(run("TestUser", "secret", &answer), LOGIN_OK);
     free(answer.token.text);
     ck_assert_int_eq(fake.changes, 1);
+}
+END_TEST
+
+
+/* "n" bytes that differ from place to place. */
+static void
+long_password(char *out, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        out[i] = (char) ('a' + i % 23);
+    }
+
+    out[n] = '\0';
+}
+
+
+/* As programs make it whose bcrypt takes any length. */
+static void
+bcrypt_of(const char *password, char kind, char *hash)
+{
+    char                seen[72 + 1];
+    char                salt[] = "$2_$04$abcdefghijklmnopqrstuu";
+    struct crypt_data  *data;
+
+    salt[2] = kind;
+    snprintf(seen, sizeof(seen), "%.72s", password);
+    data = calloc(1, sizeof(struct crypt_data));
+    ck_assert_ptr_nonnull(crypt_rn(seen, salt, data,
+                                   sizeof(struct crypt_data)));
+    strcpy(hash, data->output);
+    ck_assert_int_eq(password_kind(hash), PASSWORD_BCRYPT);
+    free(data);
+}
+
+
+static login_status_t
+login_with(const char *password)
+{
+    login_answer_t  answer;
+    login_status_t  status;
+
+    status = run("TestUser", password, &answer);
+    free(answer.token.text);
+
+    return status;
+}
+
+
+static const size_t  long_lengths[] = {
+    71, 72, 73, 80, 255, 256, 511, 512, 600, LIMIT_PASSWORD
+};
+
+
+/* bcrypt sees 72 bytes: what agrees in these alone never becomes the hash, and
+ * the true password stays good. */
+START_TEST(test_bcrypt_long)
+{
+    char        truth[LIMIT_PASSWORD + 1], other[LIMIT_PASSWORD + 1];
+    char        hash[STORE_HASH + 1];
+    size_t      i, j, n;
+    const char  kinds[] = "aby";
+
+    n = long_lengths[_i];
+    long_password(truth, n);
+
+    for (i = 0; i < strlen(kinds); i++) {
+        bcrypt_of(truth, kinds[i], hash);
+        strcpy(fake.user.hash, hash);
+        fake.changes = 0;
+
+        /* another tail, none, a longer one */
+        for (j = 0; j < sizeof(long_lengths) / sizeof(long_lengths[0]); j++) {
+            long_password(other, long_lengths[j]);
+            other[long_lengths[j] - 1] = '#';
+            (void) login_with(other);
+            ck_assert_int_eq(fake.changes, 0);
+        }
+
+        for (j = 72; n >= 72 && j <= LIMIT_PASSWORD; j += 10) {
+            long_password(other, j);
+            (void) login_with(other);
+            ck_assert_int_eq(fake.changes, 0);
+        }
+
+        ck_assert_str_eq(fake.user.hash, hash);
+        ck_assert_int_eq(login_with(truth), LOGIN_OK);
+
+        /* all of it was seen */
+        ck_assert_int_eq(fake.changes, n < 72 ? 1 : 0);
+        ck_assert_int_eq(login_with(truth), LOGIN_OK);
+    }
 }
 END_TEST
 
@@ -459,10 +560,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("login");
     tcase = tcase_create("login");
@@ -478,6 +577,8 @@ main(void)
     tcase_add_test(tcase, test_sign_failure);
     tcase_add_test(tcase, test_rehash);
     tcase_add_test(tcase, test_bcrypt);
+    tcase_add_loop_test(tcase, test_bcrypt_long, 0,
+                        sizeof(long_lengths) / sizeof(long_lengths[0]));
     tcase_add_test(tcase, test_password);
     tcase_add_test(tcase, test_elsewhere);
     tcase_add_test(tcase, test_no_memory);
@@ -485,10 +586,5 @@ main(void)
     tcase_add_test(tcase, test_limits);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -16,6 +16,7 @@
 
 #include "authsvc/t/folder.h"
 #include "authsvc/t/process.h"
+#include "authsvc/t/suite.h"
 #include "jwt/token.h"
 #include "my_service.pb-c.h"
 #include "rpc/client.h"
@@ -34,7 +35,7 @@ static void
 add_user(void)
 {
     const char *const  add[] = {
-        "user", "add", "TestUser", "--role", "admin", "--store",
+        "user", "add", "TestUser", "--role", "admin", "--create", "--store",
         folder_path("s.db"), NULL
     };
 
@@ -65,7 +66,7 @@ start_with(const char *path, const char *proxies, const char *a, const char *b)
     const char *const  serve[] = {
         "serve", "--listen", "127.0.0.1:0", "--store", folder_path("s.db"),
         "--keys", folder_path("keys"), "--create-key", "--audit-log", path,
-        "--audit-format", "json", "--trusted-proxy", proxies, a, b, NULL
+        "--trusted-proxy", proxies, a, b, NULL
     };
 
     process_start(&server, serve, "");
@@ -375,7 +376,7 @@ static const struct {
     const char  *reason;
 } crowds[] = {
     { TIMEOUT, "--login-queue=2", "queue_full" },
-    { 100, "--login-queue=100", "cancelled" }
+    { 100, "--login-queue=1000", "cancelled" }
 };
 
 
@@ -510,10 +511,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("login_audit");
     tcase = tcase_create("login_audit");
@@ -531,10 +530,5 @@ main(void)
     tcase_add_test(tcase, test_bad);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

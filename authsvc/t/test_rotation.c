@@ -14,11 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "authsvc/keylist.h"
-#include "authsvc/signkey.h"
+#include "authsvc/keys/dir.h"
 #include "authsvc/t/folder.h"
 #include "authsvc/t/key.h"
 #include "authsvc/t/process.h"
+#include "authsvc/t/suite.h"
 #include "jwt/token.h"
 #include "my_service.pb-c.h"
 #include "rpc/client.h"
@@ -124,7 +124,8 @@ start(const char *ttl)
 {
     const char        *port;
     const char *const  add[] = {
-        "user", "add", "TestUser", "--store", folder_path("s.db"), NULL
+        "user", "add", "TestUser", "--create", "--store", folder_path("s.db"),
+        NULL
     };
     const char *const  serve[] = {
         "serve", "--listen", "127.0.0.1:0", "--store", folder_path("s.db"),
@@ -183,7 +184,9 @@ client_show(client_t *c, const char *token)
     reason = gateway_verify(&c->gateway, token);
     c->checks++;
 
-    if (reason != MS_TOKEN_OK) {
+    /* the verdict on an expired token says nothing of its key: on a busy
+     * machine the client is late */
+    if (reason != MS_TOKEN_OK && reason != MS_TOKEN_EXPIRED) {
         c->refused++;
         snprintf(c->last, sizeof(c->last), "%s: %.900s",
                  ms_token_reasons[reason].name, token);
@@ -308,14 +311,14 @@ START_TEST(test_rotation)
 {
     int                       i, logins, checks;
     char                     *kid, *old[4];
-    keylist_t                 list;
+    keydir_list_t             list;
     client_t                  clients[CLIENTS];
     atomic_int                done;
     static const char *const  algs[] = { "RS256", "PS256", "ES256", "EdDSA" };
 
     start("4s");
     key_load(&list);
-    old[0] = strdup(keylist_active(&list)->kid);
+    old[0] = strdup(keydir_find(&list, NULL)->key.kid);
     atomic_init(&done, 0);
     memset(clients, 0, sizeof(clients));
 
@@ -371,14 +374,14 @@ END_TEST
 START_TEST(test_retire_now)
 {
     char          *token, *kid;
-    keylist_t      list;
+    keydir_list_t  list;
     gateway_t      gateway = { NULL, 0 };
     rpc_client_t  *client;
     char           old[SIGNKEY_KID + 1], line[256];
 
     start("1h");
     key_load(&list);
-    strcpy(old, keylist_active(&list)->kid);
+    strcpy(old, keydir_find(&list, NULL)->key.kid);
     client = rpc_client_create(target, NULL);
     token = login(client);
     ck_assert_ptr_nonnull(token);
@@ -410,8 +413,8 @@ START_TEST(test_retire_now)
 END_TEST
 
 
-/* A private key that others may read, and a secret where a set is published,
- * are said. */
+/* Files that others may read, and a secret where a set is published, are
+ * said. */
 START_TEST(test_warnings)
 {
     char  *kid, name[64];
@@ -419,12 +422,16 @@ START_TEST(test_warnings)
     kid = key_output("generate", "--activate", "--algorithm", "HS256");
     snprintf(name, sizeof(name), "keys/%s.secret", kid);
     ck_assert_int_eq(chmod(folder_path(name), 0640), 0);
+    ck_assert_int_eq(chmod(key_directory(), 0750), 0);
+    ck_assert_int_eq(key_run("list", NULL, NULL, NULL), 0);
+    ck_assert_ptr_nonnull(strstr(key_process.error, "others than the owner may "
+                                 "read or change keys: mode 0750, path=\""));
 
     start("1h");
+    ck_assert_ptr_nonnull(strstr(server.error, "change keys: mode 0750"));
     ck_assert_ptr_nonnull(process_expect(&server, "the key that signs is a "
                                          "secret"));
-    ck_assert_ptr_nonnull(process_expect(&server, "others than the owner may "
-                                         "read or change the file of key"));
+    ck_assert_ptr_nonnull(process_expect(&server, "change keys: mode 0640"));
     stop();
     free(kid);
 }
@@ -435,29 +442,23 @@ END_TEST
 START_TEST(test_broken)
 {
     char          *token;
-    FILE          *file;
-    size_t         n;
-    char           good[65536];
     gateway_t      gateway = { NULL, 0 };
     rpc_client_t  *client;
 
     start("1h");
     client = rpc_client_create(target, NULL);
 
-    file = fopen(folder_path("keys/keys.json"), "r");
-    ck_assert_ptr_nonnull(file);
-    n = fread(good, 1, sizeof(good), file);
-    fclose(file);
-
-    folder_write("keys/keys.json", "{", 1, 0600);
-    ck_assert_ptr_nonnull(process_expect(&server, "the old keys stay: "));
+    ck_assert_int_eq(rename(folder_path("keys/active"),
+                            folder_path("keys/away")), 0);
+    ck_assert_ptr_nonnull(process_expect(&server, "keeps the previous keys: "));
     token = login(client);
     ck_assert_ptr_nonnull(token);
     ck_assert_int_eq(gateway_read(&gateway), 0);
     ck_assert_int_eq(gateway_verify(&gateway, token), MS_TOKEN_OK);
     free(token);
 
-    folder_write("keys/keys.json", good, n, 0600);
+    ck_assert_int_eq(rename(folder_path("keys/away"),
+                            folder_path("keys/active")), 0);
     ck_assert_ptr_nonnull(process_expect(&server, "can be read again"));
     ck_assert_int_eq(kill(server.pid, SIGHUP), 0);
     token = login(client);
@@ -526,10 +527,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("rotation");
     tcase = tcase_create("rotation");
@@ -542,10 +541,5 @@ main(void)
     tcase_add_loop_test(tcase, test_cost, 0, SIGNKEY_ALGS);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

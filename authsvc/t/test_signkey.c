@@ -14,9 +14,9 @@
 #include <openssl/ec.h>
 #include <sodium.h>
 
-#include "authsvc/jwk.h"
-#include "authsvc/signkey.h"
+#include "authsvc/keys/signkey.h"
 #include "authsvc/t/folder.h"
+#include "authsvc/t/suite.h"
 
 
 #define CLAIMS   "{\"sub\":\"J\xc3\xb6rg\",\"exp\":1700000000}"
@@ -24,7 +24,7 @@
 #define THREADS  4
 
 
-static char         error[256];
+static char         error[512];
 static const char  *directory;
 
 
@@ -40,6 +40,13 @@ static void
 teardown(void)
 {
     folder_remove();
+}
+
+
+static void
+generate(signkey_t *key, int alg)
+{
+    ck_assert_int_eq(signkey_generate(key, (signkey_alg_t) alg), 0);
 }
 
 
@@ -90,19 +97,18 @@ private_key(const signkey_t *key)
 START_TEST(test_header)
 {
     char           *token, expected[256];
-    signkey_t      *key;
+    signkey_t       key;
     unsigned char   text[2048];
 
-    key = signkey_generate((signkey_alg_t) _i);
-    ck_assert_ptr_nonnull(key);
-    ck_assert_uint_eq(strlen(signkey_kid(key)), SIGNKEY_KID);
-    ck_assert_int_eq(signkey_alg(key), _i);
+    generate(&key, _i);
+    ck_assert_uint_eq(strlen(key.kid), SIGNKEY_KID);
+    ck_assert_int_eq(key.alg, _i);
 
-    token = sign(key);
+    token = sign(&key);
     part(token, 0, text, sizeof(text));
     snprintf(expected, sizeof(expected),
              "{\"alg\":\"%s\",\"kid\":\"%s\",\"typ\":\"JWT\"}",
-             signkey_algs[_i], signkey_kid(key));
+             signkey_algs[_i], key.kid);
     ck_assert_str_eq((char *) text, expected);
 
     part(token, 1, text, sizeof(text));
@@ -110,7 +116,7 @@ START_TEST(test_header)
     ck_assert_ptr_nonnull(strstr((char *) text, "\"exp\":1700000000"));
 
     free(token);
-    signkey_unref(key);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -161,12 +167,12 @@ START_TEST(test_openssl)
 {
     char           *token;
     size_t          len;
-    signkey_t      *key;
+    signkey_t       key;
     const char     *pem;
     unsigned char   sig[2048];
 
-    key = signkey_generate((signkey_alg_t) _i);
-    token = sign(key);
+    generate(&key, _i);
+    token = sign(&key);
     len = part(token, 2, sig, sizeof(sig));
 
     if (_i == SIGNKEY_ES256) {
@@ -174,7 +180,7 @@ START_TEST(test_openssl)
         len = der(sig);
     }
 
-    pem = private_key(key);
+    pem = private_key(&key);
     folder_write("pem", pem, strlen(pem), 0600);
     folder_write("sig", sig, len, 0600);
     folder_write("in", token, (size_t) (strrchr(token, '.') - token), 0600);
@@ -188,7 +194,7 @@ START_TEST(test_openssl)
     ck_assert_int_ne(run(commands[_i]), 0);
 
     free(token);
-    signkey_unref(key);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -202,7 +208,7 @@ public_key(const signkey_t *key, char *out)
 
     strcpy(out, private_key(key));
 
-    if (signkey_alg(key) == SIGNKEY_HS256) {
+    if (key->alg == SIGNKEY_HS256) {
         return (int) strlen(out) - 1;
     }
 
@@ -233,7 +239,7 @@ assert_libjwt(const signkey_t *key, jwt_alg_t alg)
                                 len), 0);
     ck_assert_int_eq(jwt_get_alg(jwt), alg);
     ck_assert_str_eq(jwt_get_grant(jwt, "sub"), "J\xc3\xb6rg");
-    ck_assert_str_eq(jwt_get_header(jwt, "kid"), signkey_kid(key));
+    ck_assert_str_eq(jwt_get_header(jwt, "kid"), key->kid);
     jwt_free(jwt);
 
     /* and it can say no */
@@ -256,11 +262,11 @@ static const struct {
 
 START_TEST(test_libjwt)
 {
-    signkey_t  *key;
+    signkey_t  key;
 
-    key = signkey_generate(known[_i].alg);
-    assert_libjwt(key, known[_i].libjwt);
-    signkey_unref(key);
+    generate(&key, known[_i].alg);
+    assert_libjwt(&key, known[_i].libjwt);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -270,28 +276,27 @@ START_TEST(test_short_numbers)
 {
     int         i;
     char       *token;
-    signkey_t  *key;
+    json_t     *jwk;
+    signkey_t   key;
 
-    key = signkey_generate(SIGNKEY_ES256);
+    generate(&key, SIGNKEY_ES256);
 
     for (i = 0; i < 1000; i++) {
-        token = sign(key);
+        token = sign(&key);
         ck_assert_uint_eq(strlen(strrchr(token, '.') + 1), 86);
         free(token);
     }
 
-    signkey_unref(key);
+    signkey_free(&key);
 
     for (i = 0; i < 600; i++) {
-        json_t  *jwk;
-
-        key = signkey_generate(SIGNKEY_ES256);
-        jwk = signkey_public(key);
+        generate(&key, SIGNKEY_ES256);
+        jwk = signkey_public(&key);
         ck_assert_uint_eq(json_string_length(json_object_get(jwk, "x")), 43);
         ck_assert_uint_eq(json_string_length(json_object_get(jwk, "y")), 43);
-        ck_assert_int_ne(signkey_kid(key)[0], '-');
+        ck_assert_int_ne(key.kid[0], '-');
         json_decref(jwk);
-        signkey_unref(key);
+        signkey_free(&key);
     }
 }
 END_TEST
@@ -301,42 +306,43 @@ START_TEST(test_files)
 {
     char        text[SIGNKEY_PEM];
     json_t     *one, *two;
-    signkey_t  *key, *copy;
+    signkey_t   key, copy;
 
-    key = signkey_generate((signkey_alg_t) _i);
-    strcpy(text, private_key(key));
+    generate(&key, _i);
+    strcpy(text, private_key(&key));
+    folder_write("key", text, strlen(text), 0600);
 
-    copy = signkey_read((signkey_alg_t) _i, signkey_kid(key), text,
-                        strlen(text), error, sizeof(error));
-    ck_assert_ptr_nonnull(copy);
-    ck_assert_str_eq(private_key(copy), text);
-    ck_assert_str_eq(signkey_kid(copy), signkey_kid(key));
+    copy = key;
+    ck_assert_int_eq(signkey_load(&copy, folder_path("key"), error,
+                                  sizeof(error)), 0);
+    ck_assert_str_eq(private_key(&copy), text);
+    ck_assert_str_eq(copy.kid, key.kid);
 
-    one = signkey_public(key);
-    two = signkey_public(copy);
+    one = signkey_public(&key);
+    two = signkey_public(&copy);
     ck_assert_int_eq(one == NULL, _i == SIGNKEY_HS256);
     ck_assert(_i == SIGNKEY_HS256 || json_equal(one, two));
 
     json_decref(one);
     json_decref(two);
-    signkey_unref(copy);
-    signkey_unref(key);
+    signkey_free(&copy);
+    signkey_free(&key);
 }
 END_TEST
 
 
 START_TEST(test_public)
 {
-    char        thumbprint[JWK_THUMBPRINT + 1];
+    char        thumbprint[SIGNKEY_KID + 1];
     json_t     *jwk;
-    signkey_t  *key;
+    signkey_t   key;
 
-    key = signkey_generate((signkey_alg_t) _i);
-    jwk = signkey_public(key);
+    generate(&key, _i);
+    jwk = signkey_public(&key);
     ck_assert_ptr_nonnull(jwk);
 
     ck_assert_str_eq(json_string_value(json_object_get(jwk, "kid")),
-                     signkey_kid(key));
+                     key.kid);
     ck_assert_str_eq(json_string_value(json_object_get(jwk, "alg")),
                      signkey_algs[_i]);
     ck_assert_str_eq(json_string_value(json_object_get(jwk, "use")), "sig");
@@ -348,11 +354,11 @@ START_TEST(test_public)
     ck_assert_uint_eq(json_object_size(jwk), _i == SIGNKEY_ES256 ? 4 : 3);
     ck_assert_ptr_null(json_object_get(jwk, "d"));
 
-    ck_assert_int_eq(jwk_thumbprint(jwk, thumbprint), 0);
-    ck_assert_str_eq(thumbprint, signkey_kid(key));
+    ck_assert_int_eq(signkey_thumbprint(jwk, thumbprint), 0);
+    ck_assert_str_eq(thumbprint, key.kid);
 
     json_decref(jwk);
-    signkey_unref(key);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -374,12 +380,12 @@ static const char *const  thumbprints[][2] = {
 
 START_TEST(test_thumbprints)
 {
-    char     text[JWK_THUMBPRINT + 1];
+    char     text[SIGNKEY_KID + 1];
     json_t  *jwk;
 
     jwk = json_loads(thumbprints[_i][0], 0, NULL);
     ck_assert_ptr_nonnull(jwk);
-    ck_assert_int_eq(jwk_thumbprint(jwk, text), 0);
+    ck_assert_int_eq(signkey_thumbprint(jwk, text), 0);
     ck_assert_str_eq(text, thumbprints[_i][1]);
     json_decref(jwk);
 }
@@ -390,18 +396,18 @@ END_TEST
 START_TEST(test_ed25519)
 {
     json_t         *jwk;
-    EVP_PKEY       *pkey;
+    signkey_t       key = { .alg = SIGNKEY_EDDSA };
     unsigned char   d[32];
 
     ck_assert_int_eq(sodium_base642bin(d, sizeof(d), "nWGxne_9WmC6hEr0kuwsxERJ"
                                        "xWl7MmkZcDusAxyuf2A", 43, NULL, NULL,
                                        NULL, BASE64), 0);
-    pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, d, 32);
-    jwk = jwk_create(pkey);
+    key.pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, d, 32);
+    jwk = signkey_public(&key);
     ck_assert_str_eq(json_string_value(json_object_get(jwk, "x")),
                      "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
     json_decref(jwk);
-    EVP_PKEY_free(pkey);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -412,23 +418,26 @@ static const struct {
     const char    *error;
 } unfit[] = {
     { SIGNKEY_RS256, "openssl genrsa -out pem 1024",
-      "RS256: an RSA key must have 2048 bits or more" },
+      "RS256 needs an RSA key of 2048 to 8192 bits" },
     { SIGNKEY_PS256, "openssl genpkey -algorithm ed25519 -out pem",
-      "PS256: not an RSA key" },
+      "PS256 needs an RSA key of 2048 to 8192 bits" },
     { SIGNKEY_ES256, "openssl ecparam -name secp384r1 -genkey -noout -out pem",
-      "ES256: not a key of the curve P-256" },
+      "ES256 needs a key of the curve P-256" },
     { SIGNKEY_ES256, "openssl ecparam -name secp256k1 -genkey -noout -out pem",
-      "ES256: not a key of the curve P-256" },
+      "ES256 needs a key of the curve P-256" },
     { SIGNKEY_ES256, "openssl genrsa -out pem 2048",
-      "ES256: not a key of the curve P-256" },
+      "ES256 needs a key of the curve P-256" },
     { SIGNKEY_EDDSA, "openssl genpkey -algorithm x25519 -out pem",
-      "EdDSA: not an Ed25519 key" },
+      "EdDSA needs an Ed25519 key" },
     { SIGNKEY_EDDSA, "openssl genpkey -algorithm ed25519 | "
-      "openssl pkey -pubout -out pem", "not a private key in PEM" },
+      "openssl pkey -pubout -out pem",
+      "not a private key in PEM without a passphrase" },
     { SIGNKEY_RS256, "openssl genrsa -aes128 -passout pass:x -out pem 2048",
-      "not a private key in PEM" },
-    { SIGNKEY_RS256, "echo hello >pem", "not a private key in PEM" },
-    { SIGNKEY_RS256, ": >pem", "not a private key in PEM" },
+      "not a private key in PEM without a passphrase" },
+    { SIGNKEY_RS256, "echo hello >pem",
+      "not a private key in PEM without a passphrase" },
+    { SIGNKEY_RS256, ": >pem",
+      "not a private key in PEM without a passphrase" },
     { SIGNKEY_HS256, "echo short >pem",
       "the secret must have 32 to 4096 bytes, has 5" }
 };
@@ -436,19 +445,15 @@ static const struct {
 
 START_TEST(test_unfit)
 {
-    char    text[SIGNKEY_PEM];
-    FILE   *file;
-    size_t  n;
+    char       expected[512];
+    signkey_t  key = { .alg = unfit[_i].alg };
 
     ck_assert_int_eq(run(unfit[_i].command), 0);
-    file = fopen(folder_path("pem"), "r");
-    ck_assert_ptr_nonnull(file);
-    n = fread(text, 1, sizeof(text), file);
-    fclose(file);
-
-    ck_assert_ptr_null(signkey_read(unfit[_i].alg, "k", text, n, error,
-                                    sizeof(error)));
-    ck_assert_str_eq(error, unfit[_i].error);
+    ck_assert_int_eq(signkey_load(&key, folder_path("pem"), error,
+                                  sizeof(error)), -1);
+    snprintf(expected, sizeof(expected), "key file \"%s\": %s",
+             folder_path("pem"), unfit[_i].error);
+    ck_assert_str_eq(error, expected);
 }
 END_TEST
 
@@ -456,19 +461,18 @@ END_TEST
 START_TEST(test_no_name)
 {
     char           *token;
-    signkey_t      *key;
+    signkey_t       key = { .alg = SIGNKEY_HS256 };
     unsigned char   text[256];
 
-    key = signkey_secret("0123456789abcdef0123456789abcdef", 32, NULL);
-    token = sign(key);
+    ck_assert_int_eq(signkey_read(&key, "0123456789abcdef0123456789abcdef", 32,
+                                  error, sizeof(error)), 0);
+    token = sign(&key);
     part(token, 0, text, sizeof(text));
     ck_assert_str_eq((char *) text, "{\"alg\":\"HS256\",\"typ\":\"JWT\"}");
-    ck_assert_ptr_null(signkey_kid(key));
-    ck_assert_ptr_null(signkey_public(key));
-    ck_assert_ptr_null(signkey_secret("", 0, NULL));
+    ck_assert_ptr_null(signkey_public(&key));
     free(token);
-    signkey_unref(key);
-    signkey_unref(NULL);
+    signkey_free(&key);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -486,26 +490,28 @@ thread(void *data)
     }
 
     json_decref(claims);
-    signkey_unref(data);
+    signkey_free(data);
 
     return NULL;
 }
 
 
+/* The first copy may be gone while others sign. */
 START_TEST(test_threads)
 {
-    int         i;
-    pthread_t   threads[THREADS];
-    signkey_t  *key;
+    int        i;
+    pthread_t  threads[THREADS];
+    signkey_t  key, copies[THREADS];
 
-    key = signkey_generate((signkey_alg_t) _i);
+    generate(&key, _i);
 
     for (i = 0; i < THREADS; i++) {
+        signkey_copy(&copies[i], &key);
         ck_assert_int_eq(pthread_create(&threads[i], NULL, thread,
-                                        signkey_ref(key)), 0);
+                                        &copies[i]), 0);
     }
 
-    signkey_unref(key);
+    signkey_free(&key);
 
     for (i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
@@ -519,7 +525,7 @@ START_TEST(test_cost)
 {
     int              i, n;
     char            *token;
-    signkey_t       *key;
+    signkey_t        key;
     struct timespec  a, b;
 
     if (getenv("SIGNKEY_COST") == NULL) {
@@ -527,11 +533,11 @@ START_TEST(test_cost)
     }
 
     n = 2000;
-    key = signkey_generate((signkey_alg_t) _i);
+    generate(&key, _i);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
 
     for (i = 0; i < n; i++) {
-        token = sign(key);
+        token = sign(&key);
         free(token);
     }
 
@@ -539,7 +545,7 @@ START_TEST(test_cost)
     printf("%s: %.1f us per token\n", signkey_algs[_i],
            ((double) (b.tv_sec - a.tv_sec) * 1e9
             + (double) (b.tv_nsec - a.tv_nsec)) / 1e3 / n);
-    signkey_unref(key);
+    signkey_free(&key);
 }
 END_TEST
 
@@ -547,10 +553,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("signkey");
     tcase = tcase_create("signkey");
@@ -573,10 +577,5 @@ main(void)
     tcase_add_loop_test(tcase, test_cost, 0, SIGNKEY_ALGS);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -7,17 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "authsvc/store.h"
+#include "authsvc/store/store.h"
 #include "authsvc/t/folder.h"
+#include "authsvc/t/login.h"
 #include "authsvc/t/postgres.h"
 #include "authsvc/t/process.h"
-#include "my_service.pb-c.h"
+#include "authsvc/t/suite.h"
 #include "rpc/client.h"
 #include "rpc/server.h"
 
 
-#define LOGIN     "/my_service.MyServiceAPI/Login"
-#define TIMEOUT   20000
 #define DEADLINE  30000
 #define KEY       "0123456789abcdef0123456789abcdef\n"
 
@@ -70,7 +69,7 @@ add_user(void)
 {
     process_t          process;
     const char *const  argv[] = {
-        "user", "add", "TestUser", "--store", location, NULL
+        "user", "add", "TestUser", "--create", "--store", location, NULL
     };
 
     ck_assert_int_eq(process_run(&process, argv, "TestPassword\n"), 0);
@@ -87,43 +86,13 @@ stop(void)
 }
 
 
-/* Nothing is asserted: the server may be frozen. */
-static int
-login_raw(const char *password, char *message, size_t size)
-{
-    int                       code;
-    rpc_result_t              result;
-    ProtobufCMessage         *response;
-    MyService__LoginRequest   request;
-
-    my_service__login_request__init(&request);
-    request.username = (char *) "TestUser";
-    request.password = (char *) password;
-    request.session_id = (char *) "s";
-
-    response = rpc_client_unary(client, LOGIN, NULL, 0, TIMEOUT,
-                                &request.base,
-                                &my_service__login_response__descriptor,
-                                &result);
-    if (response != NULL) {
-        protobuf_c_message_free_unpacked(response, NULL);
-    }
-
-    code = (int) result.code;
-    snprintf(message, size, "%s", result.message);
-    rpc_result_free(&result);
-
-    return code;
-}
-
-
 static int
 login(const char *password)
 {
     int   code;
     char  message[256];
 
-    code = login_raw(password, message, sizeof(message));
+    code = login_code(client, NULL, "TestUser", password, message);
     ck_assert_str_eq(message, code == 0 ? ""
                      : code == 7 ? "invalid username or password"
                      : "failed to get user");
@@ -177,7 +146,7 @@ START_TEST(test_restart)
 
     postgres_restart();
     recover();
-    ck_assert_ptr_nonnull(process_expect(&server, "is there again"));
+    ck_assert_ptr_nonnull(process_expect(&server, "store is back"));
 
     /* an idle connection that was lost is not even noticed */
     postgres_kill();
@@ -197,7 +166,7 @@ START_TEST(test_start_down)
     add_user();
     postgres_kill();
     start();
-    ck_assert_ptr_nonnull(strstr(server.error, "no login until it is there"));
+    ck_assert_ptr_nonnull(strstr(server.error, "store is down"));
     ck_assert_int_eq(login("TestPassword"), 13);
 
     postgres_restart();
@@ -220,7 +189,7 @@ START_TEST(test_frozen)
 
     postgres_freeze();
     begun = rpc_now();
-    code = login_raw("TestPassword", message, sizeof(message));
+    code = login_code(client, NULL, "TestUser", "TestPassword", message);
     begun = rpc_now() - begun;
     postgres_thaw();
 
@@ -303,10 +272,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("store_down");
     tcase = tcase_create("store_down");
@@ -319,10 +286,5 @@ main(void)
     tcase_add_test(tcase, test_rights);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

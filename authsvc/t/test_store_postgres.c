@@ -7,9 +7,10 @@
 #include <string.h>
 #include <libpq-fe.h>
 
-#include "authsvc/store.h"
+#include "authsvc/store/store.h"
 #include "authsvc/t/postgres.h"
 #include "authsvc/t/stores.h"
+#include "authsvc/t/suite.h"
 
 
 static char  error[512];
@@ -112,6 +113,33 @@ START_TEST(test_encoding)
 END_TEST
 
 
+/* A failed transaction cannot be committed, even if nobody saw it fail. */
+START_TEST(test_commit)
+{
+    store_t       *store;
+    store_user_t   user;
+
+    store = stores_open();
+    ck_assert_int_eq(store_add(store, "old", "h", "r"), STORE_OK);
+
+    ck_assert_int_eq(store_begin(store), STORE_OK);
+    ck_assert_int_eq(store_add(store, "new", "h", "r"), STORE_OK);
+    ck_assert_int_eq(store_add(store, "old", "h", "r"), STORE_EXISTS);
+    ck_assert_int_eq(store_commit(store), STORE_FAILED);
+    ck_assert_str_eq(store_error(store), "the transaction was rolled back");
+    store_rollback(store);
+
+    /* and does not hinder the next one */
+    ck_assert_int_eq(store_find(store, "new", &user), STORE_MISSING);
+    ck_assert_int_eq(store_begin(store), STORE_OK);
+    ck_assert_int_eq(store_add(store, "new", "h", "r"), STORE_OK);
+    ck_assert_int_eq(store_commit(store), STORE_OK);
+    ck_assert_int_eq(store_find(store, "new", &user), STORE_OK);
+    store_close(store);
+}
+END_TEST
+
+
 /* TLS is libpq's and the URL's business. */
 START_TEST(test_tls)
 {
@@ -151,10 +179,9 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    int      rc;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("store_postgres");
     tcase = tcase_create("store_postgres");
@@ -164,16 +191,14 @@ main(void)
     tcase_add_test(tcase, test_no_tables);
     tcase_add_test(tcase, test_lock);
     tcase_add_test(tcase, test_encoding);
+    tcase_add_test(tcase, test_commit);
     tcase_add_test(tcase, test_tls);
     suite_add_tcase(suite, tcase);
 
     postgres_start();
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    rc = suite_run(suite);
     postgres_stop();
 
-    return failed == 0 ? 0 : 1;
+    return rc;
 }

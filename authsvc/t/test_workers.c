@@ -1,3 +1,5 @@
+/* The threads that hash passwords, and their queue. */
+
 #include <check.h>
 #include <pthread.h>
 #include <sched.h>
@@ -9,7 +11,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "authsvc/workers.h"
+#include "authsvc/serve/workers.h"
+#include "authsvc/t/suite.h"
 
 
 typedef struct {
@@ -280,10 +283,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("workers");
     tcase = tcase_create("workers");
@@ -295,10 +296,5 @@ main(void)
     tcase_add_test(tcase, test_nice);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -1,3 +1,5 @@
+/* Percentiles of the histogram. */
+
 #include <check.h>
 #include <stdlib.h>
 

@@ -398,7 +398,7 @@ func main() {
 	if stack != "" {
 		killed(c)
 	} else {
-		check(true, "instances killed # SKIP the stack is not ours")
+		check(true, "instances killed # SKIP the stack cannot be stopped from here")
 	}
 	others := busy(c)
 	if stack != "" {

@@ -336,7 +336,7 @@ async function main() {
   if (STACK) {
     await killed(client);
   } else {
-    check(true, 'instances killed # SKIP the stack is not ours');
+    check(true, 'instances killed # SKIP the stack cannot be stopped from here');
   }
   const others = await busy(client);
   if (STACK) {

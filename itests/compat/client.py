@@ -284,7 +284,7 @@ def main():
     if STACK is not None:
         killed(client)
     else:
-        check(True, "instances killed # SKIP the stack is not ours")
+        check(True, "instances killed # SKIP the stack cannot be stopped from here")
     others = busy(client)
     if STACK is not None:
         unavailable(others)

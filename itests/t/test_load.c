@@ -1,3 +1,5 @@
+/* The arithmetic of a load. */
+
 #include <check.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -5,10 +7,10 @@
 #include "itests/player.h"
 
 
-#define HARMS  5000                     /* of an hour of soaking or so */
+#define HARMS  5000                     /* as in a soak of about an hour */
 
 
-/* However long it lasts: what was done is known. */
+/* The list of harm grows without a limit: a long soak forgets none. */
 START_TEST(test_harms)
 {
     int      i;

@@ -1,4 +1,4 @@
-/* A scenario can only pass by passing: crashes, hangs and silence fail. */
+/* A scenario that crashes, hangs or checks nothing fails. */
 
 #include <check.h>
 #include <signal.h>
@@ -17,6 +17,11 @@ typedef struct {
     unsigned     skipped;
     const char  *text;                  /* in the output */
 } case_t;
+
+
+static const report_t  report = {
+    "integrationtests", "scenarios", "nothing was run"
+};
 
 
 static void
@@ -115,7 +120,7 @@ START_TEST(test_scenario)
 
     c = &cases[_i];
 
-    /* a hang is noticed this long after the limit */
+    /* a hang is found at most this long after the limit */
     settings.timeout = -4500;
 
     if (c->scenario.run != run_hang) {
@@ -152,7 +157,7 @@ START_TEST(test_junit)
     }
 
     close(mkstemp(path));
-    ck_assert_int_eq(report_junit(path, results, 3), 0);
+    ck_assert_int_eq(report_junit(&report, path, results, 3), 0);
 
     in = fopen(path, "r");
     ck_assert_ptr_nonnull(in);
@@ -170,7 +175,8 @@ START_TEST(test_junit)
                                  "got &lt;&amp;&gt;\""));
     ck_assert_ptr_nonnull(strstr(text, "<skipped/>"));
 
-    ck_assert_int_eq(report_junit("/nonexistent/file", results, 3), -1);
+    ck_assert_int_eq(report_junit(&report, "/nonexistent/file",
+                                  results, 3), -1);
 
     for (i = 0; i < 3; i++) {
         free(results[i].output);

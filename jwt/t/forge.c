@@ -1,3 +1,5 @@
+/* Makes tokens that a good signer would not. */
+
 #include "jwt/t/forge.h"
 
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* Keys that tests load from text. */
+
 #include "jwt/t/loaded.h"
 
 #include <check.h>

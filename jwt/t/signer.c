@@ -1,3 +1,5 @@
+/* Signs tokens for tests, with every algorithm. */
+
 #include "jwt/t/signer.h"
 
 #include <stdio.h>

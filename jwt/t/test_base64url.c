@@ -1,3 +1,5 @@
+/* base64url: accepted texts and each kind of refused one. */
+
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>

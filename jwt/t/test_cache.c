@@ -1,3 +1,5 @@
+/* The cache of verified tokens. */
+
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* Sets of keys: how they are joined and found. */
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+/* The verification of tokens, rule by rule. */
+
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>

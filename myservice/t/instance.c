@@ -1,3 +1,5 @@
+/* A running instance and its client. */
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -120,6 +122,23 @@ instance_log_wait(instance_t *instance, const char *text)
 }
 
 
+void
+instance_log_end(instance_t *instance)
+{
+    int      rc;
+    int64_t  deadline;
+
+    deadline = rpc_now() + PATIENCE;
+
+    while ((rc = instance_read(instance, deadline)) == 1) {
+        /* more */
+    }
+
+    ck_assert_msg(rc == 0, "myservice has not ended, log:\n%s",
+                  instance->text);
+}
+
+
 int
 instance_wait(instance_t *instance)
 {
@@ -220,13 +239,20 @@ call_method(instance_t *instance, const char *method,
 answer_t
 call_health(instance_t *instance)
 {
+    return call_check(instance, NULL, 0);
+}
+
+
+answer_t
+call_check(instance_t *instance, const rpc_metadata_t *metadata, size_t n)
+{
     answer_t                           answer;
     rpc_result_t                       result;
     Grpc__Health__V1__HealthCheckRequest  request
         = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 
     answer.response = rpc_client_unary(instance->client,
-                          "/grpc.health.v1.Health/Check", NULL, 0, PATIENCE,
+                          "/grpc.health.v1.Health/Check", metadata, n, PATIENCE,
                           &request.base,
                           &grpc__health__v1__health_check_response__descriptor,
                           &result);
@@ -364,29 +390,42 @@ last_set(ProtobufCMessage *response)
 }
 
 
+/* "" if it is not there. */
+static void
+field_take(char *out, size_t size, const grpc_metadata_array *metadata,
+    const char *name)
+{
+    char  *value;
+
+    value = rpc_metadata_find(metadata, name);
+    snprintf(out, size, "%s", value != NULL ? value : "");
+    free(value);
+}
+
+
 static void
 answer_take(answer_t *answer, rpc_result_t *result)
 {
-    char  *owner, *calls, *left;
-
     last_set(answer->response);
-
-    owner = rpc_metadata_find(&result->initial, "session-id");
-    calls = rpc_metadata_find(&result->initial, "session-calls");
-    left = rpc_metadata_find(&result->initial, "session-left");
 
     answer->code = result->code;
     snprintf(answer->message, sizeof(answer->message), "%s",
              result->message);
-    snprintf(answer->owner, sizeof(answer->owner), "%s",
-             owner != NULL ? owner : "");
-    snprintf(answer->calls, sizeof(answer->calls), "%s",
-             calls != NULL ? calls : "");
-    snprintf(answer->left, sizeof(answer->left), "%s",
-             left != NULL ? left : "");
 
-    free(owner);
-    free(calls);
-    free(left);
+    field_take(answer->owner, sizeof(answer->owner), &result->initial,
+               "session-id");
+    field_take(answer->calls, sizeof(answer->calls), &result->initial,
+               "session-calls");
+    field_take(answer->left, sizeof(answer->left), &result->initial,
+               "session-left");
+    field_take(answer->id, sizeof(answer->id), &result->initial,
+               "instance-id");
+    field_take(answer->drain, sizeof(answer->drain), &result->initial,
+               "session-drain");
+    field_take(answer->refused, sizeof(answer->refused), &result->trailing,
+               "session-owner");
+    field_take(answer->leaving, sizeof(answer->leaving), &result->trailing,
+               "session-leaving");
+
     rpc_result_free(result);
 }

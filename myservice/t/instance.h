@@ -34,6 +34,10 @@ typedef struct {
     char               owner[300];      /* initial metadata "session-id" */
     char               calls[16];       /* and "session-calls" */
     char               left[24];        /* and "session-left" */
+    char               id[64];          /* and "instance-id" */
+    char               drain[16];       /* and "session-drain" */
+    char               refused[300];    /* trailer "session-owner" */
+    char               leaving[16];     /* and "session-leaving" */
 } answer_t;
 
 
@@ -46,6 +50,10 @@ void instance_spawn(instance_t *instance, const char *const *args);
 
 /* Reads the log until "text" is in it; fails the test after PATIENCE. */
 void instance_log_wait(instance_t *instance, const char *text);
+
+/* Reads the log to its end, which is that of the process; fails the test after
+ * PATIENCE. */
+void instance_log_end(instance_t *instance);
 
 /* The exit code; fails the test after PATIENCE or a signal. */
 int instance_wait(instance_t *instance);
@@ -64,6 +72,8 @@ answer_t call_method(instance_t *instance, const char *method,
 
 /* health Check of "" */
 answer_t call_health(instance_t *instance);
+answer_t call_check(instance_t *instance, const rpc_metadata_t *metadata,
+    size_t n);
 
 rpc_stream_t *call_subscribe(instance_t *instance, const char *token,
     const char *session, int64_t timeout);

@@ -106,7 +106,7 @@ START_TEST(test_rotation)
 {
     char            *a, *b;
     auth_t          *auth;
-    auth_options_t   options = { .key_file = "keys" };
+    auth_options_t   options = { .keys_file = "keys" };
 
     put("keys", JWK(K_A));
     auth = create(&options);
@@ -155,7 +155,7 @@ START_TEST(test_no_descriptors)
     char            *a, *b;
     auth_t          *auth;
     struct rlimit    none, before;
-    auth_options_t   options = { .key_file = "keys" };
+    auth_options_t   options = { .keys_file = "keys" };
 
     put("keys", JWK(K_A));
     now += 10;                          /* the file is no longer fresh */
@@ -190,7 +190,7 @@ START_TEST(test_fifo)
 {
     char            *a;
     auth_t          *auth;
-    auth_options_t   options = { .key_file = "keys" };
+    auth_options_t   options = { .keys_file = "keys" };
 
     put("keys", JWK(K_A));
     auth = create(&options);
@@ -213,7 +213,7 @@ START_TEST(test_in_place)
     char            *b;
     FILE            *file;
     auth_t          *auth;
-    auth_options_t   options = { .key_file = "keys" };
+    auth_options_t   options = { .keys_file = "keys" };
 
     put("keys", JWK(K_A));
     auth = create(&options);
@@ -238,7 +238,7 @@ START_TEST(test_both)
     char            *a, *b;
     auth_t          *auth;
     auth_options_t   options = {
-        .key_file = "keys", .secret_file = "secret"
+        .keys_file = "keys", .secret_file = "secret"
     };
 
     put("keys", JWK(K_A));
@@ -369,19 +369,19 @@ START_TEST(test_errors)
         const char  *algorithms;
         const char  *error;
     } cases[] = {
-        { "/nonexistent/a", NULL, NULL, "--jwt-key: key file "
+        { "/nonexistent/a", NULL, NULL, "--jwt-secret-file: key file "
           "\"/nonexistent/a\": No such file or directory" },
-        { NULL, "/nonexistent/b", NULL, "--jwt-key-file: key file "
+        { NULL, "/nonexistent/b", NULL, "--jwt-keys: key file "
           "\"/nonexistent/b\": No such file or directory" },
-        { NULL, "empty", NULL, "--jwt-key-file: key file \"empty\": "
+        { NULL, "empty", NULL, "--jwt-keys: key file \"empty\": "
           "no key" },
-        { "empty", NULL, "ES256", "--jwt-key: key file \"empty\": "
+        { "empty", NULL, "ES256", "--jwt-secret-file: key file \"empty\": "
           "the secret has 0 bytes, must have 32 to 4096" },
-        { NULL, "/dev/null", NULL, "--jwt-key-file: key file \"/dev/null\": "
+        { NULL, "/dev/null", NULL, "--jwt-keys: key file \"/dev/null\": "
           "not a regular file" },
-        { "fifo", NULL, NULL, "--jwt-key: key file \"fifo\": "
+        { "fifo", NULL, NULL, "--jwt-secret-file: key file \"fifo\": "
           "not a regular file" },
-        { NULL, "fifo", NULL, "--jwt-key-file: key file \"fifo\": "
+        { NULL, "fifo", NULL, "--jwt-keys: key file \"fifo\": "
           "not a regular file" }
     };
 
@@ -390,7 +390,7 @@ START_TEST(test_errors)
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         auth_options_t  options = {
-            .secret_file = cases[i].secret, .key_file = cases[i].keys,
+            .secret_file = cases[i].secret, .keys_file = cases[i].keys,
             .algorithms = cases[i].algorithms
         };
 

@@ -93,22 +93,40 @@ START_TEST(test_refusals)
 END_TEST
 
 
+/* The refusal of another session names the owner in a trailer, too. */
+
+static void
+assert_owned(answer_t answer, int code, const char *message,
+    const char *owner)
+{
+    assert_answer(answer, code, message);
+    ck_assert_str_eq(answer.refused, owner);
+    ck_assert_str_eq(answer.leaving, "");
+}
+
+
 START_TEST(test_conflict)
 {
+    answer_t       answer;
     rpc_stream_t  *stream;
 
     instance_start(&instance, plain);
 
+    answer = call_shutdown(&instance, NULL, "s2");
+    assert_answer(answer, 7, "Server session is not set");
+    ck_assert_str_eq(answer.refused, "");
+
     assert_served(call_echo(&instance, NULL, "s1"), "s1");
 
-    assert_answer(call_echo(&instance, NULL, "s2"), 13,
-                  "Session conflict: was=s1, now=s2");
-    assert_answer(call_shutdown(&instance, NULL, "s2"), 7,
-                  "Client session mismatch: client=s2, server=s1");
+    assert_owned(call_echo(&instance, NULL, "s2"), 13,
+                 "Session conflict: was=s1, now=s2", "s1");
+    assert_owned(call_shutdown(&instance, NULL, "s2"), 7,
+                 "Client session mismatch: client=s2, server=s1", "s1");
 
     stream = call_subscribe(&instance, NULL, "s2", PATIENCE);
     ck_assert_ptr_null(rpc_stream_next(stream));
-    assert_answer(stream_end(stream), 13, "Session conflict: was=s1, now=s2");
+    assert_owned(stream_end(stream), 13, "Session conflict: was=s1, now=s2",
+                 "s1");
 
     stream = call_subscribe(&instance, NULL, NULL, PATIENCE);
     ck_assert_ptr_null(rpc_stream_next(stream));
@@ -386,6 +404,7 @@ START_TEST(test_health)
     assert_answer(answer, 0, "");
     ck_assert_str_eq(answer.owner, "");
     ck_assert_str_eq(answer.calls, "0");
+    ck_assert_str_eq(answer.drain, "");
 
     assert_served(call_echo(&instance, NULL, "s1"), "s1");
     answer = call_health(&instance);
@@ -419,8 +438,28 @@ START_TEST(test_health)
 END_TEST
 
 
+/* the same as long as the process lives, another one for the next one */
+START_TEST(test_instance_id)
+{
+    char  first[64];
+
+    instance_start(&instance, plain);
+    snprintf(first, sizeof(first), "%s", call_health(&instance).id);
+    ck_assert_uint_eq(strlen(first), 32);
+    ck_assert_str_eq(call_health(&instance).id, first);
+    ck_assert_int_eq(instance_stop(&instance), 0);
+
+    instance_start(&instance, plain);
+    ck_assert_uint_eq(strlen(call_health(&instance).id), 32);
+    ck_assert_str_ne(call_health(&instance).id, first);
+    ck_assert_int_eq(instance_stop(&instance), 0);
+}
+END_TEST
+
+
 START_TEST(test_sigterm)
 {
+    answer_t       answer;
     rpc_stream_t  *stream;
 
     instance_start(&instance, plain);
@@ -431,7 +470,9 @@ START_TEST(test_sigterm)
     kill(instance.pid, SIGTERM);
 
     ck_assert_ptr_null(rpc_stream_next(stream));
-    assert_answer(stream_end(stream), 14, "instance is shutting down");
+    answer = stream_end(stream);
+    assert_answer(answer, 14, "instance is shutting down");
+    ck_assert_str_eq(answer.leaving, "1");
     ck_assert_int_eq(instance_wait(&instance), 0);
 }
 END_TEST
@@ -442,7 +483,8 @@ START_TEST(test_jwt)
     int          i;
     char        *good, *other, *old, *forged, *key, bearer[1024];
     answer_t     answer;
-    const char  *args[] = { "--name", "pod-1", "--jwt-key", NULL, NULL };
+    const char  *args[] = { "--name", "pod-1", "--jwt-secret-file", NULL,
+                             NULL };
 
     key = make_key_file();
     args[3] = key;
@@ -594,6 +636,7 @@ main(void)
     tcase_add_test(tcase, test_ttl_told);
     tcase_add_test(tcase, test_ends_told);
     tcase_add_test(tcase, test_health);
+    tcase_add_test(tcase, test_instance_id);
     tcase_add_test(tcase, test_sigterm);
     tcase_add_test(tcase, test_jwt);
 

@@ -1,3 +1,5 @@
+/* The one session of an instance: taken, refused, over. */
+
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,9 @@ typedef enum {
     LEFT,
     SHUTDOWN,
     DRAIN,
-    EXPIRE                              /* result: 1 if it expired */
+    FORGET,                             /* result: 1 if it did */
+    EXPIRE,                             /* result: 1 if it expired */
+    LAST                                /* result: 1 if none is set */
 } op_t;
 
 typedef struct {
@@ -63,6 +67,24 @@ static const story_t  stories[] = {
         { LEAVE, NULL, 0, 0, SESSION_IDLE, "a" },
         { ENTER, "b", 99, SESSION_REFUSE_CONFLICT, SESSION_IDLE, "a" },
         { ENTER, "b", 100, SESSION_OK, SESSION_BUSY, "b" },
+    } },
+
+    { "forgotten when another instance serves it, and nobody calls", {
+        { FORGET, "a", 0, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { TTL, NULL, 500, 0, SESSION_BUSY, "a" },
+        { FORGET, "a", 1, 0, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 2, 0, SESSION_IDLE, "a" },
+        { FORGET, "b", 3, 0, SESSION_IDLE, "a" },
+        { FORGET, "aa", 3, 0, SESSION_IDLE, "a" },
+        { FORGET, "", 3, 0, SESSION_IDLE, "a" },
+        { FORGET, "a", 4, 1, SESSION_UNSET, "" },
+        { FORGET, "a", 4, 0, SESSION_UNSET, "" },
+        { ENTER, "b", 5, SESSION_OK, SESSION_BUSY, "b" },
+        { LEAVE, NULL, 6, 0, SESSION_IDLE, "b" },
+        { EXPIRE, NULL, 106, 1, SESSION_UNSET, "" },
+        { DRAIN, NULL, 107, 0, SESSION_CLOSED, "" },
+        { FORGET, "b", 108, 0, SESSION_CLOSED, "" },
     } },
 
     { "expires when idle for the TTL", {
@@ -202,6 +224,25 @@ static const story_t  stories[] = {
         { LEFT, NULL, 141, 0, SESSION_CLOSED, "a" },
     } },
 
+    { "the last one is served to its end, and no other one", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LAST, NULL, 1, 0, SESSION_BUSY, "a" },
+        { ENTER, "b", 1, SESSION_REFUSE_CONFLICT, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 2, 0, SESSION_IDLE, "a" },
+        { ENTER, "a", 3, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 4, 0, SESSION_IDLE, "a" },
+        { ENTER, "a", 104, SESSION_REFUSE_CLOSED, SESSION_UNSET, "" },
+        { SHUTDOWN, "a", 105, SESSION_REFUSE_NOT_SET, SESSION_UNSET, "" },
+    } },
+
+    { "the last one has ended by its time", {
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 0, 0, SESSION_IDLE, "a" },
+        { LAST, NULL, 100, 1, SESSION_UNSET, "" },
+        { ENTER, "b", 101, SESSION_REFUSE_CLOSED, SESSION_UNSET, "" },
+        { DRAIN, NULL, 102, 0, SESSION_CLOSED, "" },
+    } },
+
     { "drain without a session", {
         { DRAIN, NULL, 0, 0, SESSION_CLOSED, "" },
         { ENTER, "a", 1, SESSION_REFUSE_CLOSED, SESSION_CLOSED, "" },
@@ -261,8 +302,16 @@ run(const story_t *story)
             session_drain(&session);
             break;
 
+        case FORGET:
+            result = session_forget(&session, step->id, step->now);
+            break;
+
         case EXPIRE:
             result = session_expire(&session, step->now);
+            break;
+
+        case LAST:
+            result = session_last(&session, step->now);
             break;
 
         case END:

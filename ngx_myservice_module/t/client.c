@@ -1,3 +1,5 @@
+/* An HTTP/2 client that shows what was on the wire. */
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,25 +10,24 @@
 #include "harness.h"
 
 
-#define CLIENTS_MAX  64
+#define CLIENTS_MAX  80
 #define CALLS_MAX    65536
 #define NV_MAX       64
-#define STILL        300                /* milliseconds without a write */
 #define READS_MAX    64                 /* of a connection in a row */
 
 
 struct client_s {
     link_t           *link;             /* NULL: closed */
     bool              gone;
-    bool              told;             /* GOAWAY came */
-    bool              deaf;             /* does not read */
+    bool              goaway;           /* GOAWAY came */
+    bool              paused;           /* does not read */
     unsigned          pongs;
     unsigned          resets;
     nghttp2_session  *session;
 };
 
 
-/* of the test: reachable, and freed by nobody */
+/* of the test; no test frees them */
 static client_t       client_list[CLIENTS_MAX];
 static size_t         client_count;
 static client_call_t *client_calls[CALLS_MAX];
@@ -113,6 +114,8 @@ client_on_header(nghttp2_session *session, const nghttp2_frame *frame,
         return 0;
     }
 
+    client_keep(call, (const char *) name, (const char *) value);
+
     if (strcmp((const char *) name, ":status") == 0) {
         call->http = atoi((const char *) value);
 
@@ -143,7 +146,7 @@ client_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
 
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         client->gone = true;
-        client->told = true;
+        client->goaway = true;
         return 0;
     }
 
@@ -260,7 +263,7 @@ client_open_link(int port, link_kind_t kind)
 
 
 client_t *
-client_open_silent(int port)
+client_open_held(int port)
 {
     client_t  *client;
 
@@ -289,6 +292,16 @@ client_window_all(client_t *client, int32_t size)
 {
     ck_assert_int_eq(nghttp2_session_set_local_window_size(client->session,
                                            NGHTTP2_FLAG_NONE, 0, size), 0);
+}
+
+
+void
+client_window_call(client_call_t *call, int32_t size)
+{
+    ck_assert_int_eq(nghttp2_session_set_local_window_size(
+                                           call->client->session,
+                                           NGHTTP2_FLAG_NONE, call->stream,
+                                           size), 0);
 }
 
 
@@ -322,9 +335,9 @@ client_gone(client_t *client)
 
 
 bool
-client_told(client_t *client)
+client_goaway(client_t *client)
 {
-    return client->told;
+    return client->goaway;
 }
 
 
@@ -345,9 +358,9 @@ client_resets(client_t *client)
 
 
 void
-client_deaf(client_t *client, bool deaf)
+client_pause(client_t *client, bool pause)
 {
-    client->deaf = deaf;
+    client->paused = pause;
 }
 
 
@@ -386,7 +399,7 @@ client_serve(client_t *client)
 
     /* a server may write faster than this reads */
 
-    for (i = 0; i < READS_MAX && !client->deaf; i++) {
+    for (i = 0; i < READS_MAX && !client->paused; i++) {
         n = link_read(client->link, buffer, sizeof(buffer));
 
         if (n <= 0) {
@@ -421,7 +434,7 @@ client_poll(int timeout)
             (void) nghttp2_session_send(client_list[i].session);
             map[n] = &client_list[i];
             fds[n].fd = link_fd(client_list[i].link);
-            fds[n].events = client_list[i].deaf ? 0 : POLLIN;
+            fds[n].events = client_list[i].paused ? 0 : POLLIN;
 
             if (nghttp2_session_want_write(client_list[i].session)) {
                 fds[n].events |= POLLOUT;
@@ -553,113 +566,6 @@ client_cancel(client_call_t *call)
 }
 
 
-client_call_t *
-client_grpc(client_t *client, const char *path, const char *token,
-    const char *session, const void *message, size_t len)
-{
-    size_t           n;
-    uint8_t         *body;
-    client_call_t   *call;
-    client_header_t  headers[8];
-
-    n = 0;
-    headers[n++] = (client_header_t) { "te", "trailers" };
-    headers[n++] = (client_header_t) { "content-type", "application/grpc" };
-
-    if (session != NULL) {
-        headers[n++] = (client_header_t) { "session-id", session };
-    }
-
-    if (token != NULL) {
-        headers[n++] = (client_header_t) { "authorization", token };
-    }
-
-    headers[n].name = NULL;
-
-    body = malloc(len + 5);
-    ck_assert_ptr_nonnull(body);
-    body[0] = 0;
-    body[1] = (uint8_t) (len >> 24);
-    body[2] = (uint8_t) (len >> 16);
-    body[3] = (uint8_t) (len >> 8);
-    body[4] = (uint8_t) len;
-    memcpy(body + 5, message, len);
-
-    call = client_request(client, path, headers, body, len + 5, false);
-    free(body);
-
-    return call;
-}
-
-
-client_call_t *
-echo_start(client_t *client, const char *session)
-{
-    /* EchoRequest { value = "hello" } */
-    return client_grpc(client, ECHO, token_make(session, 3600), session,
-                       "\x0a\x05hello", 7);
-}
-
-
-client_call_t *
-echo_get(client_t *client, const char *session)
-{
-    client_call_t  *call;
-
-    call = echo_start(client, session);
-    client_wait(call);
-
-    return call;
-}
-
-
-client_call_t *
-shutdown_get(client_t *client, const char *session)
-{
-    client_call_t  *call;
-
-    call = client_grpc(client, SHUTDOWN, token_make(session, 3600), session,
-                       "", 0);
-    client_wait(call);
-
-    return call;
-}
-
-
-/* Waiting */
-
-void
-client_wait(client_call_t *call)
-{
-    long long  since;
-
-    since = harness_now();
-
-    while (!call->done) {
-        ck_assert_msg(harness_now() - since < HARNESS_DEADLINE,
-                      "deadline: a call is not over: %u HEADERS, %zu bytes",
-                      call->headers, call->len);
-        client_poll(100);
-    }
-}
-
-
-void
-client_wait_messages(client_call_t *call, unsigned n)
-{
-    long long  since;
-
-    since = harness_now();
-
-    while (!call->done && client_messages(call) < n) {
-        ck_assert_msg(harness_now() - since < HARNESS_DEADLINE,
-                      "deadline: %u messages, %u expected",
-                      client_messages(call), n);
-        client_poll(100);
-    }
-}
-
-
 void
 client_wait_all(void)
 {
@@ -667,29 +573,5 @@ client_wait_all(void)
 
     for (i = 0; i < client_ncalls; i++) {
         client_wait(client_calls[i]);
-    }
-}
-
-
-void
-client_await_still(void)
-{
-    long long      since, start;
-    unsigned long  writes, before;
-
-    start = harness_now();
-    since = start;
-    before = gateway_writes();
-
-    while (harness_now() - since < STILL) {
-        client_poll(10);
-        writes = gateway_writes();
-
-        if (writes != before) {
-            before = writes;
-            since = harness_now();
-            ck_assert_msg(since - start < HARNESS_DEADLINE,
-                          "deadline: the gateway still writes");
-        }
     }
 }

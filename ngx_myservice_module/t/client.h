@@ -1,7 +1,8 @@
 /*
- * An HTTP/2 client that shows what was on the wire: nghttp2 as codec, many
- * calls per connection, all connections of the test polled together. A call
- * fails the test when it is not over before the deadline.
+ * An HTTP/2 client that shows what was on the wire.  nghttp2 is the codec; a
+ * connection has any number of calls, and one poll loop serves all connections
+ * of the test.  A wait that lasts longer than HARNESS_DEADLINE fails the test.
+ * Calls and clients stay until the test ends; no test frees them.
  */
 
 #ifndef MODULE_T_CLIENT_H
@@ -37,6 +38,7 @@ typedef struct {
     int       grpc;                     /* grpc-status, -1 if none came */
     char      message[512];             /* grpc-message, as on the wire */
     char      type[64];                 /* content-type */
+    char      fields[2048];             /* "name: value" lines of all HEADERS */
     unsigned  headers;                  /* HEADERS frames */
     unsigned  data;                     /* DATA frames with content */
     uint8_t   flags;                    /* of the first HEADERS frame */
@@ -56,51 +58,60 @@ typedef struct {
 client_t *client_open(int port);
 client_t *client_open_link(int port, link_kind_t kind);
 
-/* Connected, but the server gets no byte until link_release(). */
-client_t *client_open_silent(int port);
+/* Connected, but the server gets no byte before link_release(). */
+client_t *client_open_held(int port);
 void client_close(client_t *client);
 
-/* What the client sends on, all submitted frames written to it. */
+/* The client's link, with all submitted frames written to it. */
 link_t *client_link(client_t *client);
 
-/* Stops reading, so that the socket fills up, and starts it again. */
-void client_deaf(client_t *client, bool deaf);
+/* Stops reading, so that the socket fills up, or reads again. */
+void client_pause(client_t *client, bool pause);
 
-/* RST_STREAM frames that came, also for calls that were over. */
+/* How many RST_STREAM frames came, also for calls that were over. */
 unsigned client_resets(client_t *client);
 
-/* A PING; waits for the answers to the first "n". */
+/* Sends a PING. */
 void client_ping(client_t *client);
+
+/* Waits until "n" PINGs in all are answered. */
 void client_wait_pongs(client_t *client, unsigned n);
 
-/* How much the server may send on each call, those that run included. */
+/* How many bytes the server may send on each call, running calls included. */
 void client_window(client_t *client, uint32_t size);
 
 /* The same for all calls together. */
 void client_window_all(client_t *client, int32_t size);
 
-/* The connection is closed by the server or was told to go away. */
+/* The same for one call. */
+void client_window_call(client_call_t *call, int32_t size);
+
+/* The server has closed the connection, or sent GOAWAY. */
 bool client_gone(client_t *client);
 
-/* It was told to go away. */
-bool client_told(client_t *client);
+/* The server has sent GOAWAY. */
+bool client_goaway(client_t *client);
 
-/* Any request. "headers" ends with a NULL name; those whose names begin with
- * ":" replace the defaults (POST, http). A NULL "body" ends the stream with
- * the headers. "more" leaves it open for client_send(). */
+/* Starts any request.  "headers" ends with a NULL name; a name that begins with
+ * ":" replaces a default (POST, http).  A NULL "body" ends the stream with the
+ * headers; "more" leaves it open for client_send(). */
 client_call_t *client_request(client_t *client, const char *path,
     const client_header_t *headers, const void *body, size_t len, bool more);
 
 void client_send(client_call_t *call, const void *data, size_t len, bool end);
 void client_cancel(client_call_t *call);
 
-/* A gRPC call with one message; "token" and "session" may be NULL. */
+/* Starts a gRPC call with one message; "token" and "session" may be NULL. */
 client_call_t *client_grpc(client_t *client, const char *path,
     const char *token, const char *session, const void *message, size_t len);
 
-/* Calls of the session with a good token; echo_get() waits for the end. */
+/* Calls of the session with a good token; those with _get wait for the end. */
 client_call_t *echo_start(client_t *client, const char *session);
 client_call_t *echo_get(client_t *client, const char *session);
+
+/* The same on a connection of its own to harness_port(8080). */
+client_call_t *echo_once(const char *session);
+
 client_call_t *shutdown_get(client_t *client, const char *session);
 
 /* Serves all connections until the call is over, has "n" messages, or all
@@ -109,21 +120,21 @@ void client_wait(client_call_t *call);
 void client_wait_messages(client_call_t *call, unsigned n);
 void client_wait_all(void);
 
-/* Serves all connections that are not deaf until the gateway has nothing to
- * write to anybody, as far as can be seen. */
+/* Serves all connections that are not paused until the gateway has written
+ * nothing for 300 ms. */
 void client_await_still(void);
 
 /* Serves all connections once, for up to "timeout" milliseconds. */
 void client_poll(int timeout);
 
-/* Complete gRPC messages in the body. */
+/* How many complete gRPC messages the body has. */
 unsigned client_messages(const client_call_t *call);
 
 /* pod_name of message number "n" (from 0), "" if there is none; valid until
  * the next call of this function. */
 const char *client_pod(const client_call_t *call, unsigned n);
 
-/* The call is over with this status and message, and not by a reset. */
+/* The call is over with this status and message, without a reset. */
 #define client_assert(call, code, text)                                       \
     client_assert_at(call, code, text, false, __FILE__, __LINE__)
 
@@ -134,7 +145,13 @@ const char *client_pod(const client_call_t *call, unsigned n);
 void client_assert_at(const client_call_t *call, int code, const char *text,
     bool trailers_only, const char *file, int line);
 
-/* The call is not over within "ms" milliseconds. */
+/* The call has the line, "name: value", among its fields. */
+bool client_has(const client_call_t *call, const char *line);
+
+/* Adds a field; for client.c. */
+void client_keep(client_call_t *call, const char *name, const char *value);
+
+/* The call does not end within "ms" milliseconds. */
 void client_assert_waits(const client_call_t *call, long long ms);
 
 

@@ -1,9 +1,12 @@
+/* What a client got, and asserts about it. */
+
 #include <stdio.h>
 #include <string.h>
 #include <check.h>
 
 #include "my_service.pb-c.h"
 
+#include "wire/messages.h"
 #include "client.h"
 #include "harness.h"
 
@@ -20,8 +23,7 @@ client_message(const client_call_t *call, const uint8_t *p, size_t *len)
         return NULL;
     }
 
-    *len = (size_t) p[1] << 24 | (size_t) p[2] << 16 | (size_t) p[3] << 8
-           | p[4];
+    *len = ms_message_length(p);
 
     return left - 5 < *len ? NULL : p + 5;
 }
@@ -70,6 +72,28 @@ client_pod(const client_call_t *call, unsigned n)
     }
 
     return pod;
+}
+
+
+void
+client_keep(client_call_t *call, const char *name, const char *value)
+{
+    size_t  len;
+
+    len = strlen(call->fields);
+    snprintf(call->fields + len, sizeof(call->fields) - len, "%s: %s\n", name,
+             value);
+}
+
+
+bool
+client_has(const client_call_t *call, const char *line)
+{
+    char  text[512];
+
+    snprintf(text, sizeof(text), "\n%s\n", line);
+
+    return strstr(call->fields, text) != NULL;
 }
 
 

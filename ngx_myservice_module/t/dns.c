@@ -1,3 +1,7 @@
+/*
+ * A name server whose answers a test changes while it runs: UDP, one thread.
+ */
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -84,7 +88,7 @@ dns_labels(uint8_t *p, const char *name)
 }
 
 
-/* The name of a question; returns what comes behind it, NULL if it is bad. */
+/* Reads the name of a question; returns its end, NULL if it is malformed. */
 static const uint8_t *
 dns_question(const uint8_t *p, const uint8_t *end, char *name, size_t size)
 {

@@ -43,7 +43,7 @@ void dns_fail(dns_t *dns, const char *name, int code);
 /* Questions for the name so far, of any type; NULL: for all. */
 unsigned dns_questions(dns_t *dns, const char *name);
 
-/* Waits for "more" of them, and serves nobody meanwhile. */
+/* Waits for "more" questions without serving clients meanwhile. */
 void dns_await_questions(dns_t *dns, const char *name, unsigned more);
 
 

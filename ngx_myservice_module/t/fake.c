@@ -1,3 +1,8 @@
+/*
+ * Scriptable HTTP/2 backends: one thread each, frames by hand, so that a test
+ * decides what is on the wire and when.
+ */
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,7 +26,8 @@ fake_settings(fake_conn_t *conn)
 {
     if (!conn->settings) {
         conn->settings = true;
-        fake_frame(conn, SETTINGS, 0, 0, "", 0);
+        fake_flow_settings(conn, conn->fake->settings,
+                           conn->fake->nsettings);
     }
 }
 
@@ -87,13 +93,30 @@ fake_header_block(fake_t *fake, fake_conn_t *conn, fake_call_t *call,
 }
 
 
+/* The payload of a HEADERS or CONTINUATION frame. */
+static void
+fake_fragment(fake_t *fake, fake_conn_t *conn, fake_call_t *call,
+    uint8_t flags, const uint8_t *payload, size_t len)
+{
+    ck_assert_uint_le(conn->block_len + len, sizeof(conn->block));
+    memcpy(conn->block + conn->block_len, payload, len);
+    conn->block_len += len;
+
+    if (flags & END_HEADERS) {
+        len = conn->block_len;
+        conn->block_len = 0;
+        fake_header_block(fake, conn, call, conn->block, len);
+    }
+}
+
+
 static void
 fake_request(fake_t *fake, fake_conn_t *conn, fake_call_t *call)
 {
     int          cork;
     fake_call_t  copy;
 
-    /* late settings and the answer behind them come in one read */
+    /* late settings and the answer after them arrive in one read */
 
     cork = atomic_load(&fake->late_settings) || atomic_load(&fake->at_once);
     (void) setsockopt(conn->fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
@@ -115,7 +138,9 @@ fake_window(fake_conn_t *conn)
 {
     uint8_t  window[4];
 
-    if (conn->taken > WINDOW) {
+    if (conn->taken > WINDOW
+        && atomic_load(&conn->fake->credit) == FAKE_CREDIT_LATE)
+    {
         (void) fake_u32(window, (uint32_t) conn->taken);
         fake_frame(conn, WINDOW_UPDATE, 0, 0, window, 4);
         conn->taken = 0;
@@ -125,16 +150,16 @@ fake_window(fake_conn_t *conn)
 
 static void
 fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
-    uint32_t stream, uint8_t *payload, size_t len)
+    uint32_t id, uint8_t *payload, size_t len)
 {
-    fake_call_t  *call;
+    fake_stream_t  *stream;
 
-    call = &conn->calls[stream / 2 % STREAMS_MAX];
+    stream = fake_flow_got(conn, type, flags, id, payload, len);
 
     switch (type) {
 
     case SETTINGS:
-        if (!(flags & ACK)) {
+        if (!(flags & ACK) && !conn->mute) {
             fake_frame(conn, SETTINGS, ACK, 0, "", 0);
         }
         return;
@@ -143,31 +168,41 @@ fake_got_frame(fake_t *fake, fake_conn_t *conn, uint8_t type, uint8_t flags,
         if (flags & ACK) {
             fake_frame_rest(conn);
 
-        } else {
+        } else if (!conn->mute) {
             fake_frame(conn, PING, ACK, 0, payload, len);
         }
         return;
 
     case HEADERS:
         fake_window(conn);
-        memset(call, 0, sizeof(fake_call_t));
-        call->fake = fake;
-        call->conn = conn;
-        call->stream = stream;
-        fake_header_block(fake, conn, call, payload, len);
+        /* fall through */
+
+    case CONTINUATION:
+        fake_fragment(fake, conn, &stream->call, flags, payload, len);
+
+        if (!(flags & END_HEADERS)) {
+            return;
+        }
         break;
 
     case DATA:
-        call->body += len;
         conn->taken += len;
+
+        if (stream == NULL) {
+            return;
+        }
+
+        stream->call.body += len;
         break;
 
     default:
         return;
     }
 
-    if (atomic_load(&fake->early) ? type == HEADERS : flags & END_STREAM) {
-        fake_request(fake, conn, call);
+    if (atomic_load(&fake->early) ? type != DATA
+        : type == DATA ? flags & END_STREAM : stream->in_end)
+    {
+        fake_request(fake, conn, &stream->call);
     }
 }
 
@@ -255,6 +290,8 @@ fake_accept(fake_t *fake)
     conn = calloc(1, sizeof(fake_conn_t));
     ck_assert_ptr_nonnull(conn);
     conn->fd = fd;
+    conn->fake = fake;
+    fake_flow_open(conn);
     ck_assert_int_eq(nghttp2_hd_inflate_new(&conn->inflater), 0);
     fake->conns[i] = conn;
     atomic_fetch_add(&fake->connections, 1);
@@ -266,18 +303,30 @@ fake_accept(fake_t *fake)
 
 
 static void
-fake_abort_conns(fake_t *fake)
+fake_listen(fake_t *fake, bool on)
 {
-    size_t         i;
-    struct linger  linger = { .l_onoff = 1 };
+    int                 one;
+    struct sockaddr_in  sin;
 
-    for (i = 0; i < CONNS_MAX && fake->conns[i] != NULL; i++) {
-        if (fake->conns[i]->fd != -1) {
-            (void) setsockopt(fake->conns[i]->fd, SOL_SOCKET, SO_LINGER,
-                              &linger, sizeof(linger));
-            fake_close_conn(fake->conns[i]);
-        }
+    if (!on) {
+        fake_deaf(fake);
+        atomic_store(&fake->refuses, true);
+        return;
     }
+
+    fake->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ne(fake->fd, -1);
+
+    one = 1;
+    (void) setsockopt(fake->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+
+    memset(&sin, 0, sizeof(sin));
+    sin.sin_family = AF_INET;
+    sin.sin_port = htons((uint16_t) fake->port);
+    sin.sin_addr.s_addr = fake->address;
+    ck_assert_int_eq(bind(fake->fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
+    ck_assert_int_eq(listen(fake->fd, 128), 0);
+    atomic_store(&fake->refuses, false);
 }
 
 
@@ -292,7 +341,7 @@ fake_main(void *data)
     fake = data;
 
     while (!atomic_load(&fake->stop)) {
-        fds[0].fd = fake->fd;
+        fds[0].fd = fake->fd;           /* -1: ignored */
         fds[0].events = POLLIN;
         n = 1;
 
@@ -313,13 +362,17 @@ fake_main(void *data)
             }
         }
 
-        if (fds[0].revents != 0) {
+        if (fds[0].revents != 0 && fake->fd != -1) {
             fake_accept(fake);
         }
 
-        if (atomic_load(&fake->abort)) {
-            fake_abort_conns(fake);
-            atomic_store(&fake->abort, false);
+        if (atomic_load(&fake->refuse) != atomic_load(&fake->refuses)) {
+            fake_listen(fake, !atomic_load(&fake->refuse));
+        }
+
+        if (atomic_load(&fake->work) != NULL) {
+            atomic_load(&fake->work)(fake);
+            atomic_store(&fake->work, NULL);
         }
     }
 
@@ -338,32 +391,31 @@ fake_t *
 fake_start_at(const char *address, int number, const char *name,
     fake_answer_pt answer)
 {
-    int                 on;
-    fake_t             *fake;
-    struct sockaddr_in  sin;
+    fake_t  *fake;
 
     fake = calloc(1, sizeof(fake_t));
     ck_assert_ptr_nonnull(fake);
     fake->name = name;
     fake->answer = answer;
+    fake->port = harness_port(number);
+    ck_assert_int_eq(inet_pton(AF_INET, address, &fake->address), 1);
     pthread_mutex_init(&fake->mutex, NULL);
 
-    fake->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ne(fake->fd, -1);
-
-    on = 1;
-    (void) setsockopt(fake->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons((uint16_t) harness_port(number));
-    ck_assert_int_eq(inet_pton(AF_INET, address, &sin.sin_addr), 1);
-    ck_assert_int_eq(bind(fake->fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
-    ck_assert_int_eq(listen(fake->fd, 128), 0);
+    fake_listen(fake, true);
 
     ck_assert_int_eq(pthread_create(&fake->thread, NULL, fake_main, fake), 0);
 
     return fake;
+}
+
+
+void
+fake_deaf(fake_t *fake)
+{
+    if (fake->fd != -1) {
+        close(fake->fd);
+        fake->fd = -1;
+    }
 }
 
 
@@ -374,7 +426,7 @@ fake_stop(fake_t *fake)
 
     atomic_store(&fake->stop, true);
     (void) pthread_join(fake->thread, NULL);
-    close(fake->fd);
+    fake_deaf(fake);
 
     for (i = 0; i < CONNS_MAX && fake->conns[i] != NULL; i++) {
         fake_close_conn(fake->conns[i]);
@@ -382,6 +434,7 @@ fake_stop(fake_t *fake)
         free(fake->conns[i]);
     }
 
+    free(fake->held);
     free(fake);
 }
 
@@ -435,14 +488,28 @@ fake_early(fake_t *fake)
 
 
 void
-fake_abort(fake_t *fake)
+fake_run(fake_t *fake, fake_work_pt work)
 {
     long long  since;
 
-    atomic_store(&fake->abort, true);
+    atomic_store(&fake->work, work);
     since = harness_now();
 
-    while (atomic_load(&fake->abort)) {
-        harness_pause(since, "the fake resets its connections");
+    while (atomic_load(&fake->work) != NULL) {
+        harness_pause(since, "the fake does what it is told");
+    }
+}
+
+
+void
+fake_refuse_connects(fake_t *fake, bool refuse)
+{
+    long long  since;
+
+    atomic_store(&fake->refuse, refuse);
+    since = harness_now();
+
+    while (atomic_load(&fake->refuses) != refuse) {
+        harness_pause(since, "the fake's listening socket");
     }
 }

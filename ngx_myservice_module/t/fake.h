@@ -10,6 +10,7 @@
 #define MODULE_T_FAKE_H
 
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,9 +29,35 @@ typedef struct {
     char          session[280];
     size_t        body;                 /* bytes of DATA */
     const char   *more[4][2];           /* fields for the answer's header */
+    const char   *trailer[2];           /* a field beside grpc-status */
 } fake_call_t;
 
 typedef void (*fake_answer_pt)(fake_call_t *call);
+typedef void (*fake_order_pt)(fake_conn_t *conn);
+
+/* When the fake lets the gateway send more DATA. */
+typedef enum {
+    FAKE_CREDIT_LATE,                   /* with the next request */
+    FAKE_CREDIT_NONE,
+    FAKE_CREDIT_ALL                     /* at once, on the stream, too */
+} fake_credit_t;
+
+/* What came, on all connections together. */
+typedef struct {
+    atomic_int    open;                 /* connections now */
+    atomic_uint   streams;              /* at once on a connection, at most */
+    atomic_uint   resets;               /* RST_STREAM */
+    atomic_uint   cancels;              /* of these: CANCEL */
+    atomic_uint   pings;
+    atomic_uint   pongs;
+    atomic_uint   goaways;
+    atomic_uint   continuations;
+    atomic_ulong  data;                 /* bytes */
+    atomic_ulong  largest;              /* DATA */
+    atomic_ulong  window;               /* the gateway's for a new stream */
+    atomic_ulong  credit;               /* for streams, in bytes */
+    atomic_ulong  poured;               /* by fake_pour() */
+} fake_seen_t;
 
 
 /* Listens on 127.0.0.1:harness_port(number); "name" is its pod_name. */
@@ -40,7 +67,7 @@ fake_t *fake_start(int number, const char *name, fake_answer_pt answer);
 fake_t *fake_start_at(const char *address, int number, const char *name,
     fake_answer_pt answer);
 
-/* Closes all; nobody listens then. */
+/* Closes all connections and stops listening. */
 void fake_stop(fake_t *fake);
 
 /* Complete requests and accepted connections so far, from any thread. */
@@ -63,6 +90,54 @@ void fake_early(fake_t *fake);
 /* Resets all connections; new ones are accepted. */
 void fake_abort(fake_t *fake);
 
+/* The same with a FIN; "goaway": after a GOAWAY that includes all calls. */
+void fake_hang_up(fake_t *fake, bool goaway);
+
+/* Nobody listens from now on; from the answer function. */
+void fake_deaf(fake_t *fake);
+
+/* Refuses new connections; those that are there go on. */
+void fake_refuse_connects(fake_t *fake, bool refuse);
+
+/* SETTINGS for all connections: those that are open, and new ones. */
+void fake_setting(fake_t *fake, uint16_t id, uint32_t value);
+
+void fake_credit(fake_t *fake, fake_credit_t credit);
+
+/* Writes every byte alone. */
+void fake_bytewise(fake_t *fake);
+
+fake_seen_t *fake_seen(fake_t *fake);
+
+
+/* Many calls at once */
+
+/* An answer function that keeps the call. */
+void fake_hold(fake_call_t *call);
+
+unsigned fake_held(fake_t *fake);
+
+/* Runs "answer" for all calls that are held, the oldest first; it may hold them
+ * again. */
+void fake_release(fake_t *fake, fake_answer_pt answer);
+
+/* Runs "order" for each open connection. */
+void fake_tell(fake_t *fake, fake_order_pt order);
+
+/* Orders and their parts */
+
+/* Acknowledges neither SETTINGS nor PING from now on. */
+void fake_mute(fake_conn_t *conn);
+
+void fake_ping(fake_conn_t *conn);
+void fake_goaway_after(fake_conn_t *conn, uint32_t last);
+void fake_window_update(fake_conn_t *conn, uint32_t stream, uint32_t n);
+
+/* Sends zeros, as many as the gateway's windows allow; with fake_pour_on() also
+ * whenever a window grows. */
+void fake_pour(fake_call_t *call);
+void fake_pour_on(fake_call_t *call, bool on);
+
 
 /* Answers, to be combined */
 
@@ -74,8 +149,18 @@ void fake_goaway(fake_call_t *call);    /* the stream was not processed */
 void fake_reset(fake_call_t *call, uint32_t error);
 void fake_close(fake_call_t *call);
 
-/* Of the frame that is written next, what is behind the first "cut" bytes
- * follows when the peer has read those. */
+/* A HEADERS frame of any fields, up to one without a name. */
+void fake_block(fake_call_t *call, uint8_t flags,
+    const char *const (*fields)[2]);
+
+void fake_bytes(fake_call_t *call, const void *data, size_t len);
+
+/* A field for a header block, without indexing and without Huffman code;
+ * returns its end. */
+uint8_t *fake_field(uint8_t *p, const char *name, const char *value);
+
+/* Cuts the frame that is written next: the bytes after the first "cut" follow,
+ * with all that is written later, when the peer has read those. */
 void fake_cut(fake_call_t *call, size_t cut);
 
 /* The usual ones */

@@ -16,11 +16,21 @@
 static void
 fake_write(fake_conn_t *conn, const void *data, size_t len)
 {
+    size_t          size;
     ssize_t         n;
     const uint8_t  *p;
 
+    if (conn->rest_len > 0) {
+        /* after a frame that was cut */
+        ck_assert_uint_le(conn->rest_len + len, sizeof(conn->rest));
+        memcpy(conn->rest + conn->rest_len, data, len);
+        conn->rest_len += len;
+        return;
+    }
+
     for (p = data; len > 0; p += n, len -= (size_t) n) {
-        n = conn->fd == -1 ? -1 : send(conn->fd, p, len, MSG_NOSIGNAL);
+        size = atomic_load(&conn->fake->bytewise) ? 1 : len;
+        n = conn->fd == -1 ? -1 : send(conn->fd, p, size, MSG_NOSIGNAL);
 
         if (n <= 0) {
             return;
@@ -45,16 +55,17 @@ fake_u32(uint8_t *p, uint32_t n)
 static void
 fake_write_cut(fake_conn_t *conn, const uint8_t *frame, size_t len)
 {
-    uint8_t  begin[17 + 64] = { 0, 0, 8, PING };
+    uint8_t  begin[17 + 128] = { 0, 0, 8, PING };
 
     ck_assert_uint_lt(conn->cut, len);
+    ck_assert_uint_le(17 + conn->cut, sizeof(begin));
     ck_assert_uint_le(len, sizeof(conn->rest));
 
     memcpy(begin + 17, frame, conn->cut);
+    fake_write(conn, begin, 17 + conn->cut);
+
     conn->rest_len = len - conn->cut;
     memcpy(conn->rest, frame + conn->cut, conn->rest_len);
-
-    fake_write(conn, begin, 17 + conn->cut);
     conn->cut = 0;
 }
 
@@ -63,15 +74,17 @@ void
 fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags, uint32_t stream,
     const void *payload, size_t len)
 {
-    uint8_t  frame[9 + 4096], *p;
+    uint8_t  frame[9 + FRAME_MAX], *p;
 
-    ck_assert_uint_le(len, 4096);
+    ck_assert_uint_le(len, FRAME_MAX);
 
     p = fake_u32(frame, (uint32_t) len << 8);
     p[-1] = type;
     *p++ = flags;
     p = fake_u32(p, stream);
     memcpy(p, payload, len);
+
+    fake_flow_sent(conn, type, flags, stream, payload, len);
 
     if (conn->cut == 0) {
         fake_write(conn, frame, 9 + len);
@@ -85,8 +98,11 @@ fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags, uint32_t stream,
 void
 fake_frame_rest(fake_conn_t *conn)
 {
-    fake_write(conn, conn->rest, conn->rest_len);
+    size_t  len;
+
+    len = conn->rest_len;
     conn->rest_len = 0;
+    fake_write(conn, conn->rest, len);
 }
 
 
@@ -97,8 +113,15 @@ fake_cut(fake_call_t *call, size_t cut)
 }
 
 
-/* A field without indexing and without Huffman code, RFC 7541 6.2.2. */
-static uint8_t *
+void
+fake_bytes(fake_call_t *call, const void *data, size_t len)
+{
+    fake_write(call->conn, data, len);
+}
+
+
+/* RFC 7541 6.2.2 */
+uint8_t *
 fake_field(uint8_t *p, const char *name, const char *value)
 {
     size_t  n, v;
@@ -114,11 +137,15 @@ fake_field(uint8_t *p, const char *name, const char *value)
         *p++ = (uint8_t) v;
 
     } else {
-        /* RFC 7541 5.1, two bytes are enough here */
-        ck_assert_uint_lt(v, 127 + 128 * 128);
+        /* RFC 7541 5.1 */
         *p++ = 127;
-        *p++ = (uint8_t) (0x80 | ((v - 127) & 0x7f));
-        *p++ = (uint8_t) ((v - 127) >> 7);
+
+        for (v -= 127; v > 127; v >>= 7) {
+            *p++ = (uint8_t) (0x80 | (v & 0x7f));
+        }
+
+        *p++ = (uint8_t) v;
+        v = strlen(value);
     }
 
     return (uint8_t *) memcpy(p, value, v) + v;
@@ -126,14 +153,20 @@ fake_field(uint8_t *p, const char *name, const char *value)
 
 
 static uint8_t *
-fake_status_fields(uint8_t *p, int status, const char *message)
+fake_status_fields(fake_call_t *call, uint8_t *p, int status,
+    const char *message)
 {
     char  text[16];
 
     snprintf(text, sizeof(text), "%d", status);
     p = fake_field(p, "grpc-status", text);
 
-    return message == NULL ? p : fake_field(p, "grpc-message", message);
+    if (message != NULL) {
+        p = fake_field(p, "grpc-message", message);
+    }
+
+    return call->trailer[0] == NULL ? p : fake_field(p, call->trailer[0],
+                                                     call->trailer[1]);
 }
 
 
@@ -164,11 +197,27 @@ fake_headers(fake_call_t *call)
 
 
 void
+fake_block(fake_call_t *call, uint8_t flags, const char *const (*fields)[2])
+{
+    uint8_t  block[4096], *p;
+
+    for (p = block; (*fields)[0] != NULL; fields++) {
+        ck_assert_uint_lt((size_t) (p - block) + 8 + strlen((*fields)[0])
+                          + strlen((*fields)[1]), sizeof(block));
+        p = fake_field(p, (*fields)[0], (*fields)[1]);
+    }
+
+    fake_frame(call->conn, HEADERS, flags, call->stream, block,
+               (size_t) (p - block));
+}
+
+
+void
 fake_trailers(fake_call_t *call, int status, const char *message)
 {
     uint8_t  block[1024], *p;
 
-    p = fake_status_fields(block, status, message);
+    p = fake_status_fields(call, block, status, message);
     fake_frame(call->conn, HEADERS, END_HEADERS | END_STREAM, call->stream,
                block, (size_t) (p - block));
 }
@@ -179,7 +228,8 @@ fake_refuse(fake_call_t *call, int status, const char *message)
 {
     uint8_t  block[1024], *p;
 
-    p = fake_status_fields(fake_response_fields(block), status, message);
+    p = fake_status_fields(call, fake_response_fields(block), status,
+                           message);
     fake_frame(call->conn, HEADERS, END_HEADERS | END_STREAM, call->stream,
                block, (size_t) (p - block));
 }
@@ -254,6 +304,7 @@ fake_close_conn(fake_conn_t *conn)
     if (conn->fd != -1) {
         close(conn->fd);
         conn->fd = -1;
+        atomic_fetch_sub(&conn->fake->seen.open, 1);
     }
 }
 

@@ -1,3 +1,5 @@
+/* The module in the real nginx binary. */
+
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -5,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway.h"
 #include "harness.h"
 #include "process.h"
+#include "token.h"
 
 
 #define ALLOW_MAX    4
@@ -19,8 +23,12 @@ static pid_t        gateway_pid;
 static int          gateway_ports[LISTEN_MAX];
 static size_t       gateway_nports;
 static size_t       gateway_nworkers;
+static const char  *gateway_worker = "root";
 static const char  *gateway_allowed[ALLOW_MAX];
 static size_t       gateway_nallowed;
+
+
+static void gateway_end(void);
 
 
 static const char *
@@ -51,10 +59,13 @@ gateway_globals(FILE *out, const char *log)
 
         /* the tree may be below a directory that is root's alone */
 
-        fprintf(out, "user root;\n");
+        fprintf(out, "user %s;\n", gateway_worker);
     }
 
-    fprintf(out, "daemon off;\npid %s/nginx.pid;\nerror_log %s/%s %s;",
+    /* a new binary, after USR2, gets the options of the sanitizer, too */
+
+    fprintf(out, "daemon off;\nenv ASAN_OPTIONS;\n"
+            "pid %s/nginx.pid;\nerror_log %s/%s %s;",
             harness_directory(), harness_directory(), log,
             getenv("NGINX_DEBUG") != NULL ? "debug" : "info");
 }
@@ -111,13 +122,54 @@ gateway_address(FILE *out, const char *conf, const char *p)
 }
 
 
-/* Writes nginx.conf with everything put in. */
+/* What $NGINX_KEEPALIVE has in place of "keepalive 16;"; returns how much of "p"
+ * it took. */
+static size_t
+gateway_keepalive(FILE *out, const char *p)
+{
+    int          n;
+    char         end;
+    const char  *other;
+
+    other = getenv("NGINX_KEEPALIVE");
+    n = 0;
+
+    if (other == NULL
+        || sscanf(p, "keepalive %*d%c%n", &end, &n) != 1 || end != ';')
+    {
+        return 0;
+    }
+
+    fputs(other, out);
+
+    return (size_t) n;
+}
+
+
+/* The first configuration of the test: what has to be there before nginx, and
+ * what is to be done after it. */
+static void
+gateway_prepare(void)
+{
+    static bool  prepared;
+
+    if (!prepared) {
+        harness_file("secret", TOKEN_SECRET "\n", sizeof(TOKEN_SECRET));
+        harness_at_end(gateway_end);
+        prepared = true;
+    }
+}
+
+
+/* Writes nginx.conf with free ports and without %%WORDS%%. */
 static void
 gateway_write(const char *conf, const char *log)
 {
     FILE        *out;
     size_t       n;
     const char  *p;
+
+    gateway_prepare();
 
     out = fopen(harness_path("nginx.conf"), "w");
     ck_assert_ptr_nonnull(out);
@@ -145,6 +197,9 @@ gateway_write(const char *conf, const char *log)
         } else {
             n = gateway_address(out, conf, p);
             if (n == 0) {
+                n = gateway_keepalive(out, p);
+            }
+            if (n == 0) {
                 fputc(*p, out);
                 n = 1;
             }
@@ -152,6 +207,13 @@ gateway_write(const char *conf, const char *log)
     }
 
     ck_assert_int_eq(fclose(out), 0);
+}
+
+
+void
+gateway_user(const char *name)
+{
+    gateway_worker = name;
 }
 
 
@@ -225,7 +287,7 @@ gateway_test(const char *conf, const char **output)
     long long     since;
     static char  *text;
 
-    /* what was said to an earlier one does not count */
+    /* without the output of an earlier one */
     (void) remove(harness_path("test.out"));
     gateway_write(conf, "test.log");
     pid = gateway_run("test.log", "-t", "test.out");
@@ -236,6 +298,8 @@ gateway_test(const char *conf, const char **output)
         harness_pause(since, "nginx -t ends");
     }
 
+    process_forget(pid);
+
     free(text);
     text = harness_read("test.out");
     *output = text;
@@ -244,7 +308,7 @@ gateway_test(const char *conf, const char **output)
 }
 
 
-/* A cache of nginx has processes of its own, which are none. */
+/* The processes that nginx starts for a cache are no workers. */
 size_t
 gateway_workers(pid_t *pids, size_t max)
 {
@@ -289,6 +353,25 @@ gateway_has(const pid_t *pids, size_t n, pid_t pid)
 }
 
 
+/* Without workers of an earlier configuration, which end by themselves. */
+static size_t
+gateway_current(pid_t *pids)
+{
+    size_t  i, n, count;
+
+    n = gateway_workers(pids, WORKERS_MAX);
+    count = 0;
+
+    for (i = 0; i < n; i++) {
+        if (!process_title_has(pids[i], "shutting down")) {
+            pids[count++] = pids[i];
+        }
+    }
+
+    return count;
+}
+
+
 void
 gateway_kill_workers(size_t n)
 {
@@ -296,18 +379,19 @@ gateway_kill_workers(size_t n)
     size_t     i, m, dying;
     long long  since;
 
-    m = gateway_workers(old, WORKERS_MAX);
-    ck_assert_uint_ge(m, n);
+    since = harness_now();
+
+    while (gateway_current(old) < n) {
+        harness_pause(since, "workers to kill");
+    }
 
     for (i = 0; i < n; i++) {
         ck_assert_int_eq(kill(old[i], SIGKILL), 0);
     }
 
-    since = harness_now();
-
-    /* one that was just killed is there for a moment more */
+    /* a killed worker stays in /proc for a moment */
     for ( ;; ) {
-        m = gateway_workers(pids, WORKERS_MAX);
+        m = gateway_current(pids);
         dying = 0;
 
         for (i = 0; i < n; i++) {
@@ -394,6 +478,7 @@ gateway_stop(void)
         harness_pause(since, "nginx stops");
     }
 
+    process_forget(gateway_pid);
     gateway_pid = 0;
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
                   "nginx ended with status 0x%x", status);
@@ -428,8 +513,9 @@ gateway_proc(pid_t pid, const char *file, const char *name)
 }
 
 
-unsigned long
-gateway_writes(void)
+/* The sum of a number in a file of the workers. */
+static unsigned long
+gateway_sum(const char *file, const char *name)
 {
     pid_t          pids[WORKERS_MAX];
     size_t         i, n;
@@ -437,15 +523,30 @@ gateway_writes(void)
     unsigned long  sum;
 
     sum = 0;
-    n = gateway_workers(pids, WORKERS_MAX);
+    n = gateway_current(pids);
 
     for (i = 0; i < n; i++) {
-        value = gateway_proc(pids[i], "io", "syscw");
-        ck_assert_msg(*value != '\0', "no syscw in /proc/%d/io", (int) pids[i]);
+        value = gateway_proc(pids[i], file, name);
+        ck_assert_msg(*value != '\0', "no %s in /proc/%d/%s", name,
+                      (int) pids[i], file);
         sum += strtoul(value, NULL, 10);
     }
 
     return sum;
+}
+
+
+unsigned long
+gateway_writes(void)
+{
+    return gateway_sum("io", "syscw");
+}
+
+
+unsigned long
+gateway_memory(void)
+{
+    return gateway_sum("status", "VmRSS") * 1024;
 }
 
 
@@ -457,7 +558,7 @@ gateway_freeze(bool freeze)
     long long  since;
 
     since = harness_now();
-    n = gateway_workers(pids, WORKERS_MAX);
+    n = gateway_current(pids);
 
     for (i = 0; i < n; i++) {
         ck_assert_int_eq(kill(pids[i], freeze ? SIGSTOP : SIGCONT), 0);
@@ -499,14 +600,14 @@ gateway_allow(const char *text)
 }
 
 
-/* Every token begins with {" in base64url. nginx itself logs headers when it
- * debugs. */
+/* The line has a token or the secret: every token begins with {" in base64url.
+ * With the debug log nginx itself logs headers. */
 static bool
 gateway_secret(const char *line)
 {
-    return getenv("NGX_DEBUG") == NULL
+    return getenv("NGINX_DEBUG") == NULL
            && (strstr(line, "eyJ") != NULL
-               || strstr(line, HARNESS_SECRET) != NULL);
+               || strstr(line, TOKEN_SECRET) != NULL);
 }
 
 
@@ -529,7 +630,7 @@ gateway_complaint(char *text)
             continue;
         }
 
-        /* a sanitizer's view of nginx's own sources */
+        /* a sanitizer complains of nginx's own sources */
         if (strncmp(line, "src/", 4) == 0) {
             continue;
         }
@@ -567,4 +668,12 @@ gateway_check_logs(void)
     gateway_check_log("error.log");
     gateway_check_log("access.log");
     gateway_check_log("output.log");
+}
+
+
+static void
+gateway_end(void)
+{
+    gateway_stop();
+    gateway_check_logs();
 }

@@ -1,3 +1,8 @@
+/*
+ * What every module test has: a directory, free ports, deadlines, and a suite
+ * that shows the logs of the tests that fail.
+ */
+
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
@@ -14,7 +19,8 @@
 #include "process.h"
 
 
-#define PORT_COUNT  (HARNESS_PORT_LAST - HARNESS_PORT_FIRST + 1)
+#define HANDLERS_MAX  4
+#define PORT_COUNT    (HARNESS_PORT_LAST - HARNESS_PORT_FIRST + 1)
 
 
 /* of the program */
@@ -23,6 +29,8 @@ static char  harness_root[PATH_MAX];
 /* of the test, that is of one process */
 static char  harness_dir[PATH_MAX];
 static int   harness_ports[PORT_COUNT];
+static void (*harness_handlers[HANDLERS_MAX])(void);
+static size_t  harness_nhandlers;
 
 
 static int
@@ -118,8 +126,7 @@ harness_directory(void)
         ck_assert_msg(mkdtemp(harness_dir) != NULL, "%s: %s", harness_dir,
                       strerror(errno));
         ck_assert_int_eq(chmod(harness_dir, 0755), 0);
-        harness_file("secret", HARNESS_SECRET "\n", sizeof(HARNESS_SECRET));
-    }
+            }
 
     return harness_dir;
 }
@@ -201,12 +208,32 @@ harness_setup(void)
 }
 
 
+void
+harness_at_end(void (*handler)(void))
+{
+    size_t  i;
+
+    for (i = 0; i < harness_nhandlers; i++) {
+        if (harness_handlers[i] == handler) {
+            return;
+        }
+    }
+
+    ck_assert_uint_lt(harness_nhandlers, HANDLERS_MAX);
+    harness_handlers[harness_nhandlers++] = handler;
+}
+
+
 static void
 harness_teardown(void)
 {
-    gateway_stop();
+    size_t  i;
+
+    for (i = 0; i < harness_nhandlers; i++) {
+        harness_handlers[i]();
+    }
+
     process_kill_all();
-    gateway_check_logs();
     harness_remove(harness_directory());
 }
 
@@ -214,12 +241,19 @@ harness_teardown(void)
 void
 harness_add_test(Suite *suite, const char *name, const TTest *test)
 {
+    harness_add_tests(suite, name, test, 1);
+}
+
+
+void
+harness_add_tests(Suite *suite, const char *name, const TTest *test, int n)
+{
     TCase  *tc;
 
     tc = tcase_create(name);
     tcase_add_checked_fixture(tc, harness_setup, harness_teardown);
     tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, test);
+    tcase_add_loop_test(tc, test, 0, n);
     suite_add_tcase(suite, tc);
 }
 
@@ -258,10 +292,24 @@ harness_show_failures(void)
 
 
 int
+harness_run_units(Suite *suite)
+{
+    int       failed;
+    SRunner  *runner;
+
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+
+    return failed == 0 ? 0 : 1;
+}
+
+
+int
 harness_run(Suite *suite, const char *program)
 {
     int          failed;
-    SRunner     *runner;
     const char  *build, *slash;
 
     build = process_build_dir();
@@ -272,81 +320,11 @@ harness_run(Suite *suite, const char *program)
     harness_remove(harness_root);
     harness_mkdir(harness_root);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    failed = harness_run_units(suite);
 
     if (failed != 0) {
         harness_show_failures();
     }
 
-    return failed == 0 ? 0 : 1;
-}
-
-
-pid_t
-instance_start(int number, const char *name, const char *args)
-{
-    int          n, status;
-    char         binary[PATH_MAX], address[32], log[64], copy[512], *p, *save;
-    pid_t        pid;
-    long long    since;
-    const char  *argv[32];
-
-    snprintf(binary, sizeof(binary), "%.3000s/myservice", process_build_dir());
-    snprintf(address, sizeof(address), "127.0.0.1:%d", harness_port(number));
-    snprintf(log, sizeof(log), "instance-%d.log", number);
-    snprintf(copy, sizeof(copy), "%s", args != NULL ? args : "");
-
-    n = 0;
-    argv[n++] = binary;
-    argv[n++] = "--listen";
-    argv[n++] = address;
-    argv[n++] = "--name";
-    argv[n++] = name;
-
-    for (p = strtok_r(copy, " ", &save);
-         p != NULL && n < 31;
-         p = strtok_r(NULL, " ", &save))
-    {
-        argv[n++] = p;
-    }
-
-    argv[n] = NULL;
-
-    pid = process_start(argv, harness_path(log));
-    since = harness_now();
-
-    while (!process_answers(harness_port(number))) {
-        ck_assert_msg(!process_ended(pid, &status), "%s did not start: %s",
-                      binary, harness_read(log));
-        harness_pause(since, "myservice listens");
-    }
-
-    return pid;
-}
-
-
-void
-instance_signal(pid_t pid, int signo)
-{
-    int        status;
-    long long  since;
-
-    ck_assert_int_eq(kill(pid, signo), 0);
-    since = harness_now();
-
-    while (!process_ended(pid, &status)) {
-        harness_pause(since, "instance ends");
-    }
-}
-
-
-bool
-instance_running(pid_t pid)
-{
-    int  status;
-
-    return !process_ended(pid, &status);
+    return failed;
 }

@@ -1,3 +1,8 @@
+/*
+ * An issuer of keys on 127.0.0.1:harness_port(8082), one HTTP connection
+ * after the other, so that a test decides what is answered and when.
+ */
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>

@@ -20,7 +20,7 @@ int issuer_try(void);
 /* Waits for one. */
 int issuer_accept(void);
 
-/* What is asked, static. */
+/* The request, static. */
 const char *issuer_read(int fd);
 
 void issuer_write(int fd, const char *text, size_t len);

@@ -1,3 +1,8 @@
+/*
+ * A client's way to the gateway: TCP, also with TLS, never blocking once it
+ * is open.
+ */
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +29,7 @@ struct link_s {
 };
 
 
-/* of the test: sessions come behind the handshake */
+/* of the test: a server sends sessions after the handshake */
 static SSL_SESSION  *link_session;
 
 
@@ -295,6 +300,16 @@ void
 link_hold(link_t *link)
 {
     link->holding = true;
+}
+
+
+void
+link_release_part(link_t *link, size_t len)
+{
+    ck_assert_uint_le(len, link->len);
+    ck_assert_int_eq(link_send(link, link->held, len), (ssize_t) len);
+    link->len -= len;
+    memmove(link->held, link->held + len, link->len);
 }
 
 

@@ -27,7 +27,7 @@ typedef enum {
 } link_kind_t;
 
 
-/* Fails the test when nobody answers, or not with "h2". */
+/* Fails the test if the server does not answer with "h2". */
 link_t *link_open(int port, link_kind_t kind);
 void link_close(link_t *link);
 int link_fd(const link_t *link);
@@ -39,6 +39,9 @@ ssize_t link_write(link_t *link, const void *data, size_t len);
 /* Keeps what is written; releases it in pieces of "piece" bytes, 0: at once. */
 void link_hold(link_t *link);
 void link_release(link_t *link, size_t piece);
+
+/* Releases the first "len" bytes of it. */
+void link_release_part(link_t *link, size_t len);
 
 /* The server has taken what was released as early data. */
 bool link_early(const link_t *link);

@@ -1,338 +1,10 @@
+/*
+ * The model: what happens to leases and members.
+ */
+
 #include <string.h>
 
-#include "ngx_myservice_module/t/pool_model.h"
-
-
-static bool
-leased(const model_instance_t *i)
-{
-    return i->owner != MODEL_NOBODY;
-}
-
-
-uint64_t
-model_lease_end(const model_instance_t *i)
-{
-    uint64_t  end;
-
-    end = i->used + i->ttl;
-
-    return i->ends < end ? i->ends : end;
-}
-
-
-static uint64_t
-hard_end(const ms_pool_terms_t *terms, uint64_t started)
-{
-    uint64_t  end;
-
-    end = MODEL_NEVER;
-
-    if (terms->lifetime != 0) {
-        end = started + terms->lifetime;
-    }
-
-    if (terms->ends != 0 && terms->ends < end) {
-        end = terms->ends;
-    }
-
-    return end;
-}
-
-
-static uint64_t
-retry_at(const model_t *model, uint64_t now)
-{
-    return model->retry == MODEL_NEVER ? MODEL_NEVER : now + model->retry;
-}
-
-
-static void
-vacate(model_instance_t *i, ms_instance_state_t to)
-{
-    i->owner = MODEL_NOBODY;
-    i->lease = 0;
-    i->foreign = false;
-    i->learned = false;
-    i->state = to;
-
-    if (i->removed) {
-        i->member = false;
-
-    } else if (i->drain) {
-        i->state = MS_INSTANCE_LEFT;
-        i->retry_at = MODEL_NEVER;
-    }
-}
-
-
-static void
-lease_over(model_instance_t *i, uint64_t now)
-{
-    vacate(i, i->state == MS_INSTANCE_DOWN && i->retry_at > now
-              ? MS_INSTANCE_DOWN : MS_INSTANCE_FREE);
-}
-
-
-static ms_instance_state_t
-confirmed(const model_instance_t *i)
-{
-    return i->drain ? MS_INSTANCE_DRAINING : MS_INSTANCE_LEASED;
-}
-
-
-static void
-back_again(model_instance_t *i)
-{
-    i->state = leased(i) ? confirmed(i) : MS_INSTANCE_FREE;
-}
-
-
-void
-model_enter(model_t *model, uint64_t now)
-{
-    int                k;
-    model_instance_t  *i;
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        i = &model->instances[k];
-
-        if (i->member && leased(i) && model_lease_end(i) <= now) {
-            lease_over(i, now);
-        }
-
-        if (i->member
-            && (i->state == MS_INSTANCE_LEFT || i->state == MS_INSTANCE_DOWN)
-            && i->retry_at <= now)
-        {
-            back_again(i);
-        }
-    }
-}
-
-
-static int
-count(const model_t *model, ms_instance_state_t state)
-{
-    int  k, n;
-
-    n = 0;
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        n += model->instances[k].member
-             && model->instances[k].state == state;
-    }
-
-    return n;
-}
-
-
-static int
-up(const model_t *model)
-{
-    return count(model, MS_INSTANCE_TENTATIVE)
-           + count(model, MS_INSTANCE_LEASED)
-           + count(model, MS_INSTANCE_DRAINING);
-}
-
-
-static bool
-fits(const model_t *model, int session)
-{
-    int  k, n;
-
-    n = 0;
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        if (model->instances[k].member && model->instances[k].owner >= 0) {
-            n += model->session_long[model->instances[k].owner];
-        }
-    }
-
-    return !model->session_long[session] || n < model->blocks;
-}
-
-
-static int
-own_instance(const model_t *model, int session)
-{
-    int  k;
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        if (model->instances[k].member
-            && model->instances[k].owner == session
-            && !model->instances[k].foreign)
-        {
-            return k;
-        }
-    }
-
-    return MODEL_NOBODY;
-}
-
-
-static int
-first_free(const model_t *model, int session)
-{
-    int       k, found;
-    uint64_t  distance, least;
-
-    found = MODEL_NOBODY;
-    least = UINT64_MAX;
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        distance = model->instance_at[k] - model->session_at[session];
-
-        if (model->instances[k].member
-            && model->instances[k].state == MS_INSTANCE_FREE
-            && distance <= least)
-        {
-            least = distance;
-            found = k;
-        }
-    }
-
-    return found;
-}
-
-
-/* Of those down and without owner: the first one, then the next one after the
- * last one tried, until it comes round; never the own one. */
-static int
-next_down(const model_t *model, int session, model_seek_t *seek)
-{
-    int       k, found;
-    uint64_t  start, distance, least;
-
-    found = MODEL_NOBODY;
-    least = UINT64_MAX;
-    start = seek->started ? seek->first : model->session_at[session];
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        distance = model->instance_at[k] - start;
-
-        if (!model->instances[k].member
-            || model->instances[k].state != MS_INSTANCE_DOWN
-            || leased(&model->instances[k])
-            || (seek->own && k == seek->home)
-            || (seek->started && distance <= seek->last - start)
-            || distance > least)
-        {
-            continue;
-        }
-
-        least = distance;
-        found = k;
-    }
-
-    if (found == MODEL_NOBODY) {
-        return found;
-    }
-
-    if (!seek->started) {
-        seek->started = true;
-        seek->first = model->instance_at[found];
-    }
-
-    seek->last = model->instance_at[found];
-
-    return found;
-}
-
-
-static void
-bind(model_t *model, int instance, ms_instance_state_t state, int session,
-    const ms_pool_terms_t *terms, uint64_t now)
-{
-    model_instance_t  *i;
-
-    i = &model->instances[instance];
-    i->state = state;
-    i->owner = session;
-    i->lease = ++model->leases;
-    i->pending = 1;
-    i->foreign = false;
-    i->learned = false;
-    i->started = now;
-    i->used = now;
-    i->ttl = terms->ttl;
-    i->ends = hard_end(terms, now);
-}
-
-
-static ms_claim_t
-claim_own(model_t *model, int own, const ms_pool_terms_t *terms, uint64_t now,
-    model_lease_t *lease)
-{
-    uint64_t           ends;
-    ms_claim_t         decision;
-    model_instance_t  *i;
-
-    i = &model->instances[own];
-    ends = hard_end(terms, i->started);
-    decision = i->learned && i->state != MS_INSTANCE_DOWN ? MS_CLAIM_REBUILT
-                                                          : MS_CLAIM_HIT;
-
-    if (i->state == MS_INSTANCE_DOWN) {
-        back_again(i);
-
-    } else if (i->state == MS_INSTANCE_TENTATIVE) {
-        i->pending++;
-    }
-
-    i->ends = i->learned || ends > i->ends ? ends : i->ends;
-    i->learned = false;
-    i->used = now;
-    i->ttl = terms->ttl;
-    *lease = (model_lease_t) { own, i->lease };
-
-    return decision;
-}
-
-
-ms_claim_t
-model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
-    model_seek_t *seek, uint64_t now, model_lease_t *lease)
-{
-    int  own, to;
-
-    own = own_instance(model, session);
-    to = first_free(model, session);
-
-    if (own != MODEL_NOBODY
-        && model->instances[own].state != MS_INSTANCE_DOWN)
-    {
-        return claim_own(model, own, terms, now, lease);
-    }
-
-    if (own != MODEL_NOBODY && to == MODEL_NOBODY && !seek->own) {
-        seek->own = true;
-        seek->home = own;
-        return claim_own(model, own, terms, now, lease);
-    }
-
-    if (to == MODEL_NOBODY && up(model) == 0) {
-        to = next_down(model, session, seek);
-    }
-
-    if (to == MODEL_NOBODY) {
-        return up(model) > 0 ? MS_CLAIM_BUSY
-               : count(model, MS_INSTANCE_DOWN) > 0 ? MS_CLAIM_UNAVAILABLE
-               : MS_CLAIM_EMPTY;
-    }
-
-    if (own != MODEL_NOBODY) {
-        vacate(&model->instances[own], MS_INSTANCE_DOWN);
-
-    } else if (!fits(model, session)) {
-        return MS_CLAIM_FULL;
-    }
-
-    bind(model, to, MS_INSTANCE_TENTATIVE, session, terms, now);
-    *lease = (model_lease_t) { to, model->instances[to].lease };
-
-    return own != MODEL_NOBODY ? MS_CLAIM_MOVED : MS_CLAIM_NEW;
-}
+#include "pool_model_state.h"
 
 
 static model_instance_t *
@@ -342,7 +14,20 @@ holder(model_t *model, model_lease_t lease)
 
     i = &model->instances[lease.instance];
 
-    return i->member && leased(i) && i->lease == lease.lease ? i : NULL;
+    return i->member && model_leased(i) && i->lease == lease.lease ? i : NULL;
+}
+
+
+void
+model_message(model_t *model, model_lease_t lease)
+{
+    model_instance_t  *i;
+
+    i = holder(model, lease);
+
+    if (i != NULL) {
+        i->no_message = false;
+    }
 }
 
 
@@ -360,22 +45,40 @@ model_confirm(model_t *model, model_lease_t lease, uint64_t now)
     i->used = now;
 
     if (i->state == MS_INSTANCE_TENTATIVE) {
-        i->state = confirmed(i);
+        i->state = model_confirmed(i);
         i->failures = 0;
+        i->suspect = 0;
     }
 }
 
 
 void
-model_give_back(model_t *model, model_lease_t lease)
+model_give_back(model_t *model, model_lease_t lease, uint64_t now)
 {
     model_instance_t  *i;
 
     i = holder(model, lease);
 
     if (i != NULL && i->state == MS_INSTANCE_TENTATIVE && --i->pending == 0) {
-        vacate(i, MS_INSTANCE_FREE);
+        model_lease_over(model, i, now);
     }
+}
+
+
+void
+model_suspect(model_t *model, model_lease_t lease, uint64_t now)
+{
+    model_instance_t  *i;
+
+    i = holder(model, lease);
+
+    if (i != NULL && i->state == MS_INSTANCE_TENTATIVE
+        && i->passed < lease.granted)
+    {
+        i->suspect = now + MS_POOL_SUSPECT;
+    }
+
+    model_give_back(model, lease, now);
 }
 
 
@@ -405,8 +108,10 @@ model_release(model_t *model, model_lease_t lease, uint64_t now)
 
     if (i != NULL) {
         i->used = now;
-        i->retry_at = retry_at(model, now);
-        vacate(i, MS_INSTANCE_LEFT);
+        i->retry_at = model_retry_at(model, now);
+        model_why(i, MS_END_RELEASED);
+        model_vacate(i, MS_INSTANCE_LEFT);
+        i->released = lease.lease;
     }
 }
 
@@ -423,12 +128,14 @@ model_fail(model_t *model, model_lease_t lease, uint64_t now)
     }
 
     i->failures++;
-    i->retry_at = retry_at(model, now);
+    i->retry_at = model_retry_at(model, now);
 
     if (i->state == MS_INSTANCE_TENTATIVE) {
-        vacate(i, MS_INSTANCE_DOWN);
+        model_vacate(i, MS_INSTANCE_DOWN);
 
     } else {
+        model_why(i, MS_END_DIED);
+        i->untold = model_serves(i) && !i->lost;
         i->state = MS_INSTANCE_DOWN;
     }
 }
@@ -439,6 +146,7 @@ model_conflict(model_t *model, model_lease_t lease, int owner,
     const ms_pool_terms_t *terms, uint64_t now)
 {
     int                elsewhere;
+    bool               routes;
     model_instance_t  *i;
 
     i = holder(model, lease);
@@ -447,18 +155,27 @@ model_conflict(model_t *model, model_lease_t lease, int owner,
         return;
     }
 
+    model_why(i, MS_END_CONFLICT);
+    model_ended(i);
     i->owner = MODEL_UNKNOWN;
 
-    if (owner != MODEL_UNKNOWN && !fits(model, owner)) {
+    if (owner != MODEL_UNKNOWN && !model_fits(model, owner)) {
         owner = MODEL_UNKNOWN;
     }
 
     elsewhere = owner == MODEL_UNKNOWN ? MODEL_NOBODY
-                                       : own_instance(model, owner);
-    bind(model, lease.instance, confirmed(i), owner, terms, now);
+                                       : model_own(model, owner);
+    model_bind(model, lease.instance, model_confirmed(i), owner, terms, now);
     i->failures = 0;
-    i->foreign = elsewhere != MODEL_NOBODY;
+    i->suspect = 0;
+    routes = terms->routes || i->last == owner;
+    i->foreign = elsewhere != MODEL_NOBODY || (owner >= 0 && !routes);
+    i->spare = i->foreign && routes && !i->drain && !i->removed;
     i->learned = owner != MODEL_UNKNOWN && !i->foreign;
+
+    if (i->learned) {
+        i->last = owner;
+    }
 }
 
 
@@ -469,16 +186,41 @@ model_end(model_t *model, int instance, uint64_t now)
 
     i = &model->instances[instance];
 
-    if (i->member && leased(i)) {
-        lease_over(i, now);
+    if (i->member && model_leased(i)) {
+        model_why(i, MS_END_OPERATOR);
+        model_lease_over(model, i, now);
+    }
+}
+
+
+/* The instance drains from now on, or does no more. */
+static void
+drains(model_t *model, model_instance_t *i, uint64_t now)
+{
+    if (!i->drain && !i->removed) {
+        i->drains = MODEL_NEVER;
+
+        if (i->moves && i->health >= MS_VERDICT_FAILED) {
+            i->state = MS_INSTANCE_DOWN;
+            i->retry_at = model_retry_at(model, now);
+
+        } else if (i->moves) {
+            i->state = MS_INSTANCE_LEASED;
+        }
+
+        i->moves = false;
+
+    } else if (i->drains == MODEL_NEVER) {
+        i->drains = now;
     }
 }
 
 
 bool
-model_add(model_t *model, int instance)
+model_add(model_t *model, int instance, uint64_t now)
 {
     int                k, members;
+    uint64_t           ended[MS_ENDS];
     model_instance_t  *i;
 
     members = 0;
@@ -491,6 +233,7 @@ model_add(model_t *model, int instance)
 
     if (i->member) {
         i->removed = false;
+        drains(model, i, now);
         return true;
     }
 
@@ -498,33 +241,42 @@ model_add(model_t *model, int instance)
         return false;
     }
 
+    memcpy(ended, i->ended, sizeof(ended));
+
     *i = (model_instance_t) {
         .member = true,
         .state = MS_INSTANCE_FREE,
         .owner = MODEL_NOBODY,
-        .retry_at = MODEL_NEVER
+        .last = MODEL_NOBODY,
+        .joined = model->leases,
+        .retry_at = MODEL_NEVER,
+        .drains = MODEL_NEVER
     };
+
+    memcpy(i->ended, ended, sizeof(ended));
 
     return true;
 }
 
 
 void
-model_remove(model_t *model, int instance, bool force)
+model_remove(model_t *model, int instance, bool force, uint64_t now)
 {
     model_instance_t  *i;
 
     i = &model->instances[instance];
     i->removed = true;
+    drains(model, i, now);
 
-    if (i->member && (force || !leased(i))) {
-        vacate(i, MS_INSTANCE_FREE);
+    if (i->member && (force || !model_leased(i))) {
+        model_why(i, MS_END_REMOVED);
+        model_vacate(i, MS_INSTANCE_FREE);
     }
 }
 
 
-void
-model_drain(model_t *model, int instance)
+static void
+drain(model_t *model, int instance, unsigned by, uint64_t now)
 {
     model_instance_t  *i;
 
@@ -534,10 +286,11 @@ model_drain(model_t *model, int instance)
         return;
     }
 
-    i->drain = true;
+    i->drain |= by;
+    drains(model, i, now);
 
-    if (!leased(i)) {
-        vacate(i, MS_INSTANCE_LEFT);
+    if (!model_leased(i)) {
+        model_vacate(i, MS_INSTANCE_LEFT);
 
     } else if (i->state == MS_INSTANCE_LEASED) {
         i->state = MS_INSTANCE_DRAINING;
@@ -545,27 +298,111 @@ model_drain(model_t *model, int instance)
 }
 
 
-void
-model_undrain(model_t *model, int instance)
+static void
+undrain(model_t *model, int instance, unsigned by, uint64_t now)
 {
     model_instance_t  *i;
 
     i = &model->instances[instance];
 
-    if (!i->member || !i->drain) {
+    if (!i->member || !(i->drain & by)) {
         return;
     }
 
-    i->drain = false;
+    i->drain &= ~by;
+    drains(model, i, now);
 
-    if (i->state == MS_INSTANCE_LEFT || i->state == MS_INSTANCE_DRAINING) {
-        back_again(i);
+    if (by == 1 && (i->drain || i->removed) && !i->moves) {
+        i->drains = now;
+    }
+
+    if (i->drain || i->moves) {
+        return;
+    }
+
+    if (i->state == MS_INSTANCE_LEFT && i->health >= MS_VERDICT_FAILED) {
+        i->state = MS_INSTANCE_DOWN;
+        i->retry_at = model_retry_at(model, now);
+
+    } else if (i->state == MS_INSTANCE_LEFT
+               || i->state == MS_INSTANCE_DRAINING)
+    {
+        model_revive(i);
     }
 }
 
 
 void
-model_up(model_t *model, int instance)
+model_drain(model_t *model, int instance, uint64_t now)
+{
+    drain(model, instance, 1, now);
+}
+
+
+void
+model_undrain(model_t *model, int instance, uint64_t now)
+{
+    undrain(model, instance, 1, now);
+}
+
+
+void
+model_report_drain(model_t *model, int instance, bool says, uint64_t now)
+{
+    if (says) {
+        drain(model, instance, 2, now);
+
+    } else {
+        undrain(model, instance, 2, now);
+    }
+}
+
+
+/* A drain lasts as long as the setting of the pool says now, also when it has
+ * begun before. A drain that had no end begins now. */
+void
+model_drain_time(model_t *model, uint64_t time, uint64_t now)
+{
+    int                k;
+    model_instance_t  *i;
+
+    for (k = 0; k < MODEL_INSTANCES; k++) {
+        i = &model->instances[k];
+
+        if (model->drain == MODEL_NEVER && i->drains != MODEL_NEVER) {
+            i->drains = now;
+        }
+    }
+
+    model->drain = time;
+}
+
+
+/* When it drains too long; 0: never. */
+uint64_t
+model_drained(const model_t *model, int instance)
+{
+    const model_instance_t  *i;
+
+    i = &model->instances[instance];
+
+    return i->drains == MODEL_NEVER || model->drain == MODEL_NEVER
+           ? 0 : i->drains + model->drain;
+}
+
+
+/* a check has passed */
+static void
+checked(model_instance_t *i, uint64_t now)
+{
+    i->health = MS_VERDICT_PASSED;
+    i->passed = now;
+    i->suspect = 0;
+}
+
+
+void
+model_up(model_t *model, int instance, uint64_t now)
 {
     model_instance_t  *i;
 
@@ -576,11 +413,12 @@ model_up(model_t *model, int instance)
     }
 
     i->failures = 0;
+    checked(i, now);
 
     if (i->state == MS_INSTANCE_DOWN
-        || (i->state == MS_INSTANCE_LEFT && !i->drain))
+        || (i->state == MS_INSTANCE_LEFT && !i->drain && !i->moves))
     {
-        back_again(i);
+        model_revive(i);
     }
 }
 
@@ -592,18 +430,72 @@ model_down(model_t *model, int instance, uint64_t now)
 
     i = &model->instances[instance];
 
-    if (!i->member || i->state == MS_INSTANCE_TENTATIVE
-        || (i->state == MS_INSTANCE_LEFT && i->retry_at == MODEL_NEVER))
-    {
+    if (!i->member) {
+        return;
+    }
+
+    i->health = MS_VERDICT_FAILED;
+
+    if (i->state == MS_INSTANCE_LEFT && i->retry_at == MODEL_NEVER) {
         return;
     }
 
     i->failures++;
-    i->retry_at = retry_at(model, now);
+    i->retry_at = model_retry_at(model, now);
 
-    if (i->state != MS_INSTANCE_LEFT) {
-        i->state = MS_INSTANCE_DOWN;
+    if (i->state == MS_INSTANCE_LEASED || i->state == MS_INSTANCE_DRAINING) {
+        model_why(i, MS_END_HEALTH);
     }
+
+    if (i->state != MS_INSTANCE_LEFT && i->state != MS_INSTANCE_TENTATIVE) {
+        i->state = MS_INSTANCE_DOWN;
+        i->suspect = 0;
+    }
+}
+
+
+void
+model_dead(model_t *model, int instance, bool keep, uint64_t now)
+{
+    bool               known;
+    model_instance_t  *i;
+
+    i = &model->instances[instance];
+
+    if (!i->member) {
+        return;
+    }
+
+    known = i->state == MS_INSTANCE_DOWN && i->health == MS_VERDICT_DEAD;
+    model_down(model, instance, now);
+    i->health = MS_VERDICT_DEAD;
+
+    if (known || keep || !model_leased(i) || i->foreign) {
+        return;
+    }
+
+    if (i->state == MS_INSTANCE_TENTATIVE) {
+        model_vacate(i, MS_INSTANCE_DOWN);
+
+    } else if (model_serves(i)) {
+        model_lose(model, i, MS_END_DIED);
+
+    } else {
+        i->lease = ++model->leases;
+    }
+}
+
+
+ms_lease_state_t
+model_lease_state(const model_t *model, model_lease_t lease)
+{
+    const model_instance_t  *i;
+
+    i = &model->instances[lease.instance];
+
+    return i->lease == lease.lease ? MS_LEASE_HELD
+           : i->health == MS_VERDICT_DEAD ? MS_LEASE_DEAD
+           : i->released == lease.lease ? MS_LEASE_RELEASED : MS_LEASE_ENDED;
 }
 
 
@@ -617,6 +509,7 @@ model_await(model_t *model, int instance)
     if (i->member && i->state == MS_INSTANCE_FREE) {
         i->retry_at = MODEL_NEVER;
         i->state = MS_INSTANCE_LEFT;
+        i->suspect = 0;
     }
 }
 
@@ -626,42 +519,78 @@ model_learn(model_t *model, int instance, int owner, uint64_t left,
     const ms_pool_terms_t *terms, uint64_t sent, uint64_t now)
 {
     int                elsewhere;
-    bool               foreign;
-    ms_pool_terms_t    told;
+    bool               early, routes, foreign, spare;
+    ms_pool_terms_t    reported;
     model_instance_t  *i;
 
     i = &model->instances[instance];
 
-    if (!i->member || i->state == MS_INSTANCE_TENTATIVE
-        || (i->state == MS_INSTANCE_LEFT && i->drain) || i->used >= sent)
+    if (!i->member) {
+        return;
+    }
+
+    checked(i, now);
+
+    if (i->state == MS_INSTANCE_TENTATIVE || i->moves || i->used >= sent) {
+        return;
+    }
+
+    if (owner >= 0
+        && !(i->owner >= 0 && model->session_long[i->owner])
+        && !model_fits(model, owner))
     {
+        owner = MODEL_UNKNOWN;
+    }
+
+    elsewhere = owner >= 0 ? model_own(model, owner) : MODEL_NOBODY;
+    routes = owner >= 0 && (terms->routes || i->last == owner);
+    foreign = elsewhere != MODEL_NOBODY ? elsewhere != instance
+                                        : owner >= 0 && !routes;
+    spare = foreign && routes && !i->drain && !i->removed;
+
+    if (i->drain
+        && (i->state == MS_INSTANCE_LEFT || (i->foreign && !i->spare))
+        && (elsewhere == MODEL_NOBODY || elsewhere == instance))
+    {
+        if (model_leased(i)) {
+            model_lease_over(model, i, now);
+        }
+
         return;
     }
 
     i->failures = 0;
 
-    if (owner >= 0
-        && !(i->owner >= 0 && model->session_long[i->owner])
-        && !fits(model, owner))
-    {
-        owner = MODEL_UNKNOWN;
-    }
-
-    elsewhere = owner >= 0 ? own_instance(model, owner) : MODEL_NOBODY;
-    foreign = elsewhere != MODEL_NOBODY && elsewhere != instance;
-
     if (owner == MODEL_NOBODY) {
-        back_again(i);
+        model_revive(i);
 
-        if (leased(i)) {
-            vacate(i, MS_INSTANCE_FREE);
+        early = model_serves(i) && now + terms->grace < model_lease_end(i);
+
+        if (early && i->lost) {
+            /* it begins anew */
+
+        } else if (early && terms->tells) {
+
+            if (!i->untold) {
+                model_lose(model, i, MS_END_HEALTH);
+            }
+
+        } else if (model_leased(i)) {
+            model_why(i, early ? MS_END_HEALTH : MS_END_EXPIRED);
+            model_vacate(i, MS_INSTANCE_FREE);
         }
 
-    } else if (leased(i)
+    } else if (model_leased(i)
                && (owner == MODEL_UNKNOWN
-                   || (owner == i->owner && foreign == i->foreign)))
+                   || (owner == i->owner && foreign == i->foreign
+                       && (i->spare || !spare))))
     {
-        back_again(i);
+        model_revive(i);
+        i->asked = false;
+
+        if (owner != MODEL_UNKNOWN && i->subject == 0) {
+            i->subject = model_subject(terms);
+        }
 
         if (owner != MODEL_UNKNOWN && left != 0
             && (i->learned || i->foreign || now + left > i->used + i->ttl))
@@ -670,10 +599,92 @@ model_learn(model_t *model, int instance, int owner, uint64_t left,
         }
 
     } else {
-        told = *terms;
-        told.ttl = left != 0 ? left : terms->ttl;
-        bind(model, instance, confirmed(i), owner, &told, now);
+        model_why(i, MS_END_CONFLICT);
+        reported = *terms;
+        reported.ttl = left != 0 ? left : terms->ttl;
+        model_bind(model, instance, model_confirmed(i), owner, &reported, now);
         i->foreign = foreign;
+        i->spare = spare;
         i->learned = owner >= 0 && !foreign;
+
+        if (i->learned) {
+            i->last = owner;
+        }
     }
 }
+
+
+bool
+model_process(model_t *model, int instance, int process, bool serves,
+    const ms_pool_terms_t *terms, uint64_t sent, uint64_t now)
+{
+    bool               other;
+    model_instance_t  *i;
+
+    i = &model->instances[instance];
+
+    if (!i->member || process == 0 || sent < i->passed) {
+        return false;
+    }
+
+    other = i->process != 0 && i->process != process && model_leased(i)
+            && i->state != MS_INSTANCE_TENTATIVE
+            && !(serves && i->started >= i->passed);
+    i->process = process;
+
+    if (other && (i->foreign || i->owner == MODEL_UNKNOWN)) {
+        model_lease_over(model, i, now);
+        return false;
+    }
+
+    if (other) {
+        model_lose(model, i, MS_END_DIED);
+
+        if (!terms->tells) {
+            i->lost = true;
+            i->untold = false;
+        }
+    }
+
+    return other;
+}
+
+
+bool
+model_elsewhere(model_t *model, int instance, uint64_t until, uint64_t now)
+{
+    int                      own;
+    model_instance_t        *i;
+    const model_instance_t  *other;
+
+    i = &model->instances[instance];
+
+    if (!i->member || !i->foreign || i->state == MS_INSTANCE_DOWN
+        || model_lease_end(i) <= now)
+    {
+        return false;
+    }
+
+    own = model_own(model, i->owner);
+    other = own == MODEL_NOBODY ? NULL : &model->instances[own];
+
+    if (other == NULL || other->learned
+        || (other->state != MS_INSTANCE_LEASED
+            && other->state != MS_INSTANCE_DRAINING))
+    {
+        return false;
+    }
+
+    i->asked = true;
+
+    if (i->used + i->ttl < until) {
+        i->ttl = until - i->used;
+    }
+
+    if (i->ends < until) {
+        i->ends = until;
+    }
+
+    return true;
+}
+

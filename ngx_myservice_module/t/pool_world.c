@@ -1,17 +1,23 @@
+/*
+ * A pool and a small language to play with it: steps of a test, after each of
+ * which every invariant is checked.
+ */
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/t/pool_world.h"
+#include "pool_world.h"
 
 
-const ms_pool_terms_t  world_terms = { 1000, 0, 0 };
+const ms_pool_terms_t  world_terms = { .ttl = 1000, .routes = 1 };
 
 static const uint8_t   world_key[16] = "0123456789abcde";
 
 static const char *const  decisions[] = {
-    "HIT", "NEW", "MOVED", "REBUILT", "BUSY", "UNAVAILABLE", "EMPTY", "FULL"
+    "HIT", "NEW", "MOVED", "REBUILT", "BUSY", "UNAVAILABLE", "EMPTY", "FULL",
+    "LIMITED", "LOST"
 };
 
 
@@ -19,6 +25,7 @@ void
 world_create(world_t *world, uint32_t instances)
 {
     memset(world, 0, sizeof(world_t));
+    world->terms = world_terms;
     world->memory = malloc(ms_pool_size(instances));
     ck_assert_ptr_nonnull(world->memory);
     world->pool = ms_pool_create(world->memory, ms_pool_size(instances),
@@ -69,7 +76,7 @@ world_claim(world_t *world, const char *session, const char *decision)
 
     slot = world_slot(world, session);
     ms_pool_key(world->pool, session, strlen(session), &hashed);
-    got = ms_pool_claim(world->pool, &hashed, &world_terms, &slot->seek,
+    got = ms_pool_claim(world->pool, &hashed, &world->terms, &slot->seek,
                         world->now, &slot->lease);
     ck_assert_str_eq(decisions[got], decision);
 }
@@ -82,6 +89,11 @@ world_is(world_t *world, const char *name, const char *state,
     ms_instance_info_t  info;
 
     ms_pool_info(world->pool, world_instance(world, name), &info);
+
+    if (strcmp(state, "suspect") == 0) {
+        ck_assert_uint_eq(info.suspect, 1);
+        state = "free";
+    }
 
     if (strcmp(state, "foreign") == 0) {
         ck_assert_uint_eq(info.foreign, 1);
@@ -120,6 +132,35 @@ world_count(world_t *world, const char *state, const char *number)
 }
 
 
+static void
+world_ended(world_t *world, const char *why, const char *number)
+{
+    int  i;
+
+    for (i = 0; strcmp(ms_pool_end_name((ms_end_t) i), why) != 0; i++) {
+        ck_assert_int_lt(i, MS_ENDS);
+    }
+
+    ck_assert_uint_eq(ms_pool_ended(world->pool, (ms_end_t) i),
+                      strtoul(number, NULL, 10));
+}
+
+
+/* whether the instance drains by its own word */
+static void
+world_report(ms_pool_t *pool, uint32_t instance, uint64_t now)
+{
+    ms_pool_report_drain(pool, instance, 1, now);
+}
+
+
+static void
+world_unreport(ms_pool_t *pool, uint32_t instance, uint64_t now)
+{
+    ms_pool_report_drain(pool, instance, 0, now);
+}
+
+
 static int
 world_member_step(world_t *world, const char *verb, const char *name)
 {
@@ -133,6 +174,8 @@ world_member_step(world_t *world, const char *verb, const char *name)
     } verbs[] = {
         { "drain", ms_pool_drain },
         { "undrain", ms_pool_undrain },
+        { "says", world_report },
+        { "unsays", world_unreport },
         { "await", ms_pool_await },
         { "up", ms_pool_up },
         { "down", ms_pool_down },
@@ -157,6 +200,14 @@ world_member_step(world_t *world, const char *verb, const char *name)
         id = ms_pool_add(world->pool, name, strlen(name), name, strlen(name),
                          MS_POOL_NEVER, world->now);
         ck_assert_uint_ne(id, MS_POOL_NONE);
+
+    } else if (strcmp(verb, "tell") == 0 || strcmp(verb, "quiet") == 0) {
+        ck_assert_int_eq(ms_pool_elsewhere(world->pool, id, world->now + 500,
+                                           world->now),
+                         verb[0] == 't');
+
+    } else if (strcmp(verb, "dead") == 0) {
+        ms_pool_dead(world->pool, id, 0, world->now);
 
     } else if (strcmp(verb, "remove") == 0) {
         ms_pool_remove(world->pool, id, 0, world->now);
@@ -186,6 +237,7 @@ world_lease_step(world_t *world, const char *verb, const char *session,
     } verbs[] = {
         { "confirm", ms_pool_confirm },
         { "back", ms_pool_give_back },
+        { "late", ms_pool_suspect },
         { "release", ms_pool_release },
         { "fail", ms_pool_fail }
     };
@@ -205,11 +257,15 @@ world_lease_step(world_t *world, const char *verb, const char *session,
 
     } else if (strcmp(verb, "conflict") == 0) {
         ms_pool_conflict(world->pool, &slot->lease, word,
-                         word[0] == '-' ? 0 : strlen(word), &world_terms,
+                         word[0] == '-' ? 0 : strlen(word), &world->terms,
                          world->now);
 
     } else if (strcmp(verb, "keep") == 0) {
         world_slot(world, word)->lease = slot->lease;
+
+    } else if (strcmp(verb, "ran") == 0) {
+        slot->seek.held = slot->lease.lease;
+        slot->seek.settled = !slot->lease.tentative;
 
     } else if (strcmp(verb, "request") == 0) {
         memset(&slot->seek, 0, sizeof(slot->seek));
@@ -228,8 +284,25 @@ world_learn(world_t *world, const char *name, const char *owner,
 {
     ms_pool_learn(world->pool, world_instance(world, name), owner,
                   owner[0] == '-' ? 0 : strlen(owner),
-                  strtoul(left, NULL, 10), &world_terms,
+                  strtoul(left, NULL, 10), &world->terms,
                   strtoul(sent, NULL, 10), world->now);
+}
+
+
+/* "anew": the instance is another process than before; "serves": it reports its
+ * owner */
+static void
+world_process(world_t *world, const char *verb, const char *name,
+    const char *process, const char *sent)
+{
+    ck_assert_int_eq(ms_pool_process(world->pool, world_instance(world, name),
+                                     process,
+                                     process[0] == '-' ? 0 : strlen(process),
+                                     verb[0] == 's', &world_terms,
+                                     sent != NULL ? strtoul(sent, NULL, 10)
+                                                  : world->now,
+                                     world->now),
+                     verb[0] == 'a');
 }
 
 
@@ -251,17 +324,41 @@ world_step(world_t *world, const char *step)
     } else if (strcmp(word[0], "now") == 0) {
         world->now = strtoul(word[1], NULL, 10);
 
+    } else if (strcmp(word[0], "bound") == 0) {
+        ms_pool_drain_time(world->pool,
+                           word[1][0] == 'n' ? MS_POOL_NEVER
+                                             : strtoul(word[1], NULL, 10),
+                           world->now);
+
+    } else if (strcmp(word[0], "until") == 0) {
+        ms_pool_drain_until(world->pool, world_instance(world, word[1]),
+                            strtoul(word[2], NULL, 10));
+
     } else if (strcmp(word[0], "claim") == 0) {
         world_claim(world, word[1], word[2]);
 
     } else if (strcmp(word[0], "learn") == 0 && n >= 4) {
         world_learn(world, word[1], word[2], word[3], n > 4 ? word[4] : "0");
 
+    } else if ((strcmp(word[0], "process") == 0
+                || strcmp(word[0], "serves") == 0
+                || strcmp(word[0], "anew") == 0) && n >= 3)
+    {
+        world_process(world, word[0], word[1], word[2],
+                      n > 3 ? word[3] : NULL);
+
     } else if (strcmp(word[0], "is") == 0) {
         world_is(world, word[1], word[2], n > 3 ? word[3] : NULL);
 
     } else if (strcmp(word[0], "count") == 0) {
         world_count(world, word[1], word[2]);
+
+    } else if (strcmp(word[0], "tells") == 0) {
+        world->terms.tells = 1;
+        world->terms.grace = strtoul(word[1], NULL, 10);
+
+    } else if (strcmp(word[0], "ended") == 0) {
+        world_ended(world, word[1], word[2]);
 
     } else if (!world_member_step(world, word[0], word[1])
                && !world_lease_step(world, word[0], word[1], word[2]))

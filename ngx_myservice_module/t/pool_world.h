@@ -7,14 +7,24 @@
  *     add|remove|force|drain|undrain|up|down|end|await INSTANCE
  *     health INSTANCE               an add without retry time
  *     learn INSTANCE OWNER SENT [LEFT]     "-": it has none
+ *     dead INSTANCE                 ms_pool_dead(), calls lose it
+ *     says|unsays INSTANCE          it drains by its own word
+ *     process|anew|serves INSTANCE ID [SENT]    ms_pool_process(), "-": no id;
+ *                                   anew: it is another one; serves: it is none
+ *                                   and reports its owner
  *     full INSTANCE                 an add that is refused
+ *     tell|quiet INSTANCE           ms_pool_elsewhere() in the next 500
  *     claim SESSION DECISION        a claim in the session's request
  *     request SESSION               a new request of the session
- *     confirm|back|release|fail|touch|lost SESSION    with its last grant
+ *     confirm|back|late|release|fail|touch|lost SESSION    with its last grant
+ *                                   late: ms_pool_suspect()
  *     conflict SESSION OWNER        "-": owner unknown
  *     keep SESSION NAME             its last grant under one more name
  *     is INSTANCE STATE [OWNER]     "-": no owner or unknown
  *     count STATE N
+ *     ended REASON N                ms_pool_ended()
+ *     tells GRACE                   terms->tells from now on
+ *     ran SESSION                   the request may have run
  *
  * An INSTANCE is a name or @SESSION, the instance of that one's last grant.
  * The idle time is 1000, the retry time 100.
@@ -24,7 +34,7 @@
 #define MODULE_T_POOL_WORLD_H
 
 
-#include "ngx_myservice_module/pool.h"
+#include "pool/pool.h"
 
 
 #define WORLD_SLOTS  16
@@ -40,6 +50,7 @@ typedef struct {
     ms_pool_t      *pool;
     void           *memory;
     uint64_t        now;
+    ms_pool_terms_t terms;
     world_slot_t          slots[WORLD_SLOTS];
 } world_t;
 

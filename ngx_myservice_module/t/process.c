@@ -1,3 +1,5 @@
+/* Child processes and ports of a test. */
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -101,6 +103,7 @@ process_start(const char *const *argv, const char *output)
     }
 
     process_list[process_count].pid = pid;
+    process_list[process_count].ended = false;
     process_count++;
 
     return pid;
@@ -123,6 +126,22 @@ process_ended(pid_t pid, int *status)
 
             *status = child->status;
             return child->ended;
+        }
+    }
+
+    abort();
+}
+
+
+void
+process_forget(pid_t pid)
+{
+    size_t  i;
+
+    for (i = 0; i < process_count; i++) {
+        if (process_list[i].pid == pid && process_list[i].ended) {
+            process_list[i] = process_list[--process_count];
+            return;
         }
     }
 

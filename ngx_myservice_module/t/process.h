@@ -22,6 +22,9 @@ pid_t process_start(const char *const *argv, const char *output);
 /* True once the child has ended, and from then on. */
 bool process_ended(pid_t pid, int *status);
 
+/* Forgets a child that has ended. */
+void process_forget(pid_t pid);
+
 /* SIGKILL to every child that process_start() made and that still runs. */
 void process_kill_all(void);
 
@@ -33,8 +36,8 @@ bool process_title_has(pid_t pid, const char *text);
 /* Something accepts connections on 127.0.0.1:port. */
 bool process_answers(int port);
 
-/* A port on 127.0.0.1 on which nobody listens, outside the range that the
- * kernel takes for outgoing connections; 0 if there is none. */
+/* A free port on 127.0.0.1, outside the range that the kernel uses for outgoing
+ * connections; 0 if there is none. */
 int process_free_port(void);
 
 

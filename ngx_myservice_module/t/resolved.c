@@ -1,4 +1,11 @@
+/*
+ * Instances that the gateway on 127.0.0.1:8080 finds by a name: "app.test" of
+ * the name server on 127.0.0.1:8119.
+ */
+
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <check.h>
 
 #include "client.h"
@@ -29,19 +36,70 @@ resolved_start(int n, const char *addresses)
 }
 
 
-client_call_t *
-resolved_echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
-
-
 void
 resolved_echo_at(const char *session, const char *pod)
 {
     client_call_t  *call;
 
-    call = resolved_echo(session);
+    call = echo_once(session);
     client_assert(call, 0, "");
     ck_assert_str_eq(client_pod(call, 0), pod);
+}
+
+
+unsigned
+resolved_questions(dns_t *dns, const char *name, long long ms)
+{
+    unsigned   n;
+    long long  since;
+
+    n = dns_questions(dns, name);
+    since = harness_now();
+
+    while (harness_now() - since < ms) {
+        harness_pause(since, "time");
+    }
+
+    return dns_questions(dns, name) - n;
+}
+
+
+unsigned
+resolved_logged(const char *text)
+{
+    char      *log, *p;
+    unsigned   n;
+
+    log = harness_read("error.log");
+
+    for (n = 0, p = log; (p = strstr(p, text)) != NULL; p++) {
+        n++;
+    }
+
+    free(log);
+
+    return n;
+}
+
+
+unsigned
+resolved_warnings(void)
+{
+    char      *log, *line, *save;
+    unsigned   n;
+
+    log = harness_read("error.log");
+    n = 0;
+
+    for (line = strtok_r(log, "\n", &save);
+         line != NULL;
+         line = strtok_r(NULL, "\n", &save))
+    {
+        n += strstr(line, "[warn]") != NULL
+             && strstr(line, "name is ") != NULL;
+    }
+
+    free(log);
+
+    return n;
 }

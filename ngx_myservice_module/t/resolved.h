@@ -9,6 +9,7 @@
 
 #include "client.h"
 #include "dns.h"
+#include "status.h"
 
 
 #define DNS      "myservice_resolver 127.0.0.1:8119 ipv6=off;\n"
@@ -17,15 +18,44 @@
 #define SRVNAME  "_grpc._tcp.app.test"
 #define BUSY     "all instances are busy"
 
+#define RESOLVED_CONF(workers, zone, upstream)                                \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes " workers ";\n"                                         \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    log_format life 'decision=$myservice_decision '\n"                   \
+    "        'session=$myservice_session';\n"                                 \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=" zone ";\n"          \
+    "        myservice_resolver_timeout 1s;\n"                                \
+    upstream                                                                  \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        access_log %%DIR%%/access.log life;\n"                           \
+    "        location / { grpc_pass grpc://u; }\n"                            \
+    "    }\n"                                                                 \
+    STATUS_SERVER                                                             \
+    "}\n"
+
 
 /* The name server, with these addresses of "app.test", and "n" instances at
  * 127.0.0.2 and on, all with port 8081, named "two" and on. */
 dns_t *resolved_start(int n, const char *addresses);
 
-/* An Echo on a connection of its own, waits for the end; the second is answered
- * by the instance "pod". */
-client_call_t *resolved_echo(const char *session);
+/* An Echo on a connection of its own, which the instance "pod" must answer. */
 void resolved_echo_at(const char *session, const char *pod);
+
+/* Questions for the name within so much time; a worker asks every 2 s. */
+unsigned resolved_questions(dns_t *dns, const char *name, long long ms);
+
+/* How often the error log has the text. */
+unsigned resolved_logged(const char *text);
+
+/* Warnings of this module about names: nginx has some of its own. */
+unsigned resolved_warnings(void);
 
 
 #endif /* MODULE_T_RESOLVED_H */

@@ -1,11 +1,17 @@
+/*
+ * Echoes of any size with a content that shows what is lost or out of order.
+ */
+
 #include <stdlib.h>
 #include <string.h>
 #include <check.h>
 
 #include "my_service.pb-c.h"
 
+#include "wire/messages.h"
 #include "harness.h"
 #include "sized.h"
+#include "token.h"
 
 
 static char *
@@ -104,8 +110,7 @@ sized_check(const client_call_t *call, size_t size)
     value = sized_value(size);
 
     for (p = call->body, left = call->len; left >= 5; p += len, left -= len) {
-        len = ((size_t) p[1] << 24 | (size_t) p[2] << 16 | (size_t) p[3] << 8
-               | p[4]) + 5;
+        len = MS_MESSAGE_PREFIX + (size_t) ms_message_length(p);
 
         if (left < len) {
             break;

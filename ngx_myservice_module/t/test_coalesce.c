@@ -1,6 +1,6 @@
 /*
- * myservice_coalesce: how often the gateway writes for a call, and requests in
- * all the ways in which they may come in.
+ * myservice_coalesce: how many system calls the gateway writes a call with, for
+ * requests that arrive in all possible pieces.
  */
 
 #include <errno.h>
@@ -16,7 +16,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "sized.h"
 
 
@@ -37,7 +39,7 @@
 
 #define CONF(servers)                                                         \
     "%%GLOBALS%%\n"                                                           \
-    "events {}\n"                                                             \
+    "events { worker_connections 1024; }\n"                                   \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    log_format calls 'status=$status grpc=$myservice_grpc_status';\n"    \
@@ -71,7 +73,7 @@ echo(client_t *client)
 }
 
 
-/* What the gateway writes for so many calls, one after the other. */
+/* The writes of the gateway for so many calls, one after the other. */
 static unsigned long
 writes_for(client_t *client, int calls, const char *host)
 {
@@ -321,7 +323,7 @@ START_TEST(byte_by_byte)
 END_TEST
 
 
-/* HEADERS, DATA and RST_STREAM in one segment: no instance hears of it */
+/* HEADERS, DATA and RST_STREAM in one segment: no instance gets the call */
 START_TEST(cancelled_at_once)
 {
     fake_t         *fake;

@@ -1,6 +1,6 @@
 /*
- * myservice_coalesce and what else the gateway does with calls: requests that
- * are sent again, streams that go on elsewhere or end, refusals, redirects.
+ * myservice_coalesce together with repeated requests, resumed streams, refusals
+ * and redirects.
  */
 
 #include <stdatomic.h>
@@ -10,7 +10,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "sized.h"
 
 
@@ -60,11 +62,11 @@ typedef enum {
     HALF_MESSAGE                        /* two and a half, then closed */
 } fault_t;
 
-/* what the next requests meet, over all fakes */
+/* how the fakes answer the next requests */
 static atomic_int    fault = WELL;
-static atomic_int    faults = 0;        /* how many of them */
+static atomic_int    faults = 0;        /* the number of these requests */
 
-/* and whose: the first's who is asked, so that none meets a second one */
+/* the first instance keeps the session, so that no call meets another one */
 static _Atomic(fake_t *)  broken = NULL;
 
 static atomic_uint   served = 0;
@@ -155,7 +157,8 @@ at_once(client_t *client, size_t size)
 }
 
 
-/* what came as a whole is repeated, whatever the size of the buffer */
+/* the gateway repeats a request that arrived whole, whatever the size of the
+ * buffer */
 static void
 repeated(int how)
 {
@@ -193,7 +196,8 @@ START_TEST(repeated_listed)
 END_TEST
 
 
-/* what comes late is repeated from the copy of what was sent */
+/* the gateway repeats a request that arrives late from its copy of the bytes
+ * that it sent */
 START_TEST(repeated_late)
 {
     client_t        *client;
@@ -242,7 +246,8 @@ start_streams(client_t *client, client_call_t **calls)
 }
 
 
-/* they go on with one header each and whole messages; one may break twice */
+/* each stream goes on with one header and whole messages; a stream may break
+ * twice */
 START_TEST(resumed)
 {
     int             i;
@@ -270,7 +275,7 @@ START_TEST(resumed)
 END_TEST
 
 
-/* not listed: the end of each is told in trailers */
+/* not listed: each stream ends with trailers */
 START_TEST(ended)
 {
     int             i;
@@ -293,7 +298,7 @@ START_TEST(ended)
 END_TEST
 
 
-/* Returns how often the client was told to stop sending. */
+/* Returns how often the gateway made the client stop sending. */
 static unsigned
 refused(const char *conf)
 {
@@ -391,7 +396,7 @@ START_TEST(limited_once)
 END_TEST
 
 
-/* and goes its way behind a redirect */
+/* and goes on after a redirect */
 START_TEST(redirected)
 {
     client_t  *client;

@@ -1,6 +1,6 @@
 /*
- * myservice_coalesce and connections: their end by GOAWAY and by reloads, TLS
- * with early data, several workers, other event methods.
+ * myservice_coalesce and connections: GOAWAY, reloads, TLS with early data,
+ * several workers, other event methods.
  */
 
 #include <stdio.h>
@@ -9,7 +9,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "sized.h"
 #include "tls_front.h"
 
@@ -90,7 +92,7 @@ await_told(client_t *client)
         ck_assert_int_lt(harness_now() - since, HARNESS_DEADLINE);
     }
 
-    ck_assert(client_told(client));
+    ck_assert(client_goaway(client));
 }
 
 
@@ -165,7 +167,7 @@ START_TEST(goaway_idle)
 END_TEST
 
 
-/* a client that breaks the protocol is told so, whatever runs */
+/* a client that breaks the protocol gets a GOAWAY, whatever calls run */
 START_TEST(goaway_error)
 {
     int             i;
@@ -193,7 +195,7 @@ START_TEST(goaway_error)
 END_TEST
 
 
-/* calls run all the time, on connections that have not been told to go */
+/* calls run all the time, on connections without a GOAWAY */
 START_TEST(reload)
 {
     int             round;
@@ -325,7 +327,7 @@ START_TEST(tls_first_message)
 END_TEST
 
 
-/* calls before the handshake is over, answers behind it */
+/* calls before the end of the handshake, answers after it */
 START_TEST(tls_early_data)
 {
     int             i;
@@ -377,10 +379,10 @@ START_TEST(tls_slow_reader)
 
     for (i = 0; i < 10; i++) {
         client_wait_messages(stream, client_messages(stream) + 1);
-        client_deaf(client, true);
+        client_pause(client, true);
         start_batch(client, calls);
         client_await_still();
-        client_deaf(client, false);
+        client_pause(client, false);
         end_batch(calls);
     }
 

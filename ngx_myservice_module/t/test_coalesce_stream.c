@@ -1,6 +1,6 @@
 /*
  * myservice_coalesce and flow control: clients that do not read, windows that
- * are used up, calls that are cancelled, files between calls.
+ * are used up, calls that the client cancels, files between calls.
  */
 
 #include <stdbool.h>
@@ -10,7 +10,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "sized.h"
 
 
@@ -56,7 +58,7 @@ flood(client_t *client)
         client_poll(100);
     }
 
-    client_deaf(client, true);
+    client_pause(client, true);
 
     return call;
 }
@@ -97,7 +99,7 @@ read_slowly(const char *conf, link_kind_t kind, unsigned messages)
     }
 
     client_await_still();
-    client_deaf(client, false);
+    client_pause(client, false);
     client_wait_messages(stream, messages);
     client_wait_pongs(client, 2 * PINGS);
 
@@ -275,7 +277,7 @@ storm_step(int step, unsigned random, bool all)
     switch (random % 16) {
 
     case 0:
-        client_deaf(*client, (random >> 4) % 2);
+        client_pause(*client, (random >> 4) % 2);
         break;
 
     case 1:
@@ -310,8 +312,8 @@ storm_step(int step, unsigned random, bool all)
 }
 
 
-/* everything at the same time; each call that is over is right, and whole
- * when nobody has cancelled it */
+/* everything at the same time; the answer of each call that ended is right,
+ * and whole unless the client has cancelled the call */
 START_TEST(storm)
 {
     int             i;
@@ -337,7 +339,7 @@ START_TEST(storm)
     }
 
     for (i = 0; i < STORM_CLIENTS; i++) {
-        client_deaf(storm_clients[i], false);
+        client_pause(storm_clients[i], false);
     }
 
     for (i = 0; i < STORM_STEPS; i++) {

@@ -1,6 +1,6 @@
 /*
- * Time limits: the client's grpc-timeout bounds the whole call, and
- * myservice_retry_timeout one attempt.
+ * Time limits: the client's grpc-timeout for the whole call,
+ * myservice_retry_timeout for one attempt.
  */
 
 #include <arpa/inet.h>
@@ -10,6 +10,7 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
 
 
@@ -50,6 +51,17 @@ static void
 silent(fake_call_t *call)
 {
     (void) call;
+}
+
+
+/* answers when the test says so */
+static fake_call_t  kept;
+
+
+static void
+keep(fake_call_t *call)
+{
+    kept = *call;
 }
 
 
@@ -97,6 +109,17 @@ call_get(const char *path, const char *timeout)
     client_wait(call);
 
     return call;
+}
+
+
+/* Serves all until the instance has seen "n" requests. */
+static void
+await_requests(fake_t *fake, unsigned n, long long since)
+{
+    while (fake_requests(fake) < n) {
+        client_poll(10);
+        harness_pause(since, "requests at the instance");
+    }
 }
 
 
@@ -181,7 +204,7 @@ START_TEST(deadline_stream)
 END_TEST
 
 
-/* whatever is said of nginx's own errors */
+/* whatever the configuration says of nginx's own errors */
 START_TEST(deadline_stream_off)
 {
     client_call_t  *call;
@@ -207,7 +230,7 @@ break_first(fake_call_t *call)
 }
 
 
-/* so does one that was resumed before */
+/* so does a stream that was resumed before */
 START_TEST(deadline_resumed)
 {
     fake_t         *one;
@@ -224,7 +247,7 @@ START_TEST(deadline_resumed)
 END_TEST
 
 
-/* nobody speaks HTTP/2 or TLS there */
+/* no server speaks HTTP/2 or TLS there */
 START_TEST(deadline_handshake)
 {
     int                 s;
@@ -279,7 +302,7 @@ START_TEST(deadline_cold)
 END_TEST
 
 
-/* a listed method moves away from an instance that says nothing */
+/* a call of a listed method leaves an instance that does not answer */
 START_TEST(retry_timeout)
 {
     fake_t         *one, *two;
@@ -289,12 +312,12 @@ START_TEST(retry_timeout)
     two = fake_start(8082, "two", silent_first);
     gateway_start(CONF(TWO, RETRY "myservice_retry_timeout 300ms;\n"));
 
-    /* both are silent once: the second attempt fails, too */
+    /* both do not answer once: the second attempt fails, too */
     call = call_get(ECHO, NULL);
     client_assert_refused(call, 14, "backend service unavailable");
     ck_assert_uint_eq(fake_requests(one), 1);
     ck_assert_uint_eq(fake_requests(two), 1);
-    ck_assert(gateway_logged("did not begin its answer in time"));
+    ck_assert(gateway_logged("answer is late: \"myservice_retry"));
 
     client_assert(call_get(ECHO, NULL), 0, "");
 }
@@ -321,7 +344,7 @@ START_TEST(retry_timeout_moves)
 END_TEST
 
 
-/* others wait, and a stream that has begun may be silent */
+/* other methods wait, and a stream that has begun may send nothing */
 START_TEST(retry_timeout_others)
 {
     fake_t         *one;
@@ -337,7 +360,33 @@ START_TEST(retry_timeout_others)
     client_assert(call, 4, EXCEEDED);
     ck_assert(!stream->done);
     ck_assert_uint_eq(fake_requests(one), 2);
-    ck_assert(!gateway_logged("did not begin"));
+    ck_assert(!gateway_logged("answer is late"));
+}
+END_TEST
+
+
+/* the second attempt has a limit of its own, not the rest of the first one's,
+ * also if it would end behind the deadline */
+START_TEST(retry_timeout_deadline)
+{
+    fake_t         *one;
+    long long       since;
+    client_call_t  *call;
+
+    one = fake_start(8081, "one", keep);
+    gateway_start(CONF(ONE, RETRY "myservice_retry_timeout 2s;\n"));
+    call = call_start(ECHO, "3S");
+    since = harness_now();
+    await_requests(one, 1, since);
+    client_assert_waits(call, 1100);
+    fake_abort(one);
+    await_requests(one, 2, since);
+
+    client_assert_waits(call, 2300 - (harness_now() - since));
+    fake_ok(&kept);
+    client_wait(call);
+    client_assert(call, 0, "");
+    ck_assert(!gateway_logged("answer is late"));
 }
 END_TEST
 
@@ -360,6 +409,7 @@ main(void)
     harness_add(suite, retry_timeout);
     harness_add(suite, retry_timeout_moves);
     harness_add(suite, retry_timeout_others);
+    harness_add(suite, retry_timeout_deadline);
 
     return harness_run(suite, "test_deadline");
 }

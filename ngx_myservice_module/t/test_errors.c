@@ -1,6 +1,6 @@
 /*
- * Errors of nginx itself, and of an upstream without sessions, as gRPC
- * statuses; requests that are not gRPC keep their HTTP statuses.
+ * Errors of nginx itself and of an upstream without sessions, as gRPC statuses;
+ * requests that are not gRPC keep their HTTP statuses.
  */
 
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
 
 

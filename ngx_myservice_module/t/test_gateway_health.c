@@ -5,6 +5,7 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
 
 
@@ -15,9 +16,11 @@
 #define NOT_SERVING      2
 #define SERVICE_UNKNOWN  3
 
-#define CONF_WITH(location, servers)                                          \
+#define CONF_WITH(location, servers)  CONF_OF("2", location, servers)
+
+#define CONF_OF(workers, location, servers)                                   \
     "%%GLOBALS%%\n"                                                           \
-    "worker_processes 2;\n"                                                   \
+    "worker_processes " workers ";\n"                                         \
     "events {}\n"                                                             \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
@@ -218,6 +221,10 @@ START_TEST(bad_requests)
     client_header_t  html[] = { { "content-type", "text/html" },
                                 { NULL, NULL } };
     client_header_t  get[] = { { ":method", "GET" }, { NULL, NULL } };
+    client_header_t  gzip[] = { { "content-type", "application/grpc" },
+                                { "te", "trailers" },
+                                { "grpc-encoding", "gzip" },
+                                { NULL, NULL } };
 
     gateway_start(CONF(SERVER(1)));
 
@@ -226,8 +233,23 @@ START_TEST(bad_requests)
 
     client_assert_refused(raw(CHECK, NULL, 0), 13, "missing request message");
     client_assert_refused(raw(WATCH, NULL, 0), 13, "missing request message");
-    client_assert_refused(raw(CHECK, "\1\0\0\0\0", 5), 12,
-                          "compressed requests are not supported");
+    c = raw(CHECK, "\1\0\0\0\0", 5);
+    client_assert_refused(c, 12, "compressed requests are not supported");
+    ck_assert_ptr_nonnull(strstr(c->fields,
+                                 "grpc-accept-encoding: identity\n"));
+
+    /* declared, and not used for this message */
+    c = client_request(client_open(harness_port(8080)), CHECK, gzip,
+                       "\0\0\0\0\0", 5, false);
+    client_wait(c);
+    client_assert(c, 0, "");
+    c = client_request(client_open(harness_port(8080)), WATCH, gzip,
+                       "\1\0\0\0\0", 5, false);
+    client_wait(c);
+    client_assert_refused(c, 12, "compressed requests are not supported");
+    ck_assert_ptr_nonnull(strstr(c->fields,
+                                 "grpc-accept-encoding: identity\n"));
+
     client_assert_refused(raw(CHECK, "\0\0\0\0\1\x0a", 6), 13,
                           "failed to parse request message");
     client_assert_refused(raw(CHECK, "\0\0\0\0\0\0\0\0\0\0", 10), 13,
@@ -313,7 +335,7 @@ START_TEST(watch_changes)
     client_assert(call(SHUTDOWN, "a"), 0, "");
     since = harness_now();
 
-    /* it is back after fail_timeout */
+    /* the instance is back after fail_timeout */
 
     client_wait_messages(one, 3);
     client_wait_messages(two, 3);
@@ -405,16 +427,22 @@ END_TEST
 START_TEST(watch_ends)
 {
     int             i;
-    client_t       *client, *gone;
+    client_t       *clients[4], *gone[2];
     client_call_t  *calls[60];
 
     (void) fake_start(8081, "one", fake_ok);
     gateway_start(CONF(SERVER1(1)));
-    client = client_open(harness_port(8080));
-    gone = client_open(harness_port(8080));
+
+    for (i = 0; i < 4; i++) {
+        clients[i] = client_open(harness_port(8080));
+    }
+
+    for (i = 0; i < 2; i++) {
+        gone[i] = client_open(harness_port(8080));
+    }
 
     for (i = 0; i < 60; i++) {
-        calls[i] = ask(i % 3 ? client : gone, WATCH, "");
+        calls[i] = ask(i % 3 ? clients[i % 4] : gone[i % 2], WATCH, "");
     }
 
     for (i = 0; i < 60; i++) {
@@ -425,7 +453,8 @@ START_TEST(watch_ends)
         client_cancel(calls[i]);
     }
 
-    client_close(gone);
+    client_close(gone[0]);
+    client_close(gone[1]);
 
     client_assert(call(ECHO, "a"), 0, "");
     client_assert(call(SHUTDOWN, "a"), 0, "");
@@ -434,6 +463,154 @@ START_TEST(watch_ends)
         client_wait_messages(calls[i], 2);
         has_status(calls[i], 1, NOT_SERVING);
         ck_assert(!calls[i]->done);
+    }
+}
+END_TEST
+
+
+#define EACH  16
+#define ALL   1024
+#define MANY  "too many watches"
+
+
+/* "n" that go on */
+static void
+watch(client_t *client, client_call_t **calls, unsigned n)
+{
+    unsigned  i;
+
+    for (i = 0; i < n; i++) {
+        calls[i] = ask(client, WATCH, "");
+    }
+
+    for (i = 0; i < n; i++) {
+        client_wait_messages(calls[i], 1);
+        ck_assert(!calls[i]->done);
+    }
+}
+
+
+static void
+too_many(client_t *client)
+{
+    client_call_t  *c;
+
+    c = ask(client, WATCH, "");
+    client_wait(c);
+    client_assert_refused(c, 12, MANY);
+}
+
+
+/* a slot is free again, soon */
+static client_call_t *
+await_watch(client_t *client)
+{
+    long long       since;
+    client_call_t  *c;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        c = ask(client, WATCH, "");
+
+        while (!c->done && client_messages(c) == 0) {
+            client_poll(10);
+            harness_pause(since, "a Watch");
+        }
+
+        if (!c->done) {
+            return c;
+        }
+
+        client_assert_refused(c, 12, MANY);
+        harness_pause(since, "room for a Watch");
+    }
+}
+
+
+/* a connection has only so many, which end with it */
+START_TEST(watch_bound)
+{
+    client_t       *client, *other;
+    client_call_t  *calls[EACH], *more[EACH], *c;
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF(SERVER1(1)));
+    client = client_open(harness_port(8080));
+    other = client_open(harness_port(8080));
+
+    watch(client, calls, EACH);
+    too_many(client);
+    too_many(client);
+    c = ask(client, WATCH, "unknown");
+    client_wait(c);
+    client_assert_refused(c, 12, MANY);
+
+    /* the controls: Check, and another connection */
+    c = ask(client, CHECK, "");
+    client_wait(c);
+    client_assert(c, 0, "");
+    watch(other, more, EACH);
+    too_many(other);
+
+    client_cancel(calls[3]);
+    (void) await_watch(client);
+    too_many(client);
+    ck_assert(!calls[0]->done);
+}
+END_TEST
+
+
+START_TEST(watch_bound_all)
+{
+    int             i;
+    client_t       *clients[ALL / EACH], *client;
+    client_call_t  *calls[EACH], *c;
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF_OF("1", "myservice_gateway_health u;\n", SERVER1(1)));
+    client = client_open(harness_port(8080));
+
+    for (i = 0; i < ALL / EACH; i++) {
+        clients[i] = client_open(harness_port(8080));
+        watch(clients[i], calls, EACH);
+    }
+
+    too_many(client);
+    c = ask(client, CHECK, "");
+    client_wait(c);
+    client_assert(c, 0, "");
+
+    client_close(clients[5]);
+    (void) await_watch(client);
+}
+END_TEST
+
+
+/* one log line says how many calls were refused */
+START_TEST(watch_flood)
+{
+    int             i;
+    client_t       *client;
+    long long       since;
+    client_call_t  *calls[EACH];
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF_OF("1", "myservice_gateway_health u;\n", SERVER1(1)));
+    client = client_open(harness_port(8080));
+    watch(client, calls, EACH);
+
+    for (i = 0; i < 30; i++) {
+        too_many(client);
+    }
+
+    since = harness_now();
+
+    while (!gateway_logged("more lines like \"too many health watches\" are "
+                           "left out"))
+    {
+        client_poll(10);
+        harness_pause(since, "the count of lines that were left out");
     }
 }
 END_TEST
@@ -514,6 +691,9 @@ main(void)
     harness_add(suite, watch_slow_client);
     harness_add(suite, watch_stuck_client);
     harness_add(suite, watch_ends);
+    harness_add(suite, watch_bound);
+    harness_add(suite, watch_bound_all);
+    harness_add(suite, watch_flood);
     harness_add(suite, watch_reload);
     harness_add(suite, conf);
 

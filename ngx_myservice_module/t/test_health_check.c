@@ -1,6 +1,6 @@
 /*
- * Active health checks: what is found without traffic, what instances tell
- * of their sessions, and which worker asks.
+ * Probes: what they find without traffic, what instances report of their
+ * sessions, and which worker sends them.
  */
 
 #include <signal.h>
@@ -11,8 +11,11 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "tls_front.h"
+#include "token.h"
 
 
 #define CONF(workers, health, servers)                                        \
@@ -46,13 +49,6 @@
 #define BUSY   "all instances are busy"
 #define NONE   "no available instances"
 #define CHECK  "/grpc.health.v1.Health/Check"
-
-
-static client_call_t *
-echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
 
 
 static void
@@ -144,7 +140,7 @@ requests_within(fake_t *fake, long long ms)
 }
 
 
-/* A fake that serves, whatever it is asked. */
+/* A fake that answers "serving" to every probe. */
 
 static atomic_bool  hangs;
 static atomic_int   status;
@@ -191,21 +187,21 @@ START_TEST(health_dead_instance)
     await_log("is down");
     ck_assert_int_lt(harness_now() - since, 1000);
     await_state("down", 1);
-    pod_of(echo("s1"), pod, sizeof(pod));
+    pod_of(echo_once("s1"), pod, sizeof(pod));
     ck_assert_str_eq(pod, "i2");
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert_refused(echo_once("s2"), 8, BUSY);
 
     /* fail_timeout does not bring it back, health does */
     (void) instance_start(8081, "i1", NULL);
     await_log("is up");
     await_state("free", 1);
-    pod_of(echo("s2"), pod, sizeof(pod));
+    pod_of(echo_once("s2"), pod, sizeof(pod));
     ck_assert_str_eq(pod, "i1");
 }
 END_TEST
 
 
-/* one line per change, however often it is checked */
+/* one line per change, however often the instance is probed */
 START_TEST(health_logs_changes_only)
 {
     char     *log, *p;
@@ -215,7 +211,7 @@ START_TEST(health_logs_changes_only)
     fake = fake_serving(8081, "one");
     gateway_start(CONF("1", "interval=100ms timeout=300ms fails=1", ONE));
     await_requests(fake, 3);
-    ck_assert(!gateway_logged("health:"));
+    ck_assert(!gateway_logged("instance is "));
 
     atomic_store(&status, 2);
     await_log("is down: not serving");
@@ -223,7 +219,7 @@ START_TEST(health_logs_changes_only)
 
     log = harness_read("error.log");
 
-    for (n = 0, p = log; (p = strstr(p, "health:")) != NULL; p++) {
+    for (n = 0, p = log; (p = strstr(p, "instance is ")) != NULL; p++) {
         n++;
     }
 
@@ -236,8 +232,8 @@ START_TEST(health_logs_changes_only)
 END_TEST
 
 
-/* an instance that was told to stop takes no new session; the one it has keeps
- * its lease until its next call, which moves it */
+/* an instance that shuts down gets no new session; its own session keeps the
+ * lease until the next call, which moves the session */
 START_TEST(health_draining_instance)
 {
     char     pod[64];
@@ -246,7 +242,7 @@ START_TEST(health_draining_instance)
 
     fake = fake_serving(8081, "one");
     gateway_start(CONF("2", FAST, ONE));
-    pod_of(echo("s1"), pod, sizeof(pod));
+    pod_of(echo_once("s1"), pod, sizeof(pod));
     ck_assert_str_eq(pod, "one");
 
     atomic_store(&status, 2);
@@ -255,7 +251,7 @@ START_TEST(health_draining_instance)
 
     pid = instance_start(8082, "i2", NULL);
     gateway_reload(CONF("2", FAST, TWO));
-    pod_of(echo("s1"), pod, sizeof(pod));
+    pod_of(echo_once("s1"), pod, sizeof(pod));
     ck_assert_str_eq(pod, "i2");
     gateway_await_access("decision=MOVED session=s1");
 
@@ -272,9 +268,9 @@ START_TEST(health_shutdown_and_back)
 
     (void) instance_start(8081, "i1", NULL);
     gateway_start(CONF("2", FAST, ONE));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
-    client_assert_refused(echo("s1"), 8, NONE);
+    client_assert_refused(echo_once("s1"), 8, NONE);
 
     /* longer than fail_timeout */
     since = harness_now();
@@ -283,11 +279,11 @@ START_TEST(health_shutdown_and_back)
         harness_pause(since, "time");
     }
 
-    client_assert_refused(echo("s2"), 8, NONE);
+    client_assert_refused(echo_once("s2"), 8, NONE);
 
     (void) instance_start(8081, "again", NULL);
     await_state("free", 1);
-    ck_assert_str_eq(client_pod(echo("s2"), 0), "again");
+    ck_assert_str_eq(client_pod(echo_once("s2"), 0), "again");
 }
 END_TEST
 
@@ -308,20 +304,20 @@ restart(const char *first)
 
     for (i = 0; i < 3; i++) {
         snprintf(session, sizeof(session), "s%d", i);
-        pod_of(echo(session), pods[i], sizeof(pods[i]));
+        pod_of(echo_once(session), pods[i], sizeof(pods[i]));
     }
 
     gateway_stop();
     gateway_start(conf);
 
     if (first != NULL) {
-        client_assert_refused(echo(first), 8, BUSY);
+        client_assert_refused(echo_once(first), 8, BUSY);
         ck_assert(!gateway_logged("onflict"));
     }
 
     for (i = 2; i >= 0; i--) {
         snprintf(session, sizeof(session), "s%d", i);
-        ck_assert_str_eq(client_pod(echo(session), 0), pods[i]);
+        ck_assert_str_eq(client_pod(echo_once(session), 0), pods[i]);
         snprintf(session, sizeof(session), "session=s%d", i);
         gateway_await_access(session);
     }
@@ -355,39 +351,41 @@ START_TEST(health_restart_half_leased)
     conf = CONF("2", FAST, THREE);
     (void) instance_start(8081, "i1", NULL);
     gateway_start(CONF("2", FAST, ONE));
-    pod_of(echo("s1"), pod, sizeof(pod));
+    pod_of(echo_once("s1"), pod, sizeof(pod));
     gateway_stop();
 
     (void) instance_start(8082, "i2", NULL);
     (void) instance_start(8083, "i3", NULL);
     gateway_start(conf);
-    pod_of(echo("s2"), other, sizeof(other));
+    pod_of(echo_once("s2"), other, sizeof(other));
     ck_assert_str_ne(other, "i1");
-    ck_assert_str_eq(client_pod(echo("s1"), 0), "i1");
+    ck_assert_str_eq(client_pod(echo_once("s1"), 0), "i1");
 }
 END_TEST
 
 
-/* it was killed and is back before anybody noticed */
-START_TEST(health_frees_leases)
+/* the instance was killed and is back before a probe noticed */
+START_TEST(health_started_anew)
 {
     pid_t  pid;
 
     pid = instance_start(8081, "i1", NULL);
     gateway_start(CONF("2", "interval=300ms timeout=300ms fails=100", ONE));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 
-    /* it has told its session once */
+    /* the instance has reported its session once */
     await_state("leased", 1);
     gateway_stop();
     gateway_start(CONF("2", "interval=300ms timeout=300ms fails=100", ONE));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     gateway_await_access("REBUILT");
 
+    /* another process, which says so: the lease stays for its session */
     instance_signal(pid, SIGKILL);
     (void) instance_start(8081, "i1", NULL);
-    await_state("free", 1);
-    client_assert(echo("s2"), 0, "");
+    await_log("its session begins anew, session=\"s1\"");
+    client_assert(echo_once("s1"), 0, "");
+    gateway_await_access("MOVED");
 }
 END_TEST
 
@@ -399,15 +397,15 @@ START_TEST(health_silent_instances)
 
     fake = fake_serving(8081, "one");
     gateway_start(CONF("1", "interval=100ms timeout=300ms", ONE));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     await_requests(fake, 5);
-    client_assert_refused(echo("s2"), 8, BUSY);
-    client_assert(echo("s1"), 0, "");
+    client_assert_refused(echo_once("s2"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
 }
 END_TEST
 
 
-/* no health service: nobody wants it to be checked */
+/* no health service: the instance wants no probes */
 START_TEST(health_unimplemented)
 {
     fake_t  *fake;
@@ -417,7 +415,7 @@ START_TEST(health_unimplemented)
     gateway_start(CONF("1", "interval=100ms timeout=300ms fails=1 mandatory",
                        ONE));
     await_requests(fake, 3);
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     ck_assert(!gateway_logged("is down"));
 }
 END_TEST
@@ -435,7 +433,7 @@ START_TEST(health_hanging_instance)
 
     atomic_store(&hangs, false);
     await_log("is up");
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 }
 END_TEST
 
@@ -470,11 +468,11 @@ START_TEST(health_mandatory)
     atomic_store(&status, 2);
     gateway_start(CONF("2", "interval=200ms timeout=300ms mandatory", ONE));
     await_requests(fake, 3);
-    client_assert_refused(echo("s1"), 8, NONE);
+    client_assert_refused(echo_once("s1"), 8, NONE);
 
     atomic_store(&status, 1);
     await_state("free", 1);
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 }
 END_TEST
 
@@ -595,7 +593,7 @@ END_TEST
     "}\n"
 
 
-/* the one that cannot prove who it is never gets a session, nor a request */
+/* an instance without a good certificate gets no session and no request */
 START_TEST(health_tls)
 {
     fake_t  *one, *impostor;
@@ -610,8 +608,8 @@ START_TEST(health_tls)
 
     await_state("free", 1);
     await_requests(one, 2);
-    client_assert(echo("s1"), 0, "");
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
+    client_assert_refused(echo_once("s2"), 8, BUSY);
     ck_assert_uint_eq(fake_requests(impostor), 0);
 
     atomic_store(&status, 2);
@@ -674,7 +672,7 @@ main(int argc, char **argv)
     harness_add(suite, health_restart_owners_first);
     harness_add(suite, health_restart_stranger_first);
     harness_add(suite, health_restart_half_leased);
-    harness_add(suite, health_frees_leases);
+    harness_add(suite, health_started_anew);
     harness_add(suite, health_silent_instances);
     harness_add(suite, health_unimplemented);
     harness_add(suite, health_hanging_instance);

@@ -1,10 +1,11 @@
-/* An instance tells how long its session lasts: "session-left". */
+/* An instance reports how long it keeps its session: "session-left". */
 
 #include <stdatomic.h>
 #include <string.h>
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
 #include "status.h"
 
@@ -32,7 +33,7 @@
 #define BUSY   "all instances are busy"
 
 
-/* what it tells of "s1", and the time of the first check of a gateway */
+/* what the instance reports of "s1", and when the first probe comes */
 static const char        *_Atomic left;
 static _Atomic long long  checked;
 
@@ -63,13 +64,6 @@ serve(fake_call_t *call)
 }
 
 
-static client_call_t *
-echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
-
-
 /* a lease that only the instance knew of ends with its session, a second
  * later, not with the idle time of this gateway */
 START_TEST(left_of_learned)
@@ -84,12 +78,12 @@ START_TEST(left_of_learned)
     status_await(status_member("127.0.0.1", 8081, "free"));
     ck_assert_int_ge(harness_now() - atomic_load(&checked), 2500);
 
-    client_assert(echo("s2"), 0, "");
+    client_assert(echo_once("s2"), 0, "");
 }
 END_TEST
 
 
-/* what is no number is as if it was not told */
+/* a value that is no number has no effect */
 START_TEST(left_bad)
 {
     size_t  i;
@@ -111,8 +105,8 @@ START_TEST(left_bad)
 END_TEST
 
 
-/* the instance was used past this gateway: the lease lasts as long as it
- * says, and not longer */
+/* another gateway used the instance: the lease lasts as long as the instance
+ * says, not longer */
 START_TEST(left_of_own)
 {
     long long  since;
@@ -120,7 +114,7 @@ START_TEST(left_of_own)
     atomic_store(&left, "60000");
     (void) fake_start(8081, "one", serve);
     gateway_start(CONF("200ms", "1s"));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     since = harness_now();
 
     while (harness_now() - since < 2500) {
@@ -128,11 +122,11 @@ START_TEST(left_of_own)
         harness_pause(since, "time");
     }
 
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert_refused(echo_once("s2"), 8, BUSY);
 
     atomic_store(&left, NULL);
     status_await(status_member("127.0.0.1", 8081, "free"));
-    client_assert(echo("s2"), 0, "");
+    client_assert(echo_once("s2"), 0, "");
 }
 END_TEST
 

@@ -1,13 +1,23 @@
-/* Instances that come, go and fail between checks, and calls that meet them. */
+/*
+ * Instances that come, go and fail between two probes, and calls that meet
+ * them.
+ */
 
+#include <arpa/inet.h>
+#include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "dns.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "resolved.h"
 #include "status.h"
 
@@ -83,7 +93,7 @@ serve(fake_call_t *call)
 }
 
 
-/* tells that it has none */
+/* reports that it has no session */
 static void
 serve_free(fake_call_t *call)
 {
@@ -98,7 +108,7 @@ serve_free(fake_call_t *call)
 }
 
 
-/* the same, and serves nobody */
+/* the same, and does not serve */
 static void
 serve_nobody(fake_call_t *call)
 {
@@ -153,7 +163,7 @@ START_TEST(life_passes_after_release)
     gateway_start(CONF("myservice_health interval=100ms passes=4;\n" ONE));
     await_checks(6);
 
-    client_assert(resolved_echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
     n = atomic_load(&checks);
     status_await(status_member(HERE, 8081, "free"));
@@ -162,14 +172,14 @@ START_TEST(life_passes_after_release)
 END_TEST
 
 
-/* one that tells says nothing of what others do not tell */
+/* the report of an instance is not about the others */
 START_TEST(life_tells_for_itself)
 {
     client_call_t  *call;
 
     (void) fake_start(8081, "one", serve);
     gateway_start(CONF(FAST ONE));
-    client_assert(resolved_echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 
     (void) fake_start(8082, "two", serve_free);
     gateway_reload(CONF(FAST TWO));
@@ -177,14 +187,14 @@ START_TEST(life_tells_for_itself)
     await_checks(atomic_load(&checks) + 5);
     ck_assert(status_has(status_member(HERE, 8081, "leased")));
 
-    call = resolved_echo("s2");
+    call = echo_once("s2");
     client_assert(call, 0, "");
     ck_assert_str_eq(client_pod(call, 0), "two");
 }
 END_TEST
 
 
-/* nobody gives back what a worker took that died in a first call */
+/* a worker died in a first call: no worker gives its claim back */
 START_TEST(life_first_call_dies_with_worker)
 {
     client_call_t  *call;
@@ -201,7 +211,7 @@ START_TEST(life_first_call_dies_with_worker)
     gateway_kill_workers(1);
     atomic_store(&silent, false);
 
-    client_assert(resolved_echo("s1"), 7, "Server session is not set");
+    client_assert(echo_once("s1"), 7, "Server session is not set");
     ck_assert(status_has(status_member(HERE, 8081, "tentative")));
 
     /* 30 s at most, not the idle time of half an hour */
@@ -211,7 +221,7 @@ START_TEST(life_first_call_dies_with_worker)
 END_TEST
 
 
-/* it is a new member, also in the record that it had */
+/* the instance is a new member, also in its former record */
 START_TEST(life_returns)
 {
     dns = dns_start(8119);
@@ -233,7 +243,7 @@ START_TEST(life_returns)
 END_TEST
 
 
-/* there is nobody whose word could be waited for */
+/* no instance whose report a call could wait for */
 START_TEST(life_no_member)
 {
     int        i;
@@ -246,15 +256,15 @@ START_TEST(life_no_member)
 
     for (i = 0; i < 3; i++) {
         since = harness_now();
-        client_assert_refused(resolved_echo("s1"), 8, "no available instances");
+        client_assert_refused(echo_once("s1"), 8, "no available instances");
         ck_assert_int_lt(harness_now() - since, 5000);
     }
 }
 END_TEST
 
 
-/* members that a name brings in the middle of the first round are asked, too,
- * before anybody gets an instance */
+/* members that a name adds during the first round are probed, too, before a
+ * session gets an instance */
 START_TEST(life_named_later)
 {
     int             i;
@@ -271,15 +281,15 @@ START_TEST(life_named_later)
 
     gateway_start(conf);
     status_await("\"free\":2");
-    call = resolved_echo("a");
+    call = echo_once("a");
     client_assert(call, 0, "");
     owner = strcmp(client_pod(call, 0), "i2") == 0 ? "a" : "b";
-    client_assert(resolved_echo("b"), 0, "");
+    client_assert(echo_once("b"), 0, "");
 
     for (i = 0; i < 6; i++) {
         gateway_stop();
         gateway_start(conf);
-        call = resolved_echo(owner);
+        call = echo_once(owner);
         client_assert(call, 0, "");
         ck_assert_str_eq(client_pod(call, 0), "i2");
     }
@@ -300,6 +310,93 @@ START_TEST(life_beside_tls)
 END_TEST
 
 
+static void
+await_readable(int fd)
+{
+    struct pollfd  pfd = { .fd = fd, .events = POLLIN };
+
+    ck_assert_int_eq(poll(&pfd, 1, 10000), 1);
+}
+
+
+/* "state" as in /proc/net/tcp, of connections to the port of this machine */
+static bool
+connection_is(int port, unsigned state)
+{
+    bool      found;
+    char      line[256];
+    FILE     *file;
+    unsigned  to, is;
+
+    found = false;
+    file = fopen("/proc/net/tcp", "r");
+    ck_assert_ptr_nonnull(file);
+
+    while (fgets(line, sizeof(line), file) != NULL) {
+        found |= sscanf(line, "%*s %*x:%*x %*x:%x %x", &to, &is) == 2
+                 && to == (unsigned) port && is == state;
+    }
+
+    fclose(file);
+
+    return found;
+}
+
+
+/* a gateway that was stopped while it connected has found nothing out */
+START_TEST(life_gateway_stopped)
+{
+    int                 s, first;
+    long long           since;
+    struct sockaddr_in  sin = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t) harness_port(8081)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+    };
+
+    /* a queue that is full */
+
+    s = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(s, (struct sockaddr *) &sin, sizeof(sin)), 0);
+    ck_assert_int_eq(listen(s, 0), 0);
+    first = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(first, (struct sockaddr *) &sin, sizeof(sin)),
+                     0);
+
+    gateway_start(CONF("myservice_health interval=200ms timeout=2s "
+                       "fails=1;\n" ONE));
+    since = harness_now();
+
+    while (!connection_is(harness_port(8081), 2)) {
+        harness_pause(since, "it connects");
+    }
+
+    since = harness_now();
+    gateway_freeze(true);
+
+    await_readable(s);
+    ck_assert_int_ge(accept(s, NULL, NULL), 0);
+    await_readable(s);
+    ck_assert_int_ge(accept(s, NULL, NULL), 0);
+
+    while (harness_now() < since + 3200) {
+        usleep(10000);
+    }
+
+    since = harness_now();
+    gateway_freeze(false);
+
+    /* by the next check */
+
+    status_await("\"state\":\"down\"");
+    ck_assert_int_ge(harness_now() - since, 1500);
+    ck_assert(gateway_logged("is down: timed out"));
+    close(first);
+    close(s);
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -315,6 +412,7 @@ main(int argc, char **argv)
     harness_add(suite, life_no_member);
     harness_add(suite, life_named_later);
     harness_add(suite, life_beside_tls);
+    harness_add(suite, life_gateway_stopped);
 
     return harness_run(suite, argv[0]);
 }

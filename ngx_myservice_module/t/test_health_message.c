@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/health_message.h"
+#include "harness.h"
 #include "health.pb-c.h"
-#include "ngx_myservice_module/health_message.h"
 
 
 #define NAME_MAX_LEN  20000
@@ -60,7 +61,18 @@ static const struct {
     { "field 0", BODY("\0\0\0\0\2\2\0"), MS_HEALTH_REQUEST_MALFORMED, NULL },
     { "field too high", BODY("\0\0\0\0\6\x80\x80\x80\x80\x10\0"),
       MS_HEALTH_REQUEST_MALFORMED, NULL },
-    { "group", BODY("\0\0\0\0\2\x0b\x0c"), MS_HEALTH_REQUEST_MALFORMED, NULL },
+    { "group", BODY("\0\0\0\0\2\x0b\x0c"), MS_HEALTH_REQUEST_OK, "" },
+    { "group with all types, and a group",
+      BODY("\0\0\0\0\x1b\x1b\x08\1\x11" "12345678\x0a\2xy\x15" "1234"
+           "\x23\x24\x1c\x0a\1z"), MS_HEALTH_REQUEST_OK, "z" },
+    { "group without end", BODY("\0\0\0\0\3\x1b\x08\1"),
+      MS_HEALTH_REQUEST_MALFORMED, NULL },
+    { "end of another group", BODY("\0\0\0\0\2\x1b\x24"),
+      MS_HEALTH_REQUEST_MALFORMED, NULL },
+    { "end without a group", BODY("\0\0\0\0\1\x1c"),
+      MS_HEALTH_REQUEST_MALFORMED, NULL },
+    { "bytes over the end of a group", BODY("\0\0\0\0\4\x1b\x0a\5\x1c"),
+      MS_HEALTH_REQUEST_MALFORMED, NULL },
     { "wire type 6", BODY("\0\0\0\0\1\x0e"), MS_HEALTH_REQUEST_MALFORMED,
       NULL },
     { "endless varint", BODY("\0\0\0\0\x0c\x10\x80\x80\x80\x80\x80\x80\x80\x80"
@@ -95,6 +107,51 @@ START_TEST(request)
                       && memcmp(service, cases[_i].service, len) == 0,
                       "%s: \"%.*s\"", cases[_i].name, (int) len,
                       (const char *) service);
+    }
+
+    free(body);
+}
+END_TEST
+
+
+static const struct {
+    const char           *body;
+    size_t                len;
+    ms_health_request_t   result;
+    uint32_t              status;
+} answers[] = {
+    { BODY("\0\0\0\0\2\x08\1"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\0"), MS_HEALTH_REQUEST_OK, 0 },
+    { BODY("\0\0\0\0\4\x08\1\x08\2"), MS_HEALTH_REQUEST_OK, 2 },
+    { BODY("\0\0\0\0\4\x10\7\x08\1"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\5\x12\1x\x08\1"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\x0b\x08\1\x11" "12345678"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\7\x15" "1234\x08\1"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\6\x1b\x08\2\x1c\x08\1"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\5\x0a\1\1\x08\1"), MS_HEALTH_REQUEST_OK, 1 },
+    { BODY("\0\0\0\0\3\x08\x81\1"), MS_HEALTH_REQUEST_OK, 129 },
+    { BODY(""), MS_HEALTH_REQUEST_MISSING, 0 },
+    { BODY("\1\0\0\0\2\x08\1"), MS_HEALTH_REQUEST_COMPRESSED, 0 },
+    { BODY("\0\0\0\0\3\x08\1"), MS_HEALTH_REQUEST_MALFORMED, 0 },
+    { BODY("\0\0\0\0\1\x08"), MS_HEALTH_REQUEST_MALFORMED, 0 },
+};
+
+
+START_TEST(answer)
+{
+    uint8_t              *body;
+    uint32_t              status;
+    ms_health_request_t   result;
+
+    body = malloc(answers[_i].len ? answers[_i].len : 1);
+    ck_assert_ptr_nonnull(body);
+    memcpy(body, answers[_i].body, answers[_i].len);
+
+    result = ms_health_response_parse(body, answers[_i].len, &status);
+    ck_assert_int_eq(result, answers[_i].result);
+
+    if (result == MS_HEALTH_REQUEST_OK) {
+        ck_assert_uint_eq(status, answers[_i].status);
     }
 
     free(body);
@@ -167,23 +224,18 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    TCase    *tc;
-    Suite    *suite;
-    SRunner  *runner;
+    TCase  *tc;
+    Suite  *suite;
 
     suite = suite_create("health messages");
     tc = tcase_create("health messages");
     tcase_add_loop_test(tc, request, 0,
                         (int) (sizeof(cases) / sizeof(cases[0])));
+    tcase_add_loop_test(tc, answer, 0,
+                        sizeof(answers) / sizeof(answers[0]));
     tcase_add_test(tc, names);
     tcase_add_test(tc, response);
     suite_add_tcase(suite, tc);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return harness_run_units(suite);
 }

@@ -1,6 +1,6 @@
 /*
- * Who gets past the token check, in the order and with the texts of the
- * contract; each refusal has a call beside it that passes.
+ * Which tokens pass, in the order and with the texts of the contract; each
+ * refusal has a call next to it that passes.
  */
 
 #include <stdio.h>
@@ -10,7 +10,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "token.h"
 
 
 #define CONF(directives)                                                      \
@@ -101,7 +103,7 @@ START_TEST(jwt_expires)
 
     (void) start(CONF(""));
     token = token_sign("{\"session_id\":\"s1\"," TIMES "}", "HS256",
-                       HARNESS_SECRET);
+                       TOKEN_SECRET);
 
     client_assert(call(token, "s1"), 0, "");
     gateway_await_access("jwt=OK session=s1 expires=32503680000");
@@ -185,15 +187,15 @@ START_TEST(jwt_wrong_key)
     client_assert_refused(call(token_sign(claims, "HS256",
                                "another secret that is long enough"), "s1"),
                           16, INVALID);
-    client_assert_refused(call(token_sign(claims, "HS384", HARNESS_SECRET),
+    client_assert_refused(call(token_sign(claims, "HS384", TOKEN_SECRET),
                                "s1"), 16, INVALID);
-    client_assert_refused(call(token_sign(claims, "HS512", HARNESS_SECRET),
+    client_assert_refused(call(token_sign(claims, "HS512", TOKEN_SECRET),
                                "s1"), 16, INVALID);
     client_assert_refused(call(token_sign(claims, "none", NULL), "s1"), 16,
                           INVALID);
     ck_assert_uint_eq(fake_requests(fake), 0);
 
-    client_assert(call(token_sign(claims, "HS256", HARNESS_SECRET), "s1"), 0,
+    client_assert(call(token_sign(claims, "HS256", TOKEN_SECRET), "s1"), 0,
                   "");
 }
 END_TEST
@@ -217,7 +219,7 @@ START_TEST(jwt_claims)
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         client_assert_refused(call(token_sign(bad[i], "HS256",
-                                              HARNESS_SECRET), "s1"), 16,
+                                              TOKEN_SECRET), "s1"), 16,
                               INVALID);
     }
 
@@ -233,9 +235,9 @@ START_TEST(jwt_session_claim)
 
     fake = start(CONF("myservice_jwt_session_claim sid;\n"));
 
-    client_assert(call(token_sign(claims, "HS256", HARNESS_SECRET), "s1"), 0,
+    client_assert(call(token_sign(claims, "HS256", TOKEN_SECRET), "s1"), 0,
                   "");
-    client_assert_refused(call(token_sign(claims, "HS256", HARNESS_SECRET),
+    client_assert_refused(call(token_sign(claims, "HS256", TOKEN_SECRET),
                                "s2"), 16, "session-id mismatch");
     ck_assert_uint_eq(fake_requests(fake), 1);
 }
@@ -304,8 +306,8 @@ call_twice(const char *token, const char *session, const char *name,
 }
 
 
-/* Neither the first nor the last one wins. nginx itself refuses two tokens,
- * and logs them at this level. */
+/* Neither the first token nor the last one wins. nginx itself refuses two
+ * tokens, and logs that at this level. */
 START_TEST(jwt_two_tokens)
 {
     size_t       i;
@@ -426,7 +428,7 @@ START_TEST(jwt_long_tokens)
         snprintf(claims, sizeof(claims),
                  "{\"session_id\":\"s1\"," TIMES ",\"pad\":\"%0*d\"}", pad,
                  0);
-        token = token_sign(claims, "HS256", HARNESS_SECRET);
+        token = token_sign(claims, "HS256", TOKEN_SECRET);
         len = strlen(token);
 
         if (len > 8188 && len <= 8192) {

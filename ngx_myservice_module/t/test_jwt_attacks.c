@@ -1,6 +1,6 @@
 /*
- * Attacks on the algorithm of a token as they arrive: nothing of them reaches
- * an instance.  What else a token can be made of is in jwt/t/.
+ * Attacks on the algorithm of a token: none reaches an instance.  jwt/t/ has
+ * the other attacks on tokens.
  */
 
 #include <stdio.h>
@@ -9,7 +9,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "token.h"
 #include "jwt/t/forge.h"
 #include "jwt/t/signer.h"
 
@@ -75,7 +77,7 @@ START_TEST(attack_none)
 
     for (i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
         snprintf(header, sizeof(header), "{\"alg\":\"%s\"}", spellings[i]);
-        token = forge(header, CLAIMS, HARNESS_SECRET);
+        token = forge(header, CLAIMS, TOKEN_SECRET);
         client_assert_refused(call(token, "s1"), 16, INVALID);
 
         strrchr(token, '.')[1] = '\0';
@@ -84,7 +86,7 @@ START_TEST(attack_none)
     }
 
     ck_assert_uint_eq(fake_requests(fake), 0);
-    token = forge("{\"alg\":\"HS256\"}", CLAIMS, HARNESS_SECRET);
+    token = forge("{\"alg\":\"HS256\"}", CLAIMS, TOKEN_SECRET);
     client_assert(call(token, "s1"), 0, "");
     free(token);
 }
@@ -122,7 +124,7 @@ START_TEST(attack_public_key_as_secret)
                          CLAIMS);
     client_assert(call(token, "s1"), 0, "");
     free(token);
-    token = forge(headers[0], CLAIMS, HARNESS_SECRET);
+    token = forge(headers[0], CLAIMS, TOKEN_SECRET);
     client_assert(call(token, "s1"), 0, "");
     free(token);
     free(pem);

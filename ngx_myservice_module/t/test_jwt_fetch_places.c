@@ -1,6 +1,6 @@
 /*
- * Where a JWK Set can be fetched from: proxies in all ways, TLS, files, nginx's
- * cache.
+ * Places from which a JWK Set can come: proxies of all kinds, TLS, files,
+ * nginx's cache.
  */
 
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "gateway.h"
 #include "harness.h"
 #include "issuer.h"
 #include "keyed.h"
@@ -29,7 +30,7 @@ long_answer(const char *conf)
     size_t       i, n;
     static char  body[128 * 1024];
 
-    /* unknown members are none of our business */
+    /* the gateway ignores members of the set that it does not know */
     n = (size_t) snprintf(body, sizeof(body), "{\"x\":\"");
     memset(body + n, 'x', 100000);
     n += 100000;
@@ -220,9 +221,9 @@ START_TEST(fetch_cached_background)
 
     client_assert_refused(keyed_call(a), 16, INVALID);
 
-    /* one that never ends is ended, and made again */
+    /* a fetch that never ends is stopped, and started again */
     fd = issuer_accept();
-    await_logged("came from a cache, the update of which timed out", 1);
+    await_logged("came from a cache: its update timed out", 1);
     close(fd);
     fd = issuer_accept();
     issuer_answer(fd, "200 OK", SET_A);
@@ -341,12 +342,12 @@ START_TEST(fetch_cache_locked)
                                 "proxy_cache_methods POST;\n"));
     client = client_open(harness_port(8080));
     fd = issuer_accept();
-    await_logged("there are none of it yet: timed out", 1);
+    await_logged("timed out, no keys have been loaded yet", 1);
     close(fd);
 
     (void) client_grpc(client, "/held", NULL, NULL, "", 0);
     held = issuer_accept();
-    await_logged("there are none of it yet: timed out", 2);
+    await_logged("timed out, no keys have been loaded yet", 2);
     ck_assert_int_eq(issuer_try(), -1);
     close(held);
 }
@@ -367,7 +368,7 @@ START_TEST(fetch_limited)
                                 "limit_req zone=z burst=100;\n",
                                 "alias %%DIR%%/jwks.json;\n"));
 
-    await_logged("were fetched, there are 1 keys now", 2);
+    await_logged("were fetched: there are 1 keys now", 2);
     ck_assert_int_lt(harness_now() - since, 5000);
     ck_assert_uint_eq(logged("could not be fetched"), 0);
     ck_assert_uint_ge(logged("delaying request"), 1);

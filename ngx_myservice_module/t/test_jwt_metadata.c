@@ -1,6 +1,6 @@
 /*
- * What an instance gets with a call that passed, and what variables say of
- * its token: claims of verified tokens only, whatever a client sends.
+ * What an instance gets with a call that passed, and what variables say of its
+ * token: claims of verified tokens only, whatever a client sends.
  */
 
 #include <stdio.h>
@@ -9,7 +9,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "token.h"
 
 
 #define CONF(directives)                                                      \
@@ -91,7 +93,7 @@ call_with(const char *token, const client_header_t *more)
 static client_call_t *
 call(const char *claims)
 {
-    return call_with(token_sign(claims, "HS256", HARNESS_SECRET), NULL);
+    return call_with(token_sign(claims, "HS256", TOKEN_SECRET), NULL);
 }
 
 
@@ -166,7 +168,7 @@ START_TEST(metadata_forward_off)
 END_TEST
 
 
-/* always there, so that an instance can tell that the gateway sent it */
+/* always there: it shows an instance that the gateway sent the call */
 static void
 no_role(const char *conf)
 {
@@ -199,7 +201,7 @@ START_TEST(metadata_no_role_off)
 END_TEST
 
 
-/* a client cannot say what only the gateway says */
+/* a client cannot send the metadata that only the gateway sends */
 static void
 smuggled(const char *conf, bool forwarded)
 {
@@ -378,7 +380,7 @@ END_TEST
          directives)
 
 
-/* a subrequest has no token of its own, and is told of the call's */
+/* a subrequest has no token of its own; its variables are those of the call */
 START_TEST(metadata_subrequest)
 {
     fake_t     *fake;

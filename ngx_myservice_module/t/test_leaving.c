@@ -1,7 +1,8 @@
 /*
- * An instance that stops says "instance is shutting down" to calls that still
- * come: they go on with another one, whatever their method. The gRPC core
- * cancels some of them: those are repeated where the method is listed.
+ * An instance that stops answers "instance is shutting down" to calls that
+ * still arrive: they go on at another instance, whatever their method.  The
+ * gRPC core of the instance cancels some of them: the gateway repeats these if
+ * their method is listed.
  */
 
 #include <stdatomic.h>
@@ -9,7 +10,9 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "token.h"
 
 
 #define CONF(servers, location)                                               \
@@ -40,7 +43,7 @@
 #define SUBSCRIBE  "/my_service.MyServiceAPI/MyServiceSubscribe"
 
 
-/* Whoever is asked first answers so from its "since"th request on. */
+/* The fake that gets the first request leaves from its request "since" on. */
 
 static _Atomic(fake_t *)  stopping;
 static unsigned           since = 2;
@@ -73,13 +76,6 @@ stops(fake_call_t *call)
 }
 
 
-static client_call_t *
-echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
-
-
 static void
 moves(void)
 {
@@ -90,8 +86,8 @@ moves(void)
     two = fake_start(8082, "two", stops);
     gateway_start(CONF(TWO, ""));
 
-    client_assert(echo("s"), 0, "");
-    call = echo("s");
+    client_assert(echo_once("s"), 0, "");
+    call = echo_once("s");
     client_assert(call, 0, "");
     ck_assert_uint_eq(client_messages(call), 1);
     ck_assert_str_eq(client_pod(call, 0),
@@ -99,9 +95,9 @@ moves(void)
     gateway_await_access("decision=MOVED session=s");
     ck_assert(gateway_logged("is shutting down"));
 
-    /* it is not asked again */
-    client_assert(echo("s"), 0, "");
-    client_assert_refused(echo("stranger"), 8, "all instances are busy");
+    /* the instance gets no second request */
+    client_assert(echo_once("s"), 0, "");
+    client_assert_refused(echo_once("stranger"), 8, "all instances are busy");
     ck_assert_uint_eq(fake_requests(one) + fake_requests(two), 4);
 }
 
@@ -173,7 +169,7 @@ subscribe(const char *conf)
 
     if (!together) {
         client_wait_messages(stream, 1);
-        client_assert(echo("s"), 0, "");
+        client_assert(echo_once("s"), 0, "");
     }
 
     client_wait(stream);
@@ -226,8 +222,8 @@ START_TEST(leaving_other_text)
     fake_start(8082, "two", stops);
     gateway_start(CONF(TWO, LISTED));
 
-    client_assert(echo("s"), 0, "");
-    client_assert_refused(echo("s"), 14,
+    client_assert(echo_once("s"), 0, "");
+    client_assert_refused(echo_once("s"), 14,
                           "instance is shutting down the reactor");
 }
 END_TEST
@@ -242,7 +238,7 @@ cancels(const char *conf)
     text = "CANCELLED";
     one = fake_start(8081, "one", stops);
     gateway_start(conf);
-    client_assert(echo("s"), 0, "");
+    client_assert(echo_once("s"), 0, "");
 
     return one;
 }
@@ -255,20 +251,20 @@ START_TEST(leaving_cancelled_listed)
     until = 3;
     one = cancels(CONF(ONE, LISTED));
 
-    client_assert(echo("s"), 0, "");
+    client_assert(echo_once("s"), 0, "");
     ck_assert_uint_eq(fake_requests(one), 3);
 }
 END_TEST
 
 
-/* it is repeated once */
+/* the gateway repeats the call once */
 START_TEST(leaving_cancelled_again)
 {
     fake_t *one;
 
     one = cancels(CONF(ONE, LISTED));
 
-    client_assert_refused(echo("s"), 1, "CANCELLED");
+    client_assert_refused(echo_once("s"), 1, "CANCELLED");
     ck_assert_uint_eq(fake_requests(one), 3);
 }
 END_TEST
@@ -280,7 +276,7 @@ START_TEST(leaving_cancelled_not_listed)
 
     one = cancels(CONF(ONE, ""));
 
-    client_assert_refused(echo("s"), 1, "CANCELLED");
+    client_assert_refused(echo_once("s"), 1, "CANCELLED");
     ck_assert_uint_eq(fake_requests(one), 2);
 }
 END_TEST

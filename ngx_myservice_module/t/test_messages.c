@@ -1,10 +1,11 @@
-/* Boundaries of gRPC messages, in pieces of every size. */
+/* Boundaries of gRPC messages that arrive in pieces of every size. */
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/messages.h"
+#include "wire/messages.h"
+#include "harness.h"
 
 
 static const size_t  sizes[] = { 0, 1, 4, 5, 300, 0, 0, 70000, 2 };
@@ -107,10 +108,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    TCase    *tc;
-    Suite    *suite;
-    SRunner  *runner;
+    TCase  *tc;
+    Suite  *suite;
 
     suite = suite_create("messages");
     tc = tcase_create("messages");
@@ -118,10 +117,5 @@ main(void)
     tcase_add_test(tc, huge_length);
     suite_add_tcase(suite, tc);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return harness_run_units(suite);
 }

@@ -1,12 +1,14 @@
 /*
- * Ways to an upstream with sessions that are none: the call is refused in
- * order, the error log says why, and the worker goes on.
+ * A grpc_pass that does not lead to an upstream with sessions: the gateway
+ * refuses the call with a status, the error log says why, and the worker goes
+ * on.
  */
 
 #include <string.h>
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
 
 
@@ -42,7 +44,7 @@ call(const char *path, const char *session)
 }
 
 
-/* The call is refused, and the worker has not died of it. */
+/* The call is refused, and the worker goes on. */
 static void
 refused(const char *path, const char *text)
 {
@@ -119,7 +121,7 @@ START_TEST(pass_not_grpc)
 END_TEST
 
 
-/* the call that a subrequest belongs to is none of its business */
+/* a subrequest does not touch the call that it belongs to */
 START_TEST(pass_mirror)
 {
     int      i;
@@ -150,7 +152,7 @@ START_TEST(pass_mirror)
 END_TEST
 
 
-/* nor is what it was refused with told in place of nginx's own error */
+/* and the reason of its refusal does not replace nginx's own error */
 START_TEST(pass_mirror_error)
 {
     (void) fake_start(8081, "one", fake_ok);

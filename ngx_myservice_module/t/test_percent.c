@@ -1,10 +1,10 @@
 /* Percent-encoding of grpc-message. */
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/percent.h"
+#include "wire/percent.h"
+#include "harness.h"
 
 
 typedef struct {
@@ -44,7 +44,7 @@ START_TEST(encode)
 END_TEST
 
 
-/* what is not an escape stands for itself */
+/* text that is not an escape stays as it is */
 START_TEST(decode_lenient)
 {
     size_t   i, n;
@@ -69,10 +69,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    TCase    *tc;
-    Suite    *suite;
-    SRunner  *runner;
+    TCase  *tc;
+    Suite  *suite;
 
     suite = suite_create("percent");
     tc = tcase_create("percent");
@@ -80,10 +78,5 @@ main(void)
     tcase_add_test(tc, decode_lenient);
     suite_add_tcase(suite, tc);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return harness_run_units(suite);
 }

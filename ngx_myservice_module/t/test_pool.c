@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/pool_internal.h"
-#include "ngx_myservice_module/t/pool_world.h"
+#include "pool/state.h"
+#include "harness.h"
+#include "pool_world.h"
 
 
 #define STEPS  32
@@ -56,9 +57,99 @@ static const case_t  cases[] = {
       { "add x", "claim a NEW", "fail a", "is x down -", "lost a",
         "fail a", "confirm a", "back a", "is x down -" } },
 
-    { "health does not touch a tentative lease",
+    { "health does not end a tentative lease",
       { "add x", "claim a NEW", "down x", "is x tentative a", "up x",
-        "is x tentative a" } },
+        "is x tentative a", "back a", "is x free" } },
+
+    { "what is given back is down when its checks failed",
+      { "health x", "health y", "claim a NEW", "down @a", "back a",
+        "is @a down", "keep a old", "claim a NEW", "is @old down",
+        "is @a tentative a", "up @old", "is @old free" } },
+
+    { "so it is when its lease ends, whoever had it",
+      { "health x", "claim a NEW", "down x", "confirm a", "is x leased a",
+        "end x", "is x down", "up x", "claim a NEW", "down x", "at 1000",
+        "is x down", "up x", "is x free" } },
+
+    { "a session without success moves away from failed checks",
+      { "health x", "health y", "claim a NEW", "keep a old", "down @a",
+        "request a", "claim a MOVED", "is @old down", "lost old",
+        "confirm old", "is @a tentative a" } },
+
+    { "and stays where there is no other",
+      { "health x", "claim a NEW", "down x", "request a", "claim a HIT",
+        "confirm a", "is x leased a", "down x", "is x down a" } },
+
+    { "drained meanwhile: down when it is drained no more",
+      { "health x", "drain x", "down x", "is x left", "undrain x",
+        "is x down", "drain x", "up x", "undrain x", "is x free" } },
+
+    /* sessions that another instance serves */
+
+    { "an instance that names a session of another one",
+      { "health x", "health y", "at 1", "claim a NEW", "confirm a",
+        "keep a old", "down @old", "claim a MOVED", "at 9",
+        "learn @old a 8", "is @old foreign a", "quiet @old", "confirm a",
+        "tell @old", "quiet @a", "at 10", "learn @old - 10",
+        "is @old free" } },
+
+    { "the session does not come back to it meanwhile",
+      { "health x", "health y", "at 1", "claim a NEW", "confirm a",
+        "keep a old", "down @old", "claim a MOVED", "confirm a", "at 9",
+        "learn @old a 8 50", "at 58", "tell @old", "release a",
+        "request a", "claim a BUSY", "at 557", "is @old foreign a",
+        "request a", "claim a BUSY", "at 558", "is @old free",
+        "claim a NEW" } },
+
+    { "both were learned, or the other one is down: who knows",
+      { "health x", "health y", "at 9", "learn x a 8", "learn y a 8",
+        "is y foreign a", "quiet y", "claim a REBUILT", "tell y",
+        "down x", "quiet y" } },
+
+    { "foreign ones count for nobody: the down ones are tried",
+      { "health x", "health y", "health z", "at 9", "learn x a 8",
+        "learn y a 8", "down x", "down z", "is x down a", "end x",
+        "is x down", "is y foreign a", "claim b NEW" } },
+
+    { "nor after it was asked, until it has said what became of it",
+      { "health x", "health y", "at 1", "claim a NEW", "confirm a",
+        "keep a old", "down @old", "claim a MOVED", "confirm a",
+        "keep a new", "at 9", "learn @old a 8", "tell @old", "at 19",
+        "learn @old a 18", "is @old foreign a", "release a",
+        "claim a REBUILT", "is @old leased a" } },
+
+    /* suspects */
+
+    { "another one is next after a first call without answer",
+      { "add x", "add y", "at 1", "claim a NEW", "keep a old", "late a",
+        "is @old suspect", "claim a NEW", "late a", "is @a suspect",
+        "up @old", "claim b NEW", "keep b c", "back b", "claim a NEW",
+        "is @old tentative a" } },
+
+    { "all are suspect: one of them",
+      { "add x", "at 1", "claim a NEW", "late a", "is x suspect",
+        "claim a NEW", "late a", "claim b NEW", "confirm b",
+        "is x leased b", "end x", "is x free", "count free 1" } },
+
+    { "of the suspects the one that has been so for longest",
+      { "add x", "add y", "at 1", "claim a NEW", "keep a one", "late a",
+        "at 2", "claim a NEW", "late a", "keep a two", "at 3", "claim b NEW",
+        "late b", "is @b suspect", "claim a NEW", "late a", "claim b NEW",
+        "late b", "is @one suspect", "is @two suspect" } },
+
+    { "a check that passed meanwhile knows better",
+      { "add x", "at 1", "claim a NEW", "at 2", "up x", "at 3", "late a",
+        "is x free", "claim a NEW", "late a", "is x suspect", "up x",
+        "is x free", "down x", "is x down" } },
+
+    { "it is not suspect for ever",
+      { "add x", "at 1", "claim a NEW", "late a", "at 10000",
+        "is x suspect", "at 10001", "is x free" } },
+
+    { "calls that go on do not keep the session there",
+      { "add x", "add y", "at 1", "claim a NEW", "claim a HIT",
+        "keep a old", "late a", "is @old tentative a", "claim a MOVED",
+        "is @old suspect", "is @a tentative a", "lost old" } },
 
     { "a first call may be the release",
       { "add x", "claim a NEW", "release a", "is x left" } },
@@ -172,8 +263,43 @@ static const case_t  cases[] = {
     { "its owner is bound elsewhere: foreign",
       { "add x", "add y", "claim b NEW", "confirm b", "claim a NEW",
         "keep a old", "conflict a b", "is @old foreign b", "claim b HIT",
-        "is @b leased b", "claim a BUSY", "release b", "claim b BUSY",
-        "at 1000", "is @old free" } },
+        "is @b leased b", "claim a BUSY", "at 1000", "is @old free" } },
+
+    { "and its own once that lease is over",
+      { "add x", "add y", "claim b NEW", "confirm b", "claim a NEW",
+        "keep a old", "conflict a b", "is @old foreign b", "release b",
+        "claim a BUSY", "claim b REBUILT", "is @old leased b",
+        "claim b HIT", "release b", "is @old left" } },
+
+    { "three owners at once, after a cold start",
+      { "add x", "add y", "add z", "claim a NEW", "claim b NEW",
+        "claim c NEW", "keep a one", "keep b two", "keep c three",
+        "conflict a b", "is @one foreign b", "conflict b c",
+        "is @two foreign c", "claim b REBUILT", "is @one leased b",
+        "conflict c a", "is @three leased a", "claim c REBUILT",
+        "is @two leased c", "claim a REBUILT" } },
+
+    { "or once its own one has failed and none is free",
+      { "add x", "add y", "claim b NEW", "confirm b", "keep b own",
+        "claim a NEW", "keep a old", "conflict a b", "is @old foreign b",
+        "fail b", "request b", "claim b HIT", "fail b", "claim b MOVED",
+        "is @old leased b", "is @own down", "lost own", "claim b HIT",
+        "at 100", "is @own free" } },
+
+    { "of two such ones the one that said so last",
+      { "add x", "add y", "add z", "claim b NEW", "claim a NEW",
+        "claim c NEW", "keep a one", "keep c two", "conflict a b",
+        "conflict c b", "is @one foreign b", "is @two foreign b", "back b",
+        "claim b REBUILT", "is @two leased b", "is @one foreign b",
+        "release b", "claim b REBUILT", "is @one leased b" } },
+
+    { "one that is down, or whose lease has ended, is none",
+      { "add x", "add y", "claim b NEW", "confirm b", "claim a NEW",
+        "keep a old", "conflict a b", "release b", "down @old",
+        "claim b UNAVAILABLE", "up @old", "claim b REBUILT", "release b",
+        "at 100", "claim b NEW", "confirm b", "claim a NEW", "keep a old",
+        "conflict a b", "release b", "now 1100", "claim b BUSY",
+        "at 1100", "claim b NEW" } },
 
     { "a conflict on a confirmed lease",
       { "add x", "claim a NEW", "confirm a", "conflict a b", "is x leased b",
@@ -304,8 +430,19 @@ static const case_t  cases[] = {
       { "add x", "claim a NEW", "confirm a", "drain x", "is x draining a",
         "claim a HIT", "claim b BUSY", "drain x", "undrain x",
         "is x leased a", "drain x", "at 1000", "is x left", "claim b EMPTY",
-        "at 9999", "is x left", "up x", "down x", "is x left", "undrain x",
+        "at 9999", "is x left", "down x", "up x", "is x left", "undrain x",
         "is x free" } },
+
+    { "drain by two: each takes back its own",
+      { "add x", "claim a NEW", "confirm a", "says x", "is x draining a",
+        "claim a HIT", "claim b BUSY", "drain x", "unsays x",
+        "is x draining a", "undrain x", "is x leased a", "drain x", "says x",
+        "undrain x", "is x draining a", "release a", "is x left", "at 9999",
+        "is x left", "up x", "is x left", "unsays x", "is x free" } },
+
+    { "drain by its own word ends with the probes",
+      { "health x", "says x", "is x left", "health x", "is x left", "add x",
+        "is x free", "drain x", "health x", "says x", "add x", "is x left" } },
 
     { "drain of a free one",
       { "add x", "drain x", "is x left", "claim a EMPTY", "at 5000",
@@ -416,11 +553,11 @@ END_TEST
 
 
 /*
- * What ms_pool_change() lets through: n without owner, k with the one it has,
+ * What ms_state_change() lets through: n without owner, k with the one it has,
  * o with a new one.
  */
 static const struct {
-    const char  *steps[4];
+    const char  *steps[6];
     const char  *to[MS_INSTANCE_STATES];
 } matrix[] = {
     /*        UNUSED FREE TENTATIVE LEASED DRAINING LEFT DOWN */
@@ -435,7 +572,9 @@ static const struct {
     { { "add x", "claim a NEW", "drain x", "confirm a" },
       { "n", "", "", "ko", "ko", "n", "nk" } },
     { { "add x", "claim a NEW", "release a" },
-      { "n", "n", "", "", "", "", "" } },
+      { "n", "n", "", "", "", "n", "n" } },
+    { { "bound 9", "add x", "claim a NEW", "confirm a", "drain x", "at 9" },
+      { "n", "n", "", "ko", "", "nk", "nk" } },
     { { "add x", "down x" },
       { "n", "n", "o", "", "", "n", "n" } },
     { { "add x", "claim a NEW", "confirm a", "fail a" },
@@ -456,7 +595,7 @@ matrix_cell(int row, int to, char kind)
 
     world_create(&world, 4);
 
-    for (i = 0; i < 4 && matrix[row].steps[i] != NULL; i++) {
+    for (i = 0; i < 6 && matrix[row].steps[i] != NULL; i++) {
         world_step(&world, matrix[row].steps[i]);
     }
 
@@ -470,8 +609,8 @@ matrix_cell(int row, int to, char kind)
     legal = strchr(matrix[row].to[to], kind) != NULL;
 
     ms_pool_info(world.pool, 0, &before);
-    ck_assert_int_eq(ms_pool_change(world.pool, 0, (ms_instance_state_t) to,
-                                    given),
+    ck_assert_int_eq(ms_state_change(world.pool, 0, (ms_instance_state_t) to,
+                                     given),
                      legal ? 0 : -1);
     ms_pool_info(world.pool, 0, &after);
     ck_assert_uint_eq(ms_pool_alerts(world.pool), legal ? 0 : 1);
@@ -508,7 +647,7 @@ START_TEST(test_transition_to_nothing)
 
     world_create(&world, 1);
     world_step(&world, "add x");
-    ck_assert_int_eq(ms_pool_change(world.pool, 0, MS_INSTANCE_STATES, NULL),
+    ck_assert_int_eq(ms_state_change(world.pool, 0, MS_INSTANCE_STATES, NULL),
                      -1);
     ck_assert_uint_eq(ms_pool_alerts(world.pool), 1);
     world_free(&world);
@@ -519,10 +658,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("pool");
 
@@ -534,10 +671,5 @@ main(void)
     suite_add_tcase(suite, tcase);
 
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return harness_run_units(suite);
 }

@@ -1,13 +1,14 @@
 /*
- * A process that dies in the middle of a change.  One test stops after every
- * single machine instruction of an operation, takes a copy of the memory as a
- * kill at that point would have left it, and lets the next process enter.  The
- * other one kills a busy process at random times.
+ * A process that dies in the middle of a change.  One test stops after each
+ * machine instruction of an operation, copies the memory as a kill at that
+ * point would have left it, and lets the next process enter.  The other test
+ * kills a busy process at random times.
  */
 
 #include <check.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,281 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ngx_myservice_module/pool_internal.h"
-#include "ngx_myservice_module/t/pool_world.h"
+#include "pool_crash.h"
+#include "pool_world.h"
+#include "harness.h"
 
 
-#define INSTANCES  5
-#define SIZE       ms_pool_size(INSTANCES)
+#define SIZE       ms_pool_size(CRASH_INSTANCES)
 #define KILLS      10000
 #define REBUILDS   10
-
-
-typedef struct {
-    const char  *title;
-    const char  *setup[12];
-    void       (*operation)(ms_pool_t *pool, const ms_lease_t *lease);
-} crash_t;
-
-
-static const char  text[MS_POOL_SESSION_MAX] =
-    "a long session a long session a long session a long session a long "
-    "session a long session a long session a long session a long session";
-
-
-static void
-claim(ms_pool_t *pool, const char *session, size_t len)
-{
-    ms_lease_t      lease;
-    ms_pool_key_t   key;
-    ms_pool_seek_t  seek;
-
-    memset(&seek, 0, sizeof(seek));
-    ms_pool_key(pool, session, len, &key);
-    ms_pool_claim(pool, &key, &world_terms, &seek, 10, &lease);
-}
-
-
-static void
-do_claim_short(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    (void) lease;
-    claim(pool, "a", 1);
-}
-
-
-static void
-do_claim_long(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    (void) lease;
-    claim(pool, text, sizeof(text));
-}
-
-
-static void
-do_claim_other_terms(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_lease_t      granted;
-    ms_pool_key_t   key;
-    ms_pool_seek_t  seek;
-
-    (void) lease;
-    memset(&seek, 0, sizeof(seek));
-    ms_pool_key(pool, "a", 1, &key);
-    ms_pool_claim(pool, &key, &(ms_pool_terms_t) { 500, 0, 0 }, &seek, 10,
-                  &granted);
-}
-
-
-static void
-do_confirm(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_confirm(pool, lease, 10);
-}
-
-
-static void
-do_give_back(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_give_back(pool, lease, 10);
-}
-
-
-static void
-do_release(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_release(pool, lease, 10);
-}
-
-
-static void
-do_fail(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_fail(pool, lease, 10);
-}
-
-
-static void
-do_conflict_short(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_conflict(pool, lease, "b", 1, &world_terms, 10);
-}
-
-
-static void
-do_conflict_long(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_conflict(pool, lease, text, sizeof(text), &world_terms, 10);
-}
-
-
-static void
-do_end(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_end(pool, lease->instance, 10);
-}
-
-
-static void
-do_drain(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_drain(pool, lease->instance, 10);
-}
-
-
-static void
-do_undrain(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_undrain(pool, lease->instance, 10);
-}
-
-
-static void
-do_up(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_up(pool, lease->instance, 10);
-}
-
-
-static void
-do_down(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_down(pool, lease->instance, 10);
-}
-
-
-static void
-do_learn_short(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_learn(pool, lease->instance, "c", 1, 0, &world_terms, 20, 20);
-}
-
-
-static void
-do_learn_long(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_learn(pool, lease->instance, text, sizeof(text), 0, &world_terms,
-                  20, 20);
-}
-
-
-static void
-do_learn_left(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_learn(pool, lease->instance, "a", 1, 5000, &world_terms, 20, 20);
-}
-
-
-static void
-do_learn_nobody(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_learn(pool, lease->instance, NULL, 0, 0, &world_terms, 20, 20);
-}
-
-
-static void
-do_await(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_await(pool, lease->instance, 10);
-}
-
-
-static void
-do_remove_it(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_remove(pool, lease->instance, 0, 10);
-}
-
-
-static void
-do_force_it(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    ms_pool_remove(pool, lease->instance, 1, 10);
-}
-
-
-static void
-do_add(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    (void) lease;
-    ms_pool_add(pool, "w", 1, "addr", 4, 100, 10);
-}
-
-
-static void
-do_add_long(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    (void) lease;
-    ms_pool_add(pool, text, MS_POOL_NAME_MAX, text, MS_POOL_ADDR_MAX, 100,
-                10);
-}
-
-
-static void
-do_readdress(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    (void) lease;
-    ms_pool_add(pool, "x", 1, text, MS_POOL_ADDR_MAX, 100, 10);
-}
-
-
-static void
-do_enter(ms_pool_t *pool, const ms_lease_t *lease)
-{
-    (void) lease;
-    ms_pool_enter(pool, 5000);
-}
-
-
-#define THREE  "add x", "add y", "add z", "claim b NEW", "confirm b"
-
-static const crash_t  cases[] = {
-    { "claim", { THREE }, do_claim_short },
-    { "claim, long", { THREE }, do_claim_long },
-    { "hit", { THREE, "claim a NEW" }, do_claim_short },
-    { "new terms", { THREE, "claim a NEW" }, do_claim_other_terms },
-    { "move", { THREE, "claim a NEW", "confirm a", "fail a" }, do_claim_short },
-    { "own again", { "add x", "claim a NEW", "confirm a", "fail a" },
-      do_claim_short },
-    { "try a down one", { "add x", "add y", "down x", "down y" },
-      do_claim_short },
-    { "confirm", { THREE, "claim a NEW" }, do_confirm },
-    { "give back", { THREE, "claim a NEW" }, do_give_back },
-    { "release", { THREE, "claim a NEW", "confirm a" }, do_release },
-    { "fail, tentative", { THREE, "claim a NEW" }, do_fail },
-    { "fail", { THREE, "claim a NEW", "confirm a" }, do_fail },
-    { "conflict", { THREE, "claim a NEW" }, do_conflict_short },
-    { "conflict, long", { THREE, "claim a NEW" }, do_conflict_long },
-    { "end", { THREE, "claim a NEW", "confirm a" }, do_end },
-    { "drain", { THREE, "claim a NEW", "confirm a" }, do_drain },
-    { "drain, free", { THREE, "claim a NEW", "back a" }, do_drain },
-    { "undrain", { THREE, "claim a NEW", "confirm a", "drain @a" },
-      do_undrain },
-    { "undrain, free", { THREE, "claim a NEW", "back a", "drain @a" },
-      do_undrain },
-    { "up", { THREE, "claim a NEW", "confirm a", "fail a" }, do_up },
-    { "up, without owner", { THREE, "claim a NEW", "fail a" }, do_up },
-    { "down", { THREE, "claim a NEW", "confirm a" }, do_down },
-    { "down, free", { THREE, "claim a NEW", "back a" }, do_down },
-    { "learn", { THREE, "claim a NEW", "back a" }, do_learn_short },
-    { "learn, long", { THREE, "claim a NEW", "confirm a" }, do_learn_long },
-    { "learn, left", { THREE, "claim a NEW", "release a" }, do_learn_short },
-    { "learn, down", { THREE, "claim a NEW", "fail a" }, do_learn_long },
-    { "learn, own", { THREE, "claim c NEW", "confirm c", "keep c a",
-                      "fail c" }, do_learn_short },
-    { "learn, left", { THREE, "claim a NEW", "confirm a" }, do_learn_left },
-    { "learn, nobody", { THREE, "claim a NEW", "confirm a", "fail a" },
-      do_learn_nobody },
-    { "await", { THREE, "claim a NEW", "back a" }, do_await },
-    { "remove", { THREE, "claim a NEW", "confirm a" }, do_remove_it },
-    { "remove, free", { THREE, "claim a NEW", "back a" }, do_remove_it },
-    { "remove by force", { THREE, "claim a NEW", "confirm a" }, do_force_it },
-    { "add", { THREE }, do_add },
-    { "add, long", { THREE }, do_add_long },
-    { "another address", { THREE }, do_readdress },
-    { "expire", { "at 10", THREE, "claim a NEW", "confirm a", "now 0",
-                  "fail a" }, do_enter },
-};
 
 
 static int
@@ -326,8 +60,9 @@ same_instance(const ms_instance_info_t *a, const ms_instance_info_t *b)
 
 
 /*
- * What the operation did not concern is as it was.  The rest may be as before
- * or after, or without owner, and never has a lease that nobody was given.
+ * Instances that the operation does not concern are as before.  The others are
+ * as before or after it, or without owner; none has a lease that was never
+ * granted.
  */
 static const char *
 judge(const ms_pool_t *before, const ms_pool_t *after, const ms_pool_t *crash)
@@ -342,7 +77,7 @@ judge(const ms_pool_t *before, const ms_pool_t *after, const ms_pool_t *crash)
         return broken;
     }
 
-    for (i = 0; i < INSTANCES; i++) {
+    for (i = 0; i < CRASH_INSTANCES; i++) {
         ms_pool_info(before, i, &a);
         ms_pool_info(after, i, &b);
         ms_pool_info(crash, i, &c);
@@ -421,8 +156,8 @@ start_traced(const crash_t *crash, void *memory, const ms_lease_t *lease)
 
 /* Returns the number of different memories that a crash may leave. */
 static int
-step_through(const crash_t *crash, pid_t pid, const void *memory,
-    const void *before, const void *after)
+step_through(const crash_t *crash, pid_t pid, const ms_lease_t *lease,
+    const void *memory, const void *before, const void *after)
 {
     int          seen, status;
     void        *last, *dead;
@@ -450,6 +185,14 @@ step_through(const crash_t *crash, pid_t pid, const void *memory,
         ms_pool_enter(dead, 0);
         broken = judge(before, after, dead);
 
+        if (broken == NULL && (crash->operation == crash_dead
+                               || crash->operation == crash_drained))
+        {
+            crash->operation(dead, lease);
+            broken = ms_pool_lease_state(dead, lease, 0) == MS_LEASE_HELD
+                     ? "the lease never ends" : ms_pool_check(dead);
+        }
+
         if (broken != NULL) {
             kill(pid, SIGKILL);
             ck_abort_msg("%s, change %d: %s", crash->title, seen, broken);
@@ -474,8 +217,8 @@ START_TEST(test_every_instruction)
     ms_lease_t      lease;
     const crash_t  *crash;
 
-    crash = &cases[_i];
-    world_create(&world, INSTANCES);
+    crash = &crash_cases[_i];
+    world_create(&world, CRASH_INSTANCES);
 
     for (i = 0; i < 12 && crash->setup[i] != NULL; i++) {
         world_step(&world, crash->setup[i]);
@@ -494,7 +237,8 @@ START_TEST(test_every_instruction)
     pid = start_traced(crash, memory, &lease);
 
     if (pid > 0) {
-        ck_assert_int_gt(step_through(crash, pid, memory, world.pool, after),
+        ck_assert_int_gt(step_through(crash, pid, &lease, memory, world.pool,
+                                      after),
                          0);
     } else {
         fprintf(stderr, "test_pool_crash: no ptrace here, skipped\n");
@@ -570,7 +314,7 @@ START_TEST(test_random_kills)
     unsigned      until;
     atomic_uint  *clock;
 
-    world_create(&world, INSTANCES);
+    world_create(&world, CRASH_INSTANCES);
     world_step(&world, "add x");
     world_step(&world, "add y");
     world_step(&world, "add z");
@@ -598,7 +342,7 @@ START_TEST(test_random_kills)
         rebuilt += ms_pool_enter(pool, 0);
         ck_assert_ptr_null(ms_pool_check(pool));
         ck_assert_uint_eq(ms_pool_count(pool, MS_INSTANCE_UNUSED),
-                          INSTANCES - 3);
+                          CRASH_INSTANCES - 3);
         ck_assert_uint_eq(ms_pool_alerts(pool), 0);
     }
 
@@ -612,24 +356,17 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("pool crash");
 
     tcase = tcase_create("crash");
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, test_every_instruction, 0,
-                        (int) (sizeof(cases) / sizeof(cases[0])));
+                        (int) crash_count);
     tcase_add_test(tcase, test_random_kills);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return harness_run_units(suite);
 }

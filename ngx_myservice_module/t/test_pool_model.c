@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/pool_internal.h"
-#include "ngx_myservice_module/t/pool_model.h"
+#include "pool/key.h"
+#include "harness.h"
+#include "pool_model.h"
 
 
 #define POOLS   100
@@ -50,6 +51,19 @@ typedef struct {
 } pair_t;
 
 
+/* as the handler has heard of them */
+static uint64_t  ended[MS_ENDS];
+
+
+static void
+count_end(const ms_ended_t *end)
+{
+    ended[end->why]++;
+    same(end->session_len > 0, 1);
+    same(end->name_len > 0, 1);
+}
+
+
 static unsigned
 pick(pair_t *pair, unsigned below)
 {
@@ -66,17 +80,17 @@ pick(pair_t *pair, unsigned below)
 static void
 pair_create(pair_t *pair, uint64_t seed)
 {
-    int             i;
-    bool            mostly_long;
-    size_t          size;
-    uint8_t         key[16];
-    ms_pool_key_t   hashed;
+    int      i;
+    bool     mostly_long;
+    size_t   size;
+    uint8_t  key[16];
 
     memset(pair, 0, sizeof(pair_t));
     memset(key, (int) (seed & 0xff), sizeof(key));
     pair->random = seed;
     pair->model.capacity = 1 + (int) pick(pair, MODEL_INSTANCES - 1);
     pair->model.blocks = 8;
+    pair->model.drain = MODEL_NEVER;
     pair->model.retry = pick(pair, 4) == 0 ? MODEL_NEVER
                                            : 20 + pick(pair, 60);
     pair->trouble = 4 * pick(pair, 4);
@@ -99,9 +113,8 @@ pair_create(pair_t *pair, uint64_t seed)
     for (i = 0; i < MODEL_INSTANCES; i++) {
         snprintf(pair->names[i], sizeof(pair->names[i]), "10.0.%u.%d",
                  pick(pair, 256), i);
-        ms_pool_key(pair->pool, pair->names[i], strlen(pair->names[i]),
-                    &hashed);
-        pair->model.instance_at[i] = ms_key_position(&hashed);
+        pair->model.instance_at[i] = ms_key_position(pair->names[i],
+                                                     strlen(pair->names[i]));
     }
 
     for (i = 0; i < MODEL_SESSIONS; i++) {
@@ -109,8 +122,8 @@ pair_create(pair_t *pair, uint64_t seed)
                                                       : 80);
         memset(pair->texts[i], 's', sizeof(pair->texts[i]));
         pair->texts[i][0] = (uint8_t) ('a' + i);
-        ms_pool_key(pair->pool, pair->texts[i], pair->lengths[i], &hashed);
-        pair->model.session_at[i] = ms_key_position(&hashed);
+        pair->model.session_at[i] = ms_key_position(pair->texts[i],
+                                                    pair->lengths[i]);
         pair->model.session_long[i] = pair->lengths[i] > 64;
     }
 }
@@ -128,9 +141,12 @@ compare_owner(const pair_t *pair, const model_instance_t *model,
     }
 
     same(info->foreign, model->foreign);
+    same(info->bound, model->subject != 0);
     same(info->started, model->started);
     same(info->used, model->used);
     same(info->expires, model_lease_end(model));
+    same(info->drained, model_drained(&pair->model, (int) (model
+                                            - pair->model.instances)));
 
     if (model->owner == MODEL_UNKNOWN) {
         same(info->session_len, 0);
@@ -141,6 +157,25 @@ compare_owner(const pair_t *pair, const model_instance_t *model,
     same(memcmp(info->session, pair->texts[model->owner],
                 info->session_len),
          0);
+}
+
+
+static void
+compare_ended(const pair_t *pair)
+{
+    int       i, k;
+    uint64_t  n;
+
+    for (i = MS_END_NONE + 1; i < MS_ENDS; i++) {
+        n = 0;
+
+        for (k = 0; k < MODEL_INSTANCES; k++) {
+            n += pair->model.instances[k].ended[i];
+        }
+
+        same(ms_pool_ended(pair->pool, (ms_end_t) i), n);
+        same(ended[i], n);
+    }
 }
 
 
@@ -161,6 +196,7 @@ compare(const pair_t *pair)
     }
 
     same(ms_pool_alerts(pair->pool), 0);
+    compare_ended(pair);
 
     for (i = 0; i < MODEL_INSTANCES; i++) {
         model = &pair->model.instances[i];
@@ -174,8 +210,11 @@ compare(const pair_t *pair)
 
         ms_pool_info(pair->pool, id, &info);
         same(info.state, model->state);
-        same(info.drain, model->drain);
+        same(info.drain, model->drain != 0);
+        same(info.reported, (model->drain & 2) != 0);
         same(info.removed, model->removed);
+        same(info.health, model->health);
+        same(info.suspect, model->suspect != 0);
         same(info.failures,
                           model->failures < 255 ? model->failures : 255);
         rests = (model->state == MS_INSTANCE_LEFT
@@ -192,9 +231,17 @@ some_terms(pair_t *pair)
 {
     ms_pool_terms_t  terms;
 
+    static const uint8_t  subjects[2][MS_POOL_SUBJECT] = { { 1 }, { 2 } };
+
+    terms.subject = pick(pair, 3) == 0 ? NULL : subjects[pick(pair, 8) == 0];
+    terms.routes = pick(pair, 4) != 0;
+    terms.tells = pick(pair, 3) == 0;
+    terms.grace = 30 * pick(pair, 2);
     terms.ttl = 100 + 50 * pick(pair, 2);
     terms.lifetime = pick(pair, 4) == 0 ? 400 : 0;
     terms.ends = pick(pair, 4) == 0 ? pair->now + 1 + pick(pair, 300) : 0;
+    terms.tentative = pick(pair, 4) == 0 ? 1 + pick(pair, 2) : 0;
+    terms.call_every = pick(pair, 4) == 0 ? 1 + pick(pair, 1500000) : 0;
 
     return terms;
 }
@@ -216,6 +263,20 @@ step_claim(pair_t *pair)
         memset(&pair->model_seeks[s], 0, sizeof(model_seek_t));
     }
 
+    if (pick(pair, 2) == 0) {
+        pair->seeks[s].message = 1;
+        pair->model_seeks[s].message = true;
+    }
+
+    if (pair->grants > 0 && pick(pair, 6) == 0) {
+        grant = pair->granted[pick(pair, pair->grants < GRANTS
+                                         ? (unsigned) pair->grants : GRANTS)];
+        pair->seeks[s].held = grant.lease.lease;
+        pair->seeks[s].settled = pick(pair, 2) & 1;
+        pair->model_seeks[s].held = grant.model.lease;
+        pair->model_seeks[s].settled = pair->seeks[s].settled;
+    }
+
     terms = some_terms(pair);
     ms_pool_key(pair->pool, pair->texts[s], pair->lengths[s], &hashed);
     decision = ms_pool_claim(pair->pool, &hashed, &terms, &pair->seeks[s],
@@ -235,8 +296,11 @@ step_claim(pair_t *pair)
     same(grant.lease.tentative,
                      pair->model.instances[grant.model.instance].state
                      == MS_INSTANCE_TENTATIVE);
+    same(grant.lease.moved,
+         grant.lease.tentative
+         && pair->model.instances[grant.model.instance].follows);
 
-    if (decision == MS_CLAIM_NEW || decision == MS_CLAIM_MOVED) {
+    if (grant.lease.tentative && decision != MS_CLAIM_HIT) {
         same(grant.lease.lease > pair->last_lease, true);
         pair->last_lease = grant.lease.lease;
     }
@@ -261,7 +325,17 @@ step_lease(pair_t *pair)
     known = pair->grants < GRANTS ? (unsigned) pair->grants : GRANTS;
     grant = pair->granted[pick(pair, known)];
 
-    switch (pick(pair, 8 + pair->trouble)) {
+    /* of one that is back the record may be another */
+
+    if (pair->model.instances[grant.model.instance].member
+        && pair->model.instances[grant.model.instance].joined
+           < grant.model.lease)
+    {
+        same(ms_pool_lease_state(pair->pool, &grant.lease, pair->now),
+             model_lease_state(&pair->model, grant.model));
+    }
+
+    switch (pick(pair, 10 + pair->trouble)) {
 
     case 0:
     case 1:
@@ -271,7 +345,7 @@ step_lease(pair_t *pair)
 
     case 2:
         ms_pool_give_back(pair->pool, &grant.lease, pair->now);
-        model_give_back(&pair->model, grant.model);
+        model_give_back(&pair->model, grant.model, pair->now);
         break;
 
     case 3:
@@ -282,6 +356,11 @@ step_lease(pair_t *pair)
              == pair->model.instances[grant.model.instance].ends, true);
         break;
 
+    case 8:
+        ms_pool_message(pair->pool, &grant.lease, pair->now);
+        model_message(&pair->model, grant.model);
+        break;
+
     case 4:
         ms_pool_release(pair->pool, &grant.lease, pair->now);
         model_release(&pair->model, grant.model, pair->now);
@@ -290,6 +369,11 @@ step_lease(pair_t *pair)
     default:
         ms_pool_fail(pair->pool, &grant.lease, pair->now);
         model_fail(&pair->model, grant.model, pair->now);
+        break;
+
+    case 9:
+        ms_pool_suspect(pair->pool, &grant.lease, pair->now);
+        model_suspect(&pair->model, grant.model, pair->now);
         break;
 
     case 7:
@@ -318,7 +402,7 @@ step_add(pair_t *pair, int i)
     id = ms_pool_add(pair->pool, pair->names[i], strlen(pair->names[i]),
                      pair->names[i], 4 + pick(pair, 4), pair->model.retry,
                      pair->now);
-    added = model_add(&pair->model, i);
+    added = model_add(&pair->model, i, pair->now);
     same(id != MS_POOL_NONE, added);
 }
 
@@ -348,36 +432,75 @@ step_learn(pair_t *pair, int i, uint32_t id)
 }
 
 
+/* mostly the same one, and late answers */
+static void
+step_process(pair_t *pair, int i, uint32_t id)
+{
+    int              process;
+    bool             serves;
+    char             text[64];
+    uint64_t         sent;
+    ms_pool_terms_t  terms;
+
+    terms = some_terms(pair);
+    process = (int) pick(pair, 4);
+    serves = pick(pair, 2) == 0;
+    sent = pair->now + 1 - pick(pair, pair->now < 60 ? 1 : 60);
+    memset(text, '0' + process, sizeof(text));
+
+    same(ms_pool_process(pair->pool, id, text,
+                         process != 0 ? sizeof(text) : 0, serves, &terms,
+                         sent, pair->now)
+         != 0,
+         model_process(&pair->model, i, process, serves, &terms, sent,
+                       pair->now));
+}
+
+
 static void
 step_member(pair_t *pair)
 {
     int       i;
+    bool      keep, drain;
     uint32_t  id;
+    uint64_t  time, until;
 
     i = (int) pick(pair, MODEL_INSTANCES);
     id = ms_pool_find(pair->pool, pair->names[i], strlen(pair->names[i]));
 
-    switch (pick(pair, 18 + pair->trouble)) {
+    switch (pick(pair, 22 + pair->trouble)) {
 
     case 0:
         ms_pool_drain(pair->pool, id, pair->now);
-        model_drain(&pair->model, i);
+        model_drain(&pair->model, i, pair->now);
         break;
 
     case 1:
     case 2:
         ms_pool_undrain(pair->pool, id, pair->now);
-        model_undrain(&pair->model, i);
+        model_undrain(&pair->model, i, pair->now);
+        break;
+
+    case 20:
+    case 21:
+        step_process(pair, i, id);
+        break;
+
+    case 18:
+    case 19:
+        drain = pick(pair, 3) == 0;
+        ms_pool_report_drain(pair->pool, id, drain, pair->now);
+        model_report_drain(&pair->model, i, drain, pair->now);
         break;
 
     case 3:
         ms_pool_remove(pair->pool, id, 0, pair->now);
-        model_remove(&pair->model, i, false);
+        model_remove(&pair->model, i, false, pair->now);
         break;
 
     case 4:
         ms_pool_remove(pair->pool, id, 1, pair->now);
-        model_remove(&pair->model, i, true);
+        model_remove(&pair->model, i, true, pair->now);
         break;
 
     case 5:
@@ -387,16 +510,29 @@ step_member(pair_t *pair)
 
     case 6:
     case 7:
-    case 18:
-    case 19:
-    case 20:
+    case 22:
+    case 23:
+    case 24:
         ms_pool_down(pair->pool, id, pair->now);
         model_down(&pair->model, i, pair->now);
         break;
 
+    case 14:
+    case 25:
+        keep = pick(pair, 3) == 0;
+        ms_pool_dead(pair->pool, id, keep, pair->now);
+        model_dead(&pair->model, i, keep, pair->now);
+        break;
+
     case 8:
         ms_pool_up(pair->pool, id, pair->now);
-        model_up(&pair->model, i);
+        model_up(&pair->model, i, pair->now);
+        break;
+
+    case 13:
+        until = pair->now + pick(pair, 200);
+        same(ms_pool_elsewhere(pair->pool, id, until, pair->now) != 0,
+             model_elsewhere(&pair->model, i, until, pair->now));
         break;
 
     case 9:
@@ -410,6 +546,12 @@ step_member(pair_t *pair)
         step_learn(pair, i, id);
         break;
 
+    case 15:
+        time = pick(pair, 2) == 0 ? MODEL_NEVER : 1 + pick(pair, 150);
+        ms_pool_drain_time(pair->pool, time, pair->now);
+        model_drain_time(&pair->model, time, pair->now);
+        break;
+
     default:
         step_add(pair, i);
     }
@@ -420,6 +562,7 @@ START_TEST(test_random)
 {
     int          i, steps;
     pair_t       pair;
+    unsigned     dirty;
     uint64_t     seed;
     const char  *env;
 
@@ -430,6 +573,7 @@ START_TEST(test_random)
     steps = env != NULL ? atoi(env) : STEPS;
 
     pair_create(&pair, seed);
+    ms_pool_on_end(count_end);
 
     for (i = 0; i < steps; i++) {
 
@@ -437,9 +581,17 @@ START_TEST(test_random)
             pair.now += pick(&pair, 40);
         }
 
-        if (ms_pool_enter(pair.pool, pair.now) != 0) {
-            ck_abort_msg("rebuilt");
+        if (pick(&pair, 1000) == 0) {
+            pair.now += MS_POOL_SUSPECT / 2;
         }
+
+        /* as if a process had died; which tentative lease is the oldest is
+         * lost then */
+
+        dirty = pick(&pair, 50) == 0
+                && ms_pool_count(pair.pool, MS_INSTANCE_TENTATIVE) < 2;
+        pair.pool->dirty |= dirty;
+        same(ms_pool_enter(pair.pool, pair.now), (int) dirty);
 
         model_enter(&pair.model, pair.now);
 
@@ -470,10 +622,8 @@ END_TEST
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("pool model");
 
@@ -482,10 +632,5 @@ main(void)
     tcase_add_loop_test(tcase, test_random, 0, POOLS);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return harness_run_units(suite);
 }

@@ -1,10 +1,11 @@
-/* How long leases live, and how long instances are left alone. */
+/* How long leases live, and how long new sessions avoid an instance. */
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/t/pool_world.h"
+#include "pool_world.h"
+#include "harness.h"
 
 
 /* Session "a". */
@@ -14,7 +15,9 @@ take_for(world_t *world, uint64_t ttl, uint64_t lifetime, uint64_t ends,
 {
     ms_pool_terms_t  terms;
 
-    terms = (ms_pool_terms_t) { ttl, lifetime, ends };
+    terms = (ms_pool_terms_t) {
+        .ttl = ttl, .lifetime = lifetime, .ends = ends
+    };
     ck_assert_int_lt(world_claim_with(world, "a", 1, &terms, lease),
                      MS_CLAIM_BUSY);
 }
@@ -77,7 +80,7 @@ START_TEST(test_ends_with_the_token)
 END_TEST
 
 
-/* who told of the lease knew nothing of a token */
+/* a learned lease has no end of a token yet */
 START_TEST(test_learned_ends_with_the_token)
 {
     world_t     world;
@@ -143,8 +146,8 @@ START_TEST(test_new_idle_time)
 END_TEST
 
 
-/* a first call whose process died gives nothing back; one that is still in
- * flight touches the lease */
+/* a first call whose worker died does not give its claim back; a call that is
+ * still in flight touches the lease */
 START_TEST(test_tentative)
 {
     world_t     world;
@@ -191,13 +194,173 @@ START_TEST(test_retry_never_at_once)
 END_TEST
 
 
+/* the owner of a dead instance keeps it, the calls that it has there do not;
+ * a tentative owner does not either */
+START_TEST(test_dead)
+{
+    world_t        world;
+    world_slot_t  *slot;
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+    world_step(&world, "claim a NEW");
+    world_step(&world, "confirm a");
+    ms_pool_dead(world.pool, 0, 0, 10);
+    world_step(&world, "is x down a");
+    world_step(&world, "lost a");
+    world_step(&world, "request a");
+    world_step(&world, "claim a HIT");
+    world_step(&world, "touch a");
+
+    /* once more, as it was tried meanwhile, and then as it was not */
+    slot = world_slot(&world, "a");
+    ms_pool_dead(world.pool, 0, 0, 20);
+    ck_assert_int_eq(ms_pool_lease_state(world.pool, &slot->lease, 20),
+                     MS_LEASE_DEAD);
+    world_step(&world, "request a");
+    world_step(&world, "claim a HIT");
+    ms_pool_fail(world.pool, &slot->lease, 25);
+    ms_pool_dead(world.pool, 0, 0, 30);
+    ms_pool_dead(world.pool, 0, 0, 40);
+    ck_assert_ptr_null(ms_pool_check(world.pool));
+    world_free(&world);
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+    world_step(&world, "claim a NEW");
+    ms_pool_dead(world.pool, 0, 0, 10);
+    world_step(&world, "is x down -");
+    world_step(&world, "lost a");
+    ck_assert_ptr_null(ms_pool_check(world.pool));
+    world_free(&world);
+}
+END_TEST
+
+
+/* how the lease of session "a" on its instance x stands after these steps */
+static void
+stands(const char *const *steps, ms_lease_state_t state)
+{
+    world_t     world;
+    ms_lease_t  lease;
+
+    world_create(&world, 3);
+    world_step(&world, "add x");
+    world_step(&world, "claim a NEW");
+    world_step(&world, "confirm a");
+    lease = world_slot(&world, "a")->lease;
+    ck_assert_int_eq(ms_pool_lease_state(world.pool, &lease, world.now),
+                     MS_LEASE_HELD);
+
+    for ( /* void */ ; *steps != NULL; steps++) {
+
+        if (strcmp(*steps, "end") == 0) {
+            ms_pool_end(world.pool, lease.instance, world.now);
+
+        } else if (strcmp(*steps, "dead") == 0) {
+            ms_pool_dead(world.pool, lease.instance, 0, world.now);
+
+        } else if (strcmp(*steps, "kept") == 0) {
+            ms_pool_dead(world.pool, lease.instance, 1, world.now);
+
+        } else if (strcmp(*steps, "failed") == 0) {
+            ms_pool_down(world.pool, lease.instance, world.now);
+
+        } else if (strcmp(*steps, "drop") == 0) {
+            ms_pool_remove(world.pool, lease.instance, 1, world.now);
+
+        } else if (strcmp(*steps, "remove") == 0) {
+            ms_pool_remove(world.pool, lease.instance, 0, world.now);
+
+        } else if (strcmp(*steps, "learn") == 0) {
+            ms_pool_learn(world.pool, lease.instance, "b", 1, 0, &world_terms,
+                          world.now + 1, world.now + 1);
+
+        } else {
+            world_step(&world, *steps);
+        }
+    }
+
+    ck_assert_int_eq(ms_pool_lease_state(world.pool, &lease, world.now),
+                     state);
+    ck_assert_ptr_null(ms_pool_check(world.pool));
+    world_free(&world);
+}
+
+
+START_TEST(test_look)
+{
+    size_t  i;
+
+    static const struct {
+        const char        *steps[6];
+        ms_lease_state_t   state;
+    } cases[] = {
+        { { "touch a" }, MS_LEASE_HELD },
+        { { "remove" }, MS_LEASE_HELD },
+        { { "drain x" }, MS_LEASE_HELD },
+        { { "fail a" }, MS_LEASE_HELD },
+        { { "failed" }, MS_LEASE_HELD },
+        { { "dead" }, MS_LEASE_DEAD },
+        { { "failed", "dead" }, MS_LEASE_DEAD },
+        { { "dead", "claim a HIT" }, MS_LEASE_DEAD },
+        { { "release a", "dead" }, MS_LEASE_DEAD },
+        { { "kept" }, MS_LEASE_HELD },
+        { { "release a" }, MS_LEASE_RELEASED },
+        { { "release a", "up x" }, MS_LEASE_RELEASED },
+        { { "release a", "up x", "claim b NEW" }, MS_LEASE_ENDED },
+        { { "fail a", "add y", "request a", "claim a MOVED" },
+          MS_LEASE_ENDED },
+        { { "conflict a b" }, MS_LEASE_ENDED },
+        { { "conflict a -" }, MS_LEASE_ENDED },
+        { { "learn" }, MS_LEASE_ENDED },
+        { { "end" }, MS_LEASE_ENDED },
+        { { "drop" }, MS_LEASE_ENDED },
+        { { "at 5000", "claim b NEW" }, MS_LEASE_ENDED }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        stands(cases[i].steps, cases[i].state);
+    }
+}
+END_TEST
+
+
+/* not every byte is noted, and none that counts is missed */
+START_TEST(test_heard)
+{
+    uint64_t  first, now;
+    world_t   world;
+
+    world_create(&world, 1);
+    world_step(&world, "add x");
+
+    for (first = UINT32_MAX - 300; first < UINT32_MAX + UINT64_C(300);
+         first += 101)
+    {
+        ms_pool_byte_seen(world.pool, 0, first);
+        ck_assert(!ms_pool_byte_since(world.pool, 0, first + 20,
+                                      first + 3000));
+
+        for (now = first; now < first + 20; now += 3) {
+            ms_pool_byte_seen(world.pool, 0, now);
+            ck_assert(ms_pool_byte_since(world.pool, 0, now, now + 3000));
+        }
+
+        ck_assert(!ms_pool_byte_since(world.pool, 0, first + 40,
+                                      first + 3000));
+    }
+
+    world_free(&world);
+}
+END_TEST
+
+
 int
 main(void)
 {
-    int       failed;
-    Suite    *suite;
-    TCase    *tcase;
-    SRunner  *runner;
+    Suite  *suite;
+    TCase  *tcase;
 
     suite = suite_create("pool terms");
 
@@ -209,12 +372,10 @@ main(void)
     tcase_add_test(tcase, test_new_idle_time);
     tcase_add_test(tcase, test_tentative);
     tcase_add_test(tcase, test_retry_never_at_once);
+    tcase_add_test(tcase, test_dead);
+    tcase_add_test(tcase, test_look);
+    tcase_add_test(tcase, test_heard);
     suite_add_tcase(suite, tcase);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
-    return failed != 0;
+    return harness_run_units(suite);
 }

@@ -1,25 +1,33 @@
-/*
- * A reload loses no lease and no call; members come and go with it.
- */
+/* A reload loses no lease and no call; it adds and removes members. */
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <nghttp2/nghttp2.h>
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
+#include "process.h"
+#include "token.h"
 
 
 #define CONF(zone, servers)  CONF_WORKERS("2", zone, servers)
 
 #define CONF_WORKERS(workers, zone, servers)                                  \
+    CONF_ZONE(workers, "u:" zone, "", servers)
+
+#define CONF_ZONE(workers, zone, more, servers)                               \
     "%%GLOBALS%%\n"                                                           \
     "worker_processes " workers ";\n"                                         \
     "events {}\n"                                                             \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
+    more                                                                      \
     "    upstream u {\n"                                                      \
-    "        myservice_sessions $myservice_session zone=u:" zone ";\n"        \
+    "        myservice_sessions $myservice_session zone=" zone ";\n"          \
     "        myservice_release MyServiceShutdown;\n"                          \
     servers                                                                   \
     "        keepalive 16;\n"                                                 \
@@ -33,13 +41,6 @@
 
 #define SERVER(n)  "server 127.0.0.1:808" #n ";\n"
 #define BUSY       "all instances are busy"
-
-
-static client_call_t *
-echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
 
 
 static void
@@ -62,16 +63,16 @@ START_TEST(reload_keeps_leases)
 
     for (i = 0; i < 3; i++) {
         snprintf(session, sizeof(session), "s%d", i);
-        pod_of(echo(session), pods[i], sizeof(pods[i]));
+        pod_of(echo_once(session), pods[i], sizeof(pods[i]));
     }
 
     for (round = 0; round < 3; round++) {
         gateway_reload(NULL);
-        client_assert_refused(echo("stranger"), 8, BUSY);
+        client_assert_refused(echo_once("stranger"), 8, BUSY);
 
         for (i = 0; i < 3; i++) {
             snprintf(session, sizeof(session), "s%d", i);
-            ck_assert_str_eq(client_pod(echo(session), 0), pods[i]);
+            ck_assert_str_eq(client_pod(echo_once(session), 0), pods[i]);
         }
     }
 }
@@ -80,22 +81,37 @@ END_TEST
 
 /*
  * A connection that was accepted before and speaks afterwards is still the old
- * worker's: it has its call, and then has to go. The other connection is
- * accepted behind it, and so shows that it was.
+ * worker's: it has its call, and then has to go.  Since 1.27.1 nginx sends it
+ * away before; the call has reached no instance then, and the client repeats
+ * it.  The other connection is accepted behind it, and so shows that it was.
  */
 START_TEST(reload_sends_clients_away)
 {
-    client_t   *late;
-    long long   since;
+    fake_t         *fake;
+    client_t       *late;
+    long long       since;
+    client_call_t  *call;
 
-    (void) instance_start(8081, "i1", NULL);
+    fake = fake_start(8081, "i1", fake_ok);
     gateway_start(CONF_WORKERS("1", "1m", SERVER(1)));
 
-    late = client_open_silent(harness_port(8080));
-    client_assert(echo("s"), 0, "");
+    late = client_open_held(harness_port(8080));
+    client_assert(echo_once("s"), 0, "");
     gateway_reload(NULL);
     link_release(client_link(late), 0);
-    client_assert(echo_get(late, "s"), 0, "");
+    call = echo_get(late, "s");
+
+    if (call->reset) {
+        ck_assert(client_goaway(late));
+        ck_assert_uint_eq(call->error, NGHTTP2_REFUSED_STREAM);
+        ck_assert_uint_eq(fake_requests(fake), 1);
+        client_assert(echo_once("s"), 0, "");
+
+    } else {
+        client_assert(call, 0, "");
+    }
+
+    ck_assert_uint_eq(fake_requests(fake), 2);
 
     since = harness_now();
 
@@ -117,14 +133,14 @@ START_TEST(reload_adds_member)
     (void) instance_start(8082, "i2", NULL);
     gateway_start(CONF("1m", SERVER(1)));
 
-    pod_of(echo("s1"), first, sizeof(first));
-    client_assert_refused(echo("s2"), 8, BUSY);
+    pod_of(echo_once("s1"), first, sizeof(first));
+    client_assert_refused(echo_once("s2"), 8, BUSY);
 
     gateway_reload(CONF("1m", SERVER(1) SERVER(2)));
-    pod_of(echo("s2"), second, sizeof(second));
+    pod_of(echo_once("s2"), second, sizeof(second));
     ck_assert_str_eq(first, "i1");
     ck_assert_str_eq(second, "i2");
-    ck_assert_str_eq(client_pod(echo("s1"), 0), "i1");
+    ck_assert_str_eq(client_pod(echo_once("s1"), 0), "i1");
 }
 END_TEST
 
@@ -138,15 +154,15 @@ START_TEST(reload_removes_member)
     (void) instance_start(8082, "i2", NULL);
     gateway_start(CONF("1m", SERVER(1)));
 
-    pod_of(echo("s1"), pod, sizeof(pod));
+    pod_of(echo_once("s1"), pod, sizeof(pod));
     gateway_reload(CONF("1m", SERVER(2)));
 
-    ck_assert_str_eq(client_pod(echo("s1"), 0), "i1");
-    ck_assert_str_eq(client_pod(echo("s2"), 0), "i2");
-    client_assert_refused(echo("s3"), 8, BUSY);
+    ck_assert_str_eq(client_pod(echo_once("s1"), 0), "i1");
+    ck_assert_str_eq(client_pod(echo_once("s2"), 0), "i2");
+    client_assert_refused(echo_once("s3"), 8, BUSY);
 
     client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
-    client_assert_refused(echo("s1"), 8, BUSY);
+    client_assert_refused(echo_once("s1"), 8, BUSY);
 }
 END_TEST
 
@@ -164,8 +180,8 @@ START_TEST(reload_stream_goes_on)
     client_wait_messages(stream, 2);
 
     gateway_reload(NULL);
-    client_assert_refused(echo("s2"), 8, BUSY);
-    client_assert(echo("s1"), 0, "");
+    client_assert_refused(echo_once("s2"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
 
     client_wait_messages(stream, client_messages(stream) + 3);
     ck_assert(!stream->done);
@@ -176,7 +192,50 @@ START_TEST(reload_stream_goes_on)
 END_TEST
 
 
-/* A zone of another size is a new one: the instances tell their sessions. */
+/* nginx would make a new zone, and strangers would get the instances */
+START_TEST(reload_other_size)
+{
+    char         pod[64];
+    const char  *output;
+
+    (void) instance_start(8081, "i1", NULL);
+    (void) instance_start(8082, "i2", NULL);
+    gateway_allow("zone cannot change its size");
+    gateway_start(CONF("1m", SERVER(1) SERVER(2)));
+
+    pod_of(echo_once("s1"), pod, sizeof(pod));
+    gateway_reload_refused(CONF("2m", SERVER(1) SERVER(2)),
+                           "it has 1024k and cannot have 2048k after a reload");
+    gateway_reload_refused(CONF("512k", SERVER(1) SERVER(2)),
+                           "it has 1024k and cannot have 512k after a reload");
+
+    client_assert(echo_once("s2"), 0, "");
+    client_assert_refused(echo_once("s3"), 8, BUSY);
+    ck_assert_str_eq(client_pod(echo_once("s1"), 0), pod);
+    ck_assert_str_ne(client_pod(echo_once("s2"), 0), pod);
+
+    /* nginx -t does not know the running nginx */
+    ck_assert_int_eq(gateway_test(CONF("2m", SERVER(1)), &output), 0);
+}
+END_TEST
+
+
+START_TEST(reload_zone_of_another_module)
+{
+    (void) instance_start(8081, "i1", NULL);
+    gateway_allow("belongs to something else");
+    gateway_start(CONF_ZONE("1", "u:1m",
+                            "limit_req_zone $uri zone=x:1m rate=1r/s;\n",
+                            SERVER(1)));
+    client_assert(echo_once("s1"), 0, "");
+    gateway_reload_refused(CONF_ZONE("1", "x:1m", "", SERVER(1)),
+                           "zone belongs to something else");
+    client_assert(echo_once("s1"), 0, "");
+}
+END_TEST
+
+
+/* A zone of another name is a new one: the instances tell their sessions. */
 START_TEST(reload_other_zone)
 {
     char  pod[64];
@@ -185,13 +244,40 @@ START_TEST(reload_other_zone)
     (void) instance_start(8082, "i2", NULL);
     gateway_start(CONF("1m", SERVER(1) SERVER(2)));
 
-    pod_of(echo("s1"), pod, sizeof(pod));
-    client_assert(echo("s2"), 0, "");
+    pod_of(echo_once("s1"), pod, sizeof(pod));
+    client_assert(echo_once("s2"), 0, "");
 
-    gateway_reload(CONF("2m", SERVER(1) SERVER(2)));
-    client_assert_refused(echo("s3"), 8, BUSY);
-    ck_assert_str_eq(client_pod(echo("s1"), 0), pod);
-    ck_assert_str_ne(client_pod(echo("s2"), 0), pod);
+    gateway_reload(CONF_ZONE("2", "v:1m", "", SERVER(1) SERVER(2)));
+    ck_assert(gateway_logged("zone is not in the new configuration: 2 leases "
+                             "end, zone=\"u\""));
+    client_assert_refused(echo_once("s3"), 8, BUSY);
+    ck_assert_str_eq(client_pod(echo_once("s1"), 0), pod);
+    ck_assert_str_ne(client_pod(echo_once("s2"), 0), pod);
+}
+END_TEST
+
+
+/* the lease of an instance that is down counts, too */
+START_TEST(reload_other_zone_down)
+{
+    pid_t      instance;
+    client_t  *client;
+
+    instance = instance_start(8081, "i1", NULL);
+    gateway_start(CONF("1m", SERVER(1)));
+    client = client_open(harness_port(8080));
+    client_assert(echo_get(client, "s1"), 0, "");
+
+    (void) kill(instance, SIGKILL);
+    while (process_answers(harness_port(8081))) { /* void */ }
+
+    client_assert_refused(echo_get(client, "s1"), 14,
+                          "backend service unavailable");
+    client_close(client);
+    gateway_reload(CONF_ZONE("2", "v:1m", "", SERVER(1)));
+    ck_assert(gateway_logged("zone is not in the new configuration: 1 leases "
+                             "end, zone=\"u\""));
+    gateway_await_workers(2);
 }
 END_TEST
 
@@ -201,12 +287,12 @@ START_TEST(reload_refused)
 {
     (void) instance_start(8081, "i1", NULL);
     gateway_start(CONF("1m", SERVER(1)));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 
     gateway_allow("expected at least");
     gateway_reload_refused(CONF("4k", SERVER(1)), "expected at least");
-    client_assert(echo("s1"), 0, "");
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
+    client_assert_refused(echo_once("s2"), 8, BUSY);
 }
 END_TEST
 
@@ -225,6 +311,9 @@ main(int argc, char **argv)
     harness_add(suite, reload_removes_member);
     harness_add(suite, reload_stream_goes_on);
     harness_add(suite, reload_other_zone);
+    harness_add(suite, reload_other_zone_down);
+    harness_add(suite, reload_other_size);
+    harness_add(suite, reload_zone_of_another_module);
     harness_add(suite, reload_refused);
 
     return harness_run(suite, argv[0]);

@@ -1,42 +1,20 @@
 /*
- * Members that come from DNS, through reloads, restarts and the deaths of
- * workers, with and without health checks; and what the configuration may say.
+ * Members that come from DNS through reloads.
  */
-
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "client.h"
 #include "dns.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "resolved.h"
 #include "status.h"
+#include "token.h"
 
 
-#define CONF(workers, zone, upstream)                                         \
-    "%%GLOBALS%%\n"                                                           \
-    "worker_processes " workers ";\n"                                         \
-    "events {}\n"                                                             \
-    "http {\n"                                                                \
-    "    %%GLOBALS_HTTP%%\n"                                                  \
-    "    log_format life 'decision=$myservice_decision '\n"                   \
-    "        'session=$myservice_session';\n"                                 \
-    "    upstream u {\n"                                                      \
-    "        myservice_sessions $myservice_session zone=u:" zone ";\n"        \
-    "        myservice_resolver_timeout 1s;\n"                                \
-    upstream                                                                  \
-    "    }\n"                                                                 \
-    "    server {\n"                                                          \
-    "        listen 127.0.0.1:8080 http2;\n"                                  \
-    "        myservice_grpc_errors on;\n"                                     \
-    "        access_log %%DIR%%/access.log life;\n"                           \
-    "        location / { grpc_pass grpc://u; }\n"                            \
-    "    }\n"                                                                 \
-    STATUS_SERVER                                                             \
-    "}\n"
+#define CONF(workers, size, upstream)                                         \
+    RESOLVED_CONF(workers, "u:" size, upstream)
 
 #define OTHER   "myservice_resolve other.test:%%PORT_8081%% "
 #define HEALTH  "myservice_health interval=200ms timeout=300ms "
@@ -44,25 +22,6 @@
 
 static dns_t  *dns;
 
-
-static unsigned
-questions_within(const char *name, long long ms)
-{
-    unsigned   n;
-    long long  since;
-
-    n = dns_questions(dns, name);
-    since = harness_now();
-
-    while (harness_now() - since < ms) {
-        harness_pause(since, "time");
-    }
-
-    return dns_questions(dns, name) - n;
-}
-
-
-/* reload */
 
 /* members are there at once, and the name server need not be */
 START_TEST(resolve_reload_keeps)
@@ -72,15 +31,15 @@ START_TEST(resolve_reload_keeps)
 
     dns = resolved_start(2, "127.0.0.2 127.0.0.3");
     gateway_start(CONF("2", "1m", DNS APP ";\n"));
-    client_assert(resolved_echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     dns_fail(dns, "app.test", DNS_SILENT);
 
     for (i = 0; i < 3; i++) {
         gateway_reload(NULL);
         since = harness_now();
-        client_assert(resolved_echo("s1"), 0, "");
-        client_assert(resolved_echo("s2"), 0, "");
-        client_assert_refused(resolved_echo("s3"), 8, BUSY);
+        client_assert(echo_once("s1"), 0, "");
+        client_assert(echo_once("s2"), 0, "");
+        client_assert_refused(echo_once("s3"), 8, BUSY);
         ck_assert_int_lt(harness_now() - since, 1000);
     }
 
@@ -97,15 +56,15 @@ START_TEST(resolve_reload_removes_name)
     dns_addresses(dns, "other.test", "127.0.0.3", 1);
     gateway_start(CONF("2", "1m", DNS APP ";\n" OTHER "removed=drop;\n"));
     status_await("\"free\":2");
-    client_assert(resolved_echo("s1"), 0, "");
-    client_assert(resolved_echo("s2"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
+    client_assert(echo_once("s2"), 0, "");
 
     /* drain: the session of 127.0.0.2 goes on */
     gateway_reload(CONF("2", "1m", DNS OTHER "removed=drop;\n"));
     ck_assert(status_has("\"removed\":true"));
-    client_assert(resolved_echo("s1"), 0, "");
-    client_assert(resolved_echo("s2"), 0, "");
-    client_assert_refused(resolved_echo("s3"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
+    client_assert(echo_once("s2"), 0, "");
+    client_assert_refused(echo_once("s3"), 8, BUSY);
 
     /* drop: gone */
     gateway_reload(CONF("2", "1m", "server 127.0.0.1:8082;\n"));
@@ -117,7 +76,7 @@ START_TEST(resolve_reload_removes_name)
 END_TEST
 
 
-/* what is resolved and what is configured is one member */
+/* an address that is both resolved and configured is one member */
 START_TEST(resolve_reload_changes_source)
 {
     dns = resolved_start(2, "127.0.0.2");
@@ -129,7 +88,7 @@ START_TEST(resolve_reload_changes_source)
                         "server 127.0.0.3:%%PORT_8081%% down;\n"));
     ck_assert(status_has(status_member("127.0.0.2", 8081, "leased")));
     ck_assert(!status_has("\"removed\":true"));
-    client_assert_refused(resolved_echo("s2"), 8, BUSY);
+    client_assert_refused(echo_once("s2"), 8, BUSY);
 
     /* both; then the name has what the line had, "down" goes with it */
     dns_addresses(dns, "app.test", "127.0.0.2 127.0.0.3", 1);
@@ -137,7 +96,7 @@ START_TEST(resolve_reload_changes_source)
                         "server 127.0.0.2:%%PORT_8081%%;\n"
                         "server 127.0.0.3:%%PORT_8081%% down;\n"));
     status_await("\"members\":2,\"answers\"");
-    client_assert_refused(resolved_echo("s2"), 8, BUSY);
+    client_assert_refused(echo_once("s2"), 8, BUSY);
 
     gateway_reload(CONF("2", "1m", DNS APP "removed=drop;\n"));
     ck_assert(status_has(status_member("127.0.0.2", 8081, "leased")));
@@ -148,7 +107,8 @@ START_TEST(resolve_reload_changes_source)
 END_TEST
 
 
-/* an old worker that still serves a stream neither asks nor minds */
+/* an old worker that still serves a stream does not ask, and its stream goes
+ * on */
 START_TEST(resolve_reload_old_worker)
 {
     unsigned        n;
@@ -165,9 +125,9 @@ START_TEST(resolve_reload_old_worker)
 
     gateway_reload(NULL);
     dns_await_questions(dns, SRVNAME, 2);
-    ck_assert_uint_le(questions_within(SRVNAME, 6000), 4);
+    ck_assert_uint_le(resolved_questions(dns, SRVNAME, 4000), 3);
 
-    /* it leaves, and the stream goes on */
+    /* the member leaves, and its stream goes on */
     dns_services(dns, SRVNAME, "1 1 8083 a.test", 1);
     status_await("\"removed\":true");
     n = client_messages(stream);
@@ -179,20 +139,20 @@ START_TEST(resolve_reload_old_worker)
 END_TEST
 
 
-/* a zone of another size is a new one: calls wait for the first answer */
+/* a zone of another name is a new one: calls wait for the first answer */
 START_TEST(resolve_reload_other_zone)
 {
     dns = resolved_start(2, "127.0.0.2");
     gateway_start(CONF("2", "1m", DNS APP ";\n"));
     resolved_echo_at("s1", "two");
-    gateway_reload(CONF("2", "2m", DNS APP ";\n"));
+    gateway_reload(RESOLVED_CONF("2", "v:1m", DNS APP ";\n"));
     resolved_echo_at("s2", "two");
     gateway_await_workers(2);
 }
 END_TEST
 
 
-/* without health checks nobody would bring it back */
+/* without probes nothing would bring it back */
 START_TEST(resolve_reload_without_health)
 {
     fake_t  *fake;
@@ -212,316 +172,6 @@ START_TEST(resolve_reload_without_health)
 END_TEST
 
 
-/* workers */
-
-/* each asks every two seconds */
-START_TEST(resolve_one_worker)
-{
-    dns = resolved_start(2, "127.0.0.2");
-    gateway_start(CONF("4", "1m", DNS APP ";\n"));
-    resolved_echo_at("s1", "two");
-    ck_assert_uint_le(questions_within("app.test", 4000), 3);
-}
-END_TEST
-
-
-START_TEST(resolve_worker_killed)
-{
-    int          i;
-    const char  *now;
-
-    dns = resolved_start(2, "127.0.0.2");
-    gateway_allow("exited on signal 9");
-    gateway_start(CONF("3", "1m", DNS APP ";\n"));
-    status_await(status_member("127.0.0.2", 8081, "free"));
-
-    for (i = 0; i < 4; i++) {
-        /* the one that asks is among them in two of three cases */
-        gateway_kill_workers(2);
-
-        now = i % 2 ? "127.0.0.2" : "127.0.0.3";
-        dns_addresses(dns, "app.test", now, 1);
-        status_await(status_member(now, 8081, "free"));
-        status_await("\"members\":1,\"states\"");
-    }
-}
-END_TEST
-
-
-/* one that hangs is replaced; when it goes on, it sees that */
-START_TEST(resolve_worker_hangs)
-{
-    size_t       i;
-    pid_t        pids[8];
-    const char  *now;
-
-    dns = resolved_start(2, "127.0.0.2");
-    gateway_start(CONF("2", "1m", DNS APP ";\n"));
-    status_await(status_member("127.0.0.2", 8081, "free"));
-    ck_assert_uint_eq(gateway_workers(pids, 8), 2);
-
-    for (i = 0; i < 2; i++) {
-        ck_assert_int_eq(kill(pids[i], SIGSTOP), 0);
-
-        now = i % 2 ? "127.0.0.2" : "127.0.0.3";
-        dns_addresses(dns, "app.test", now, 1);
-        status_await(status_member(now, 8081, "free"));
-        status_await("\"members\":1,\"states\"");
-
-        ck_assert_int_eq(kill(pids[i], SIGCONT), 0);
-    }
-
-    dns_await_questions(dns, "app.test", 2);
-    ck_assert_uint_le(questions_within("app.test", 6000), 4);
-    ck_assert(status_has("\"members\":1,\"states\""));
-}
-END_TEST
-
-
-/* with health checks */
-
-/* Nobody knows whose they are, nor who they are: a call waits for both, also
- * when some are known earlier. */
-START_TEST(resolve_restart)
-{
-    int             i;
-    char            session[16], pods[3][64];
-    const char     *conf;
-    client_call_t  *stranger;
-
-    conf = CONF("2", "1m", DNS SRV ";\n" HEALTH ";\n"
-                "myservice_resolve late.test:%%PORT_8083%%;\n");
-    dns = dns_start(8119);
-    dns_services(dns, SRVNAME, "1 1 8081 a.test,1 1 8082 a.test", 1);
-    dns_addresses(dns, "a.test", "127.0.0.1", 1);
-    dns_addresses(dns, "late.test", "127.0.0.1", 1);
-    (void) instance_start(8081, "i1", NULL);
-    (void) instance_start(8082, "i2", NULL);
-    (void) instance_start(8083, "i3", NULL);
-    gateway_start(conf);
-
-    for (i = 0; i < 3; i++) {
-        snprintf(session, sizeof(session), "s%d", i);
-        client_assert(resolved_echo(session), 0, "");
-        snprintf(pods[i], sizeof(pods[i]), "%s",
-                 client_pod(resolved_echo(session), 0));
-    }
-
-    gateway_stop();
-    dns_fail(dns, "late.test", DNS_SILENT);
-    gateway_start(conf);
-    stranger = echo_start(client_open(harness_port(8080)), "stranger");
-    client_assert_waits(stranger, 700);
-    dns_addresses(dns, "late.test", "127.0.0.1", 1);
-    client_wait(stranger);
-    client_assert_refused(stranger, 8, BUSY);
-
-    for (i = 2; i >= 0; i--) {
-        snprintf(session, sizeof(session), "s%d", i);
-        resolved_echo_at(session, pods[i]);
-        snprintf(session, sizeof(session), "session=s%d", i);
-        gateway_await_access(session);
-    }
-
-    gateway_await_access("decision=REBUILT session=s0");
-    ck_assert(status_has("\"NEW\":0"));
-}
-END_TEST
-
-
-/* who joins waits to be found serving */
-START_TEST(resolve_mandatory)
-{
-    dns = dns_start(8119);
-    dns_services(dns, SRVNAME, "1 1 8081 a.test", 1);
-    dns_addresses(dns, "a.test", "127.0.0.1", 1);
-    (void) instance_start(8081, "i1", NULL);
-    gateway_start(CONF("2", "1m", DNS SRV ";\n" HEALTH "mandatory;\n"));
-    resolved_echo_at("s1", "i1");
-
-    dns_services(dns, SRVNAME, "1 1 8081 a.test,1 1 8082 a.test", 1);
-    status_await(status_member("127.0.0.1", 8082, "left"));
-    client_assert_refused(resolved_echo("s2"), 8, BUSY);
-
-    (void) instance_start(8082, "i2", NULL);
-    status_await(status_member("127.0.0.1", 8082, "free"));
-    resolved_echo_at("s2", "i2");
-}
-END_TEST
-
-
-/* so does who takes the place of one that left, but not for the interval */
-START_TEST(resolve_mandatory_replaced)
-{
-    long long  since;
-
-    dns = dns_start(8119);
-    dns_services(dns, SRVNAME, "1 1 8081 a.test", 1);
-    dns_addresses(dns, "a.test", "127.0.0.1", 1);
-    (void) instance_start(8081, "i1", NULL);
-    (void) instance_start(8082, "i2", NULL);
-    gateway_start(CONF("2", "1m", DNS SRV ";\n"
-                       "myservice_health interval=1h mandatory;\n"));
-    status_await(status_member("127.0.0.1", 8081, "free"));
-
-    dns_services(dns, SRVNAME, "1 1 8082 a.test", 1);
-    status_await(status_member("127.0.0.1", 8082, NULL));
-    since = harness_now();
-    status_await(status_member("127.0.0.1", 8082, "free"));
-    ck_assert_int_lt(harness_now() - since, 2000);
-    resolved_echo_at("s1", "i2");
-}
-END_TEST
-
-
-/* the configuration */
-
-#define HTTP(text)                                                            \
-    "%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n" text "}\n"
-#define U(text)                                                               \
-    HTTP("upstream u { myservice_sessions $myservice_session zone=u:1m;\n"    \
-         text "}\n")
-
-
-static void
-accepted(const char *conf)
-{
-    int          rc;
-    const char  *output;
-
-    rc = gateway_test(conf, &output);
-    ck_assert_msg(rc == 0, "%s", output);
-}
-
-
-static void
-refused(const char *conf, const char *text)
-{
-    const char  *output;
-
-    ck_assert_int_ne(gateway_test(conf, &output), 0);
-    ck_assert_msg(strstr(output, text) != NULL, "%s", output);
-}
-
-
-START_TEST(resolve_conf)
-{
-    size_t     i;
-    long long  since;
-
-    static const struct {
-        const char  *conf;
-        const char  *text;
-    } bad[] = {
-        { HTTP("upstream u { myservice_resolve a:1;\n"
-               "myservice_sessions $myservice_session zone=u:1m; }\n"),
-          "must stand after \"myservice_sessions\"" },
-        { U("myservice_resolve a:1;\n"),
-          "upstream \"u\" has names to resolve, but no "
-          "\"myservice_resolver\"" },
-        { U(DNS), "no servers are inside upstream" },
-        { U(DNS "myservice_resolve a;\n"), "invalid port in \"a\"" },
-        { U(DNS "myservice_resolve a:0;\n"), "invalid port in \"a:0\"" },
-        { U(DNS "myservice_resolve a:65536;\n"), "invalid port" },
-        { U(DNS "myservice_resolve a:;\n"), "invalid port" },
-        { U(DNS "myservice_resolve 127.0.0.1:80;\n"),
-          "addresses are for \"server\"" },
-        { U(DNS "myservice_resolve [::1]:80;\n"),
-          "addresses are for \"server\"" },
-        { U(DNS "myservice_resolve a..b:1;\n"), "is no name" },
-        { U(DNS "myservice_resolve $host:1;\n"), "is no name" },
-        { U(DNS "myservice_resolve .:1;\n"), "is no name" },
-        { U(DNS "myservice_resolve a:1 service=grpc;\n"),
-          "can have no port" },
-        { U(DNS "myservice_resolve a service=;\n"),
-          "invalid service name in \"service=\"" },
-        { U(DNS "myservice_resolve a service=x..y;\n"),
-          "invalid service name" },
-        { U(DNS "myservice_resolve a:1 valid=0;\n"),
-          "invalid \"valid=0\", expected a time of 1s to 1d" },
-        { U(DNS "myservice_resolve a:1 valid=x;\n"), "expected a time" },
-        { U(DNS "myservice_resolve a:1 valid=2d;\n"), "expected a time" },
-        { U(DNS "myservice_resolve a:1 fail_timeout=x;\n"),
-          "expected a time of 0s to 1d" },
-        { U(DNS "myservice_resolve a:1 removed=kill;\n"),
-          "expected \"drain\" or \"drop\"" },
-        { U(DNS "myservice_resolve a:1 weight=2;\n"),
-          "invalid parameter \"weight=2\"" },
-        { U(DNS "myservice_resolve a:1; myservice_resolve A.:1;\n"),
-          "duplicate name \"a:1\"" },
-        { U(DNS DNS "myservice_resolve a:1;\n"), "is duplicate" },
-        { U("myservice_resolver dns.test; myservice_resolve a:1;\n"),
-          "invalid name server \"dns.test\", expected an address" },
-        { U("myservice_resolver unix:/tmp/x; myservice_resolve a:1;\n"),
-          "invalid name server" },
-        { U("myservice_resolver valid=1s; myservice_resolve a:1;\n"),
-          "no name servers defined" },
-        { U("myservice_resolver 127.0.0.1 ipv6=maybe; "
-            "myservice_resolve a:1;\n"), "invalid parameter" },
-        { U(DNS "myservice_resolve a:1; myservice_resolve a:2;\n"
-            "myservice_resolve a:3; myservice_resolve a:4;\n"
-            "myservice_resolve a:5; myservice_resolve a:6;\n"
-            "myservice_resolve a:7; myservice_resolve a:8;\n"
-            "myservice_resolve a:9;\n"), "an upstream can have 8 names" },
-        { HTTP("upstream u { myservice_sessions $myservice_session "
-               "zone=u:48k;\n" DNS "myservice_resolve a:1; "
-               "myservice_resolve a:2; myservice_resolve a:3;\n"
-               "myservice_resolve a:4; myservice_resolve a:5; }\n"),
-          "upstream \"u\" has 160, resolved names counted as 32: it needs" },
-        { U(DNS "myservice_resolve a:1;\nserver 127.0.0.1:1 weight=2;\n"),
-          "does not support parameter \"weight=2\"" },
-        { U(DNS "myservice_resolve a:1;\nserver 127.0.0.1:1 backup;\n"),
-          "does not support parameter \"backup\"" }
-    };
-
-    /* nobody is asked: names that do not exist cost no time */
-    since = harness_now();
-    accepted(U("myservice_resolver 192.0.2.1 [2001:db8::1]:5353 valid=3s;\n"
-               "myservice_resolver_timeout 30s;\n"
-               "myservice_resolve no.such.name.invalid:1 valid=1d "
-               "removed=drain fail_timeout=0;\n"
-               "myservice_resolve A.b-c_d.e. service=_x._udp removed=drop;\n"
-               "myservice_resolve a service=grpc;\n"
-               "keepalive 4;\n"));
-    accepted(HTTP("resolver 192.0.2.1;\n"
-                  "upstream u { myservice_sessions $myservice_session "
-                  "zone=u:1m; myservice_resolve a:1 valid=1s; }\n"));
-    ck_assert_int_lt(harness_now() - since, 3000);
-
-    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        refused(bad[i].conf, bad[i].text);
-    }
-}
-END_TEST
-
-
-/* the resolver of "http", whose answers are valid for longer */
-START_TEST(resolve_valid)
-{
-    dns = resolved_start(2, "127.0.0.2");
-    dns_addresses(dns, "app.test", "127.0.0.2", 3600);
-    gateway_start("%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n"
-                  "resolver 127.0.0.1:8119 ipv6=off valid=1h;\n"
-                  "upstream u {\n"
-                  "myservice_sessions $myservice_session zone=u:1m;\n"
-                  APP "valid=1s;\n"
-                  "}\n"
-                  "upstream v {\n"
-                  "myservice_sessions $myservice_session zone=v:1m;\n"
-                  "myservice_resolve other.test:1;\n"
-                  "}\n"
-                  STATUS_SERVER "}\n");
-    dns_await_questions(dns, "app.test", 3);
-    ck_assert_uint_eq(questions_within("other.test", 1), 0);
-    dns_addresses(dns, "other.test", "127.0.0.3", 3600);
-    status_await("127.0.0.3:1\"");
-    ck_assert_uint_eq(questions_within("other.test", 3000), 0);
-    dns_addresses(dns, "app.test", "127.0.0.3", 3600);
-    status_await(status_member("127.0.0.3", 8081, "free"));
-}
-END_TEST
-
-
 int
 main(int argc, char **argv)
 {
@@ -536,14 +186,6 @@ main(int argc, char **argv)
     harness_add(suite, resolve_reload_old_worker);
     harness_add(suite, resolve_reload_other_zone);
     harness_add(suite, resolve_reload_without_health);
-    harness_add(suite, resolve_one_worker);
-    harness_add(suite, resolve_worker_killed);
-    harness_add(suite, resolve_worker_hangs);
-    harness_add(suite, resolve_restart);
-    harness_add(suite, resolve_mandatory);
-    harness_add(suite, resolve_mandatory_replaced);
-    harness_add(suite, resolve_conf);
-    harness_add(suite, resolve_valid);
 
     return harness_run(suite, argv[0]);
 }

@@ -1,6 +1,4 @@
-/*
- * Who gets an instance: real instances, four workers.
- */
+/* Which session gets which instance: real instances, four workers. */
 
 #include <signal.h>
 #include <stdio.h>
@@ -8,7 +6,10 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
+#include "token.h"
 
 
 /* reuseport spreads the connections over the workers */
@@ -61,13 +62,6 @@ start(size_t n, const char *conf)
 }
 
 
-static client_call_t *
-echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
-
-
 /* Calls until the answer has the status, whatever it is meanwhile. */
 static client_call_t *
 echo_until(const char *session, int status)
@@ -99,7 +93,7 @@ START_TEST(sessions_one_instance)
     client_call_t  *calls[120];
 
     start(3, CONF("", THREE));
-    snprintf(pod, sizeof(pod), "%s", client_pod(echo("s1"), 0));
+    snprintf(pod, sizeof(pod), "%s", client_pod(echo_once("s1"), 0));
     ck_assert_str_ne(pod, "");
 
     for (i = 0; i < 12; i++) {
@@ -196,9 +190,9 @@ START_TEST(sessions_first_calls)
         ck_assert_str_eq(client_pod(calls[i], 0), pod);
     }
 
-    client_assert(echo("s2"), 0, "");
-    client_assert(echo("s3"), 0, "");
-    client_assert_refused(echo("s4"), 8, BUSY);
+    client_assert(echo_once("s2"), 0, "");
+    client_assert(echo_once("s3"), 0, "");
+    client_assert_refused(echo_once("s4"), 8, BUSY);
 }
 END_TEST
 
@@ -217,10 +211,10 @@ START_TEST(sessions_failed_first_call)
 
     for (i = 0; i < 3; i++) {
         snprintf(session, sizeof(session), "s%d", i);
-        client_assert(echo(session), 0, "");
+        client_assert(echo_once(session), 0, "");
     }
 
-    client_assert_refused(echo("s4"), 8, BUSY);
+    client_assert_refused(echo_once("s4"), 8, BUSY);
 }
 END_TEST
 
@@ -230,13 +224,13 @@ START_TEST(sessions_stranger)
     int  i;
 
     start(1, CONF("", ONE));
-    client_assert(echo("owner"), 0, "");
+    client_assert(echo_once("owner"), 0, "");
 
     for (i = 0; i < 5; i++) {
-        client_assert_refused(echo("stranger"), 8, BUSY);
+        client_assert_refused(echo_once("stranger"), 8, BUSY);
         client_assert_refused(shutdown_get(client_open(harness_port(8080)),
                                            "stranger"), 8, BUSY);
-        client_assert(echo("owner"), 0, "");
+        client_assert(echo_once("owner"), 0, "");
     }
 
     ck_assert(instance_running(instances[0]));
@@ -273,9 +267,9 @@ END_TEST
 START_TEST(sessions_back)
 {
     start(1, CONF("", "server 127.0.0.1:8081 fail_timeout=1s;\n"));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
-    client_assert_refused(echo("s2"), 8, "no available instances");
+    client_assert_refused(echo_once("s2"), 8, "no available instances");
 
     instance_signal(instances[0], SIGKILL);
     instances[0] = instance_start(8081, "again", NULL);
@@ -288,18 +282,18 @@ START_TEST(sessions_unreachable)
 {
     start(2, CONF("", "server 127.0.0.1:8081 fail_timeout=1s;\n"
                       "server 127.0.0.1:8082 fail_timeout=1s;\n"));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
     instance_signal(instances[0], SIGKILL);
     instance_signal(instances[1], SIGKILL);
-    client_assert_refused(echo("s1"), 14, "backend service unavailable");
-    client_assert_refused(echo("s2"), 14, "backend service unavailable");
+    client_assert_refused(echo_once("s1"), 14, "backend service unavailable");
+    client_assert_refused(echo_once("s2"), 14, "backend service unavailable");
 
     /* the first call after they are back succeeds */
     (void) instance_start(8081, "i1", NULL);
     (void) instance_start(8082, "i2", NULL);
-    client_assert(echo("s2"), 0, "");
+    client_assert(echo_once("s2"), 0, "");
     (void) echo_until("s1", 0);
-    client_assert_refused(echo("s3"), 8, BUSY);
+    client_assert_refused(echo_once("s3"), 8, BUSY);
 }
 END_TEST
 
@@ -311,13 +305,13 @@ START_TEST(sessions_killed)
     client_call_t  *call;
 
     start(2, CONF("", TWO));
-    call = echo("s1");
+    call = echo_once("s1");
     client_assert(call, 0, "");
     snprintf(pod, sizeof(pod), "%s", client_pod(call, 0));
 
     instance_signal(instances[strcmp(pod, "i1") == 0 ? 0 : 1], SIGKILL);
 
-    call = echo("s1");
+    call = echo_once("s1");
     client_assert(call, 0, "");
     ck_assert_str_ne(client_pod(call, 0), pod);
     gateway_await_access("decision=MOVED");
@@ -332,18 +326,18 @@ START_TEST(sessions_worker_killed)
 
     gateway_allow("exited on signal 9");
     start(2, CONF("", TWO));
-    snprintf(pod, sizeof(pod), "%s", client_pod(echo("s1"), 0));
-    client_assert(echo("s2"), 0, "");
+    snprintf(pod, sizeof(pod), "%s", client_pod(echo_once("s1"), 0));
+    client_assert(echo_once("s2"), 0, "");
 
     gateway_kill_workers(4);
 
-    ck_assert_str_eq(client_pod(echo("s1"), 0), pod);
-    client_assert_refused(echo("s3"), 8, BUSY);
+    ck_assert_str_eq(client_pod(echo_once("s1"), 0), pod);
+    client_assert_refused(echo_once("s3"), 8, BUSY);
 }
 END_TEST
 
 
-/* one that is dead is asked once by a call, whenever it may be tried again */
+/* a call tries a dead instance once, whenever it may be tried again */
 START_TEST(sessions_no_fail_timeout)
 {
     int   i;
@@ -359,11 +353,11 @@ START_TEST(sessions_no_fail_timeout)
 
     for (i = 0; i < 3; i++) {
         snprintf(session, sizeof(session), "s%d", i);
-        client_assert(echo(session), 0, "");
+        client_assert(echo_once(session), 0, "");
     }
 
     /* the dead one alone is left */
-    client_assert_refused(echo("s3"), 8, BUSY);
+    client_assert_refused(echo_once("s3"), 8, BUSY);
 }
 END_TEST
 
@@ -405,15 +399,15 @@ START_TEST(sessions_idle)
     gateway_start(CONF("ttl=1s", ONE));
 
     since = harness_now();
-    client_assert(echo("s1"), 0, "");
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
+    client_assert_refused(echo_once("s2"), 8, BUSY);
     client_assert(echo_until("s2", 0), 0, "");
     ck_assert_int_ge(harness_now() - since, 1000);
 }
 END_TEST
 
 
-/* a stream keeps its lease beyond the idle time, also when it is silent */
+/* a stream keeps its lease beyond the idle time, also without messages */
 START_TEST(sessions_stream_is_use)
 {
     client_t       *client;
@@ -444,8 +438,8 @@ START_TEST(sessions_lifetime)
     (void) fake_start(8081, "one", hold);
     gateway_start(CONF("lifetime=1s", ONE));
 
-    client_assert(echo("s1"), 0, "");
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert(echo_once("s1"), 0, "");
+    client_assert_refused(echo_once("s2"), 8, BUSY);
     (void) echo_until("s2", 0);
 }
 END_TEST
@@ -469,7 +463,7 @@ START_TEST(sessions_cancelled_first_call)
         harness_pause(since, "the call is at the instance");
     }
 
-    client_assert_refused(echo("s2"), 8, BUSY);
+    client_assert_refused(echo_once("s2"), 8, BUSY);
     client_cancel(call);
     (void) echo_until("s2", 0);
 }
@@ -486,7 +480,7 @@ START_TEST(sessions_smuggled)
     };
 
     start(1, CONF("", ONE));
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 
     call = client_request(client_open(harness_port(8080)), ECHO, headers,
                           "\0\0\0\0\0", 5, false);
@@ -505,16 +499,16 @@ START_TEST(sessions_no_session)
                        0);
     client_wait(call);
     client_assert_refused(call, 16, "missing session-id");
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 }
 END_TEST
 
 
-/* all servers are marked "down": nobody is a member */
+/* all servers are marked "down": the pool has no member */
 START_TEST(sessions_no_member)
 {
     gateway_start(CONF("", "server 127.0.0.1:8081 down;\n"));
-    client_assert_refused(echo("s1"), 8, "no available instances");
+    client_assert_refused(echo_once("s1"), 8, "no available instances");
 }
 END_TEST
 

@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
 
 
@@ -120,6 +121,8 @@ START_TEST(status_pools)
     ck_assert_int_eq(number(pool, NULL, "members"), 2);
     ck_assert_int_eq(number(pool, "states", "free"), 2);
     ck_assert_int_gt(number(pool, NULL, "capacity"), 3000);
+    ck_assert_int_eq(number(pool, NULL, "ttl_ms"), 1800000);
+    ck_assert_int_eq(number(pool, NULL, "grace_ms"), 225000);
     ck_assert_uint_eq(json_array_size(json_object_get(pool, "instances")), 2);
     json_decref(root);
 

@@ -1,8 +1,10 @@
+/* "grpc-timeout": every unit, every bound, and what is refused. */
+
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_myservice_module/timeout.h"
+#include "wire/timeout.h"
 
 
 static const struct {

@@ -6,16 +6,20 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "client.h"
 #include "fake.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "tls_front.h"
+#include "token.h"
 
 
-#define CONF(servers)                                                         \
+#define CONF(servers, directives)                                             \
     "%%GLOBALS%%\n"                                                           \
     "events {}\n"                                                             \
     "http {\n"                                                                \
@@ -36,12 +40,14 @@
     "            grpc_ssl_certificate_key %%DIR%%/a/client.key;\n"            \
     "            grpc_ssl_protocols TLSv1.2 TLSv1.3;\n"                       \
     "            myservice_replay_buffer 64k;\n"                              \
+    directives                                                                \
     "            grpc_pass grpcs://u;\n"                                      \
     "        }\n"                                                             \
     "    }\n"                                                                 \
     "}\n"
 
 #define ONE          "server 127.0.0.1:8081;\n"
+#define RETRY        "myservice_retry MyServiceEcho;\n"
 #define TWO          ONE "server 127.0.0.1:8082;\n"
 
 #define UNAVAILABLE  "backend service unavailable"
@@ -87,13 +93,6 @@ leave(fake_call_t *call)
 
 
 static client_call_t *
-echo(const char *session)
-{
-    return echo_get(client_open(harness_port(8080)), session);
-}
-
-
-static client_call_t *
 upload(const char *session)
 {
     void           *message;
@@ -119,10 +118,10 @@ START_TEST(tls_keepalive)
     tls_front_certs("a");
     fake = fake_start(8091, "one", well);
     front = tls_front_start(8081, 8091, "a", 0);
-    gateway_start(CONF(ONE));
+    gateway_start(CONF(ONE, ""));
 
     for (i = 1; i <= 5; i++) {
-        client_assert(echo("s1"), 0, "");
+        client_assert(echo_once("s1"), 0, "");
     }
 
     ck_assert_uint_eq(fake_requests(fake), 5);
@@ -135,7 +134,7 @@ END_TEST
 
 
 static void
-stale_connection(fake_answer_pt answer, unsigned flags)
+stale_connection(fake_answer_pt answer, unsigned flags, const char *conf)
 {
     unsigned        i;
     fake_t         *fake;
@@ -145,12 +144,12 @@ stale_connection(fake_answer_pt answer, unsigned flags)
     tls_front_certs("a");
     fake = fake_start(8091, "one", answer);
     front = tls_front_start(8081, 8091, "a", flags);
-    gateway_start(CONF(ONE));
+    gateway_start(conf);
 
-    client_assert(echo("s1"), 0, "");
+    client_assert(echo_once("s1"), 0, "");
 
     for (i = 1; i <= 4; i++) {
-        call = i == 4 ? upload("s1") : echo("s1");
+        call = i == 4 ? upload("s1") : echo_once("s1");
         client_assert(call, 0, "");
         ck_assert_uint_eq(client_messages(call), 1);
         ck_assert_uint_eq(tls_front_handshakes(front), 1 + i);
@@ -163,28 +162,79 @@ stale_connection(fake_answer_pt answer, unsigned flags)
 
 START_TEST(tls_stale_connection)
 {
-    stale_connection(stale, 0);
+    stale_connection(stale, 0, CONF(ONE, RETRY));
 }
 END_TEST
 
 
 START_TEST(tls_stale_connection_cut)
 {
-    stale_connection(stale, TLS_FRONT_CUT);
+    stale_connection(stale, TLS_FRONT_CUT, CONF(ONE, RETRY));
 }
 END_TEST
 
 
 START_TEST(tls_stale_connection_old)
 {
-    stale_connection(stale, TLS_FRONT_OLD);
+    stale_connection(stale, TLS_FRONT_OLD, CONF(ONE, RETRY));
 }
 END_TEST
 
 
 START_TEST(tls_goaway)
 {
-    stale_connection(leave, 0);
+    stale_connection(leave, 0, CONF(ONE, ""));
+}
+END_TEST
+
+
+/* It ends while it is idle, and the gateway has not heard of that: any method
+ * goes on a new one, whatever its body. */
+static void
+idle_connection(unsigned flags, bool goaway)
+{
+    unsigned        i;
+    fake_t         *fake;
+    client_t       *client;
+    tls_front_t    *front;
+    client_call_t  *call;
+
+    tls_front_certs("a");
+    fake = fake_start(8091, "one", well);
+    front = tls_front_start(8081, 8091, "a", flags);
+    gateway_start(CONF(ONE, ""));
+    client = client_open(harness_port(8080));
+    client_assert(echo_get(client, "s1"), 0, "");
+
+    for (i = 1; i <= 3; i++) {
+        gateway_freeze(true);
+        call = echo_start(client, "s1");
+
+        while (call->sent == 0) {
+            client_poll(100);
+        }
+
+        fake_hang_up(fake, goaway);
+        tls_front_await_ends(front, i);
+        gateway_freeze(false);
+        client_wait(call);
+        client_assert(call, 0, "");
+        ck_assert_uint_eq(fake_requests(fake), 1 + i);
+        ck_assert_uint_eq(tls_front_handshakes(front), 1 + i);
+    }
+}
+
+
+START_TEST(tls_idle_connection)
+{
+    idle_connection(0, false);
+}
+END_TEST
+
+
+START_TEST(tls_idle_connection_cut)
+{
+    idle_connection(TLS_FRONT_CUT, true);
 }
 END_TEST
 
@@ -203,14 +253,14 @@ START_TEST(tls_untrusted)
     front = tls_front_start(8081, 8091, "b", 0);
     (void) fake_start(8092, "two", well);
     (void) tls_front_start(8082, 8092, "a", 0);
-    gateway_start(CONF(TWO));
+    gateway_start(CONF(TWO, ""));
 
-    client_assert(echo("s"), 0, "");
+    client_assert(echo_once("s"), 0, "");
 
-    /* they find it busy, and ask for the other one */
+    /* the calls find the instance busy, and go to the other one */
     for (i = 0; i < 4; i++) {
         snprintf(session, sizeof(session), "s%d", i);
-        ck_assert_int_ne(echo(session)->grpc, 0);
+        ck_assert_int_ne(echo_once(session)->grpc, 0);
     }
 
     ck_assert_uint_eq(fake_requests(impostor), 0);
@@ -226,9 +276,9 @@ START_TEST(tls_untrusted_only)
     tls_front_certs("b");
     (void) fake_start(8091, "impostor", well);
     (void) tls_front_start(8081, 8091, "b", 0);
-    gateway_start(CONF(ONE));
+    gateway_start(CONF(ONE, ""));
 
-    client_assert_refused(echo("s1"), 14, UNAVAILABLE);
+    client_assert_refused(echo_once("s1"), 14, UNAVAILABLE);
 }
 END_TEST
 
@@ -250,9 +300,9 @@ certificate_refused(unsigned flags)
 
     fake = fake_start(8091, "one", well);
     (void) tls_front_start(8081, 8091, "b", flags);
-    gateway_start(CONF(ONE));
+    gateway_start(CONF(ONE, ""));
 
-    client_assert_refused(echo("s1"), 14, UNAVAILABLE);
+    client_assert_refused(echo_once("s1"), 14, UNAVAILABLE);
     ck_assert_uint_eq(fake_requests(fake), 0);
 }
 
@@ -283,11 +333,11 @@ START_TEST(tls_instance)
     setenv("MYSERVICE_TLS_CLIENT_CA", harness_path("a/ca.crt"), 1);
 
     pid = instance_start(8081, "one", NULL);
-    gateway_start(CONF(ONE));
+    gateway_start(CONF(ONE, ""));
 
     for (i = 0; i < 3; i++) {
-        client_assert(echo("s1"), 0, "");
-        client_assert(echo("s1"), 0, "");
+        client_assert(echo_once("s1"), 0, "");
+        client_assert(echo_once("s1"), 0, "");
 
         instance_signal(pid, SIGKILL);
         pid = instance_start(8081, "one", NULL);
@@ -309,6 +359,8 @@ main(int argc, char **argv)
     harness_add(suite, tls_stale_connection_cut);
     harness_add(suite, tls_stale_connection_old);
     harness_add(suite, tls_goaway);
+    harness_add(suite, tls_idle_connection);
+    harness_add(suite, tls_idle_connection_cut);
     harness_add(suite, tls_untrusted);
     harness_add(suite, tls_untrusted_only);
     harness_add(suite, tls_certificate_refused);

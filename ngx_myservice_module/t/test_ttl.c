@@ -1,13 +1,16 @@
 /*
  * The life of a lease: idle time at the gateway and at the instance, calls in
- * flight, absolute lifetime, the end with the token.
+ * flight, lifetime, the end with the token.
  */
 
 #include <stdio.h>
 #include <string.h>
 
 #include "client.h"
+#include "gateway.h"
 #include "harness.h"
+#include "instance.h"
+#include "token.h"
 
 
 #define CONF(terms, directives)                                               \
@@ -32,10 +35,8 @@
     "    }\n"                                                                 \
     "}\n"
 
-#define TELL      "grpc_set_header session-ttl $myservice_session_ttl;\n"
 #define TOKEN     "myservice_jwt on;\n"                                       \
-                  "myservice_jwt_secret_file %%DIR%%/secret;\n" TELL          \
-                  "grpc_set_header session-ends $myservice_session_ends;\n"
+                  "myservice_jwt_secret_file %%DIR%%/secret;\n"
 #define EXPIRES   "ttl=1h expires=$myservice_jwt_expires"
 #define CONFLICT  "serves another session"
 #define BUSY      "all instances are busy"
@@ -86,11 +87,11 @@ await_instance(const char *session)
 }
 
 
-/* told: the session ends on both sides, whatever the client wanted */
+/* the session ends on both sides, whatever the client wanted */
 START_TEST(ttl_told)
 {
     (void) instance_start(8081, "one", "--session-ttl 1h");
-    gateway_start(CONF("ttl=1s", TELL));
+    gateway_start(CONF("ttl=1s", ""));
 
     client_assert(echo_greedy("s1"), 0, "");
     ck_assert_int_lt(await_instance("s2"), 5000);
@@ -99,23 +100,32 @@ START_TEST(ttl_told)
 END_TEST
 
 
-/* the control: an instance that keeps its session says so */
-START_TEST(ttl_not_told)
+/* the time that the lease has on top of it */
+START_TEST(ttl_grace)
 {
-    long long  start;
-    client_t  *client;
+    int  ms;
 
     (void) instance_start(8081, "one", "--session-ttl 1h");
-    gateway_start(CONF("ttl=1s", ""));
+    gateway_start(CONF("ttl=1s grace=2s", ""));
 
     client_assert(echo_greedy("s1"), 0, "");
-    start = harness_now();
-    client = client_open(harness_port(8080));
+    ms = (int) await_instance("s2");
+    ck_assert_int_gt(ms, 2500);
+    ck_assert_int_lt(ms, 6000);
+}
+END_TEST
 
-    do {
-        client_assert_refused(echo_get(client, "s2"), 8, BUSY);
-        harness_pause(start, "no conflict");
-    } while (!gateway_logged(CONFLICT));
+
+/* the same where the configuration still asks for it */
+START_TEST(ttl_told_by_conf)
+{
+    (void) instance_start(8081, "one", "--session-ttl 1h");
+    gateway_start(CONF("ttl=1s", "grpc_set_header session-ttl "
+                       "$myservice_session_ttl;\n"));
+
+    client_assert(echo_greedy("s1"), 0, "");
+    ck_assert_int_lt(await_instance("s2"), 5000);
+    ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
 
@@ -128,7 +138,7 @@ START_TEST(ttl_stream)
     client_call_t  *stream;
 
     (void) instance_start(8081, "one", "--subscribe-interval 1h");
-    gateway_start(CONF("ttl=1s", TELL));
+    gateway_start(CONF("ttl=1s", ""));
 
     client = client_open(harness_port(8080));
     stream = client_grpc(client, SUBSCRIBE, NULL, "s1", "", 0);
@@ -148,7 +158,7 @@ START_TEST(ttl_stream)
 END_TEST
 
 
-/* used or not, the lease ends */
+/* used or not, the lease ends; an instance that keeps its session says so */
 START_TEST(ttl_lifetime)
 {
     long long  start;
@@ -249,7 +259,7 @@ START_TEST(expires_stream)
 END_TEST
 
 
-/* it goes on when another call brings a newer token */
+/* the call goes on when another call brings a newer token */
 START_TEST(expires_stream_goes_on)
 {
     long long       start;
@@ -269,28 +279,6 @@ START_TEST(expires_stream_goes_on)
     }
 
     client_assert_refused(call_get(ECHO, "s2", 60), 8, BUSY);
-}
-END_TEST
-
-
-/* the control: an instance that is told nothing keeps its session */
-START_TEST(expires_not_told)
-{
-    long long  start;
-    client_t  *client;
-
-    (void) instance_start(8081, "one", "--session-ttl 1h");
-    gateway_start(CONF(EXPIRES, "myservice_jwt on;\n"
-                       "myservice_jwt_secret_file %%DIR%%/secret;\n"));
-
-    start = harness_now();
-    client_assert(call_get(ECHO, "s1", 2), 0, "");
-    client = client_open(harness_port(8080));
-
-    do {
-        client_assert_refused(echo_get(client, "s2"), 8, BUSY);
-        harness_pause(start, "no conflict");
-    } while (!gateway_logged(CONFLICT));
 }
 END_TEST
 
@@ -349,14 +337,14 @@ main(void)
 
     suite = suite_create("ttl");
     harness_add(suite, ttl_told);
-    harness_add(suite, ttl_not_told);
+    harness_add(suite, ttl_grace);
+    harness_add(suite, ttl_told_by_conf);
     harness_add(suite, ttl_stream);
     harness_add(suite, ttl_lifetime);
     harness_add(suite, expires_ends);
     harness_add(suite, expires_later);
     harness_add(suite, expires_stream);
     harness_add(suite, expires_stream_goes_on);
-    harness_add(suite, expires_not_told);
     harness_add(suite, expires_values);
     harness_add(suite, lifetime_stream);
 

@@ -1,3 +1,8 @@
+/*
+ * TLS in front of a fake: every connection that is accepted gets one to the
+ * fake, and ends when that one ends.
+ */
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -24,6 +29,8 @@ struct tls_front_s {
     unsigned     flags;
     SSL_CTX     *ctx;
     atomic_uint  handshakes;
+    atomic_uint  resumed;
+    atomic_uint  ends;
 };
 
 typedef struct {
@@ -62,7 +69,7 @@ tls_front_address(int port)
 }
 
 
-/* -1 if nobody listens */
+/* -1 if no server listens */
 static int
 tls_front_connect(int port)
 {
@@ -86,7 +93,8 @@ tls_front_connect(int port)
 }
 
 
-/* What one side said goes to the other; false at the end of it. */
+/* Passes the bytes of one side to the other; false when that side has
+ * ended. */
 
 static bool
 tls_front_to_backend(SSL *ssl, int backend)
@@ -165,12 +173,18 @@ tls_front_conn(void *data)
         && SSL_accept(ssl) == 1)
     {
         atomic_fetch_add(&front->handshakes, 1);
+
+        if (SSL_session_reused(ssl)) {
+            atomic_fetch_add(&front->resumed, 1);
+        }
+
         tls_front_relay(front, ssl, backend);
     }
 
     SSL_free(ssl);
     close(backend);
     close(conn->fd);
+    atomic_fetch_add(&front->ends, 1);
     free(conn);
 
     return NULL;
@@ -250,6 +264,14 @@ tls_front_ctx(const char *certs, unsigned flags)
                        NULL);
     SSL_CTX_set_alpn_select_cb(ctx, tls_front_alpn, NULL);
 
+    /* OpenSSL refuses sessions of servers that ask for certificates and have
+     * no context */
+    if ((flags & TLS_FRONT_REFUSE) == 0) {
+        ck_assert_int_eq(SSL_CTX_set_session_id_context(ctx,
+                                               (const unsigned char *) "front",
+                                               5), 1);
+    }
+
     version = flags & TLS_FRONT_OLD ? TLS1_2_VERSION : TLS1_3_VERSION;
     ck_assert_int_eq(SSL_CTX_set_min_proto_version(ctx, version), 1);
     ck_assert_int_eq(SSL_CTX_set_max_proto_version(ctx, version), 1);
@@ -296,4 +318,24 @@ unsigned
 tls_front_handshakes(tls_front_t *front)
 {
     return atomic_load(&front->handshakes);
+}
+
+
+unsigned
+tls_front_resumed(tls_front_t *front)
+{
+    return atomic_load(&front->resumed);
+}
+
+
+void
+tls_front_await_ends(tls_front_t *front, unsigned n)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (atomic_load(&front->ends) < n) {
+        harness_pause(since, "a connection ends");
+    }
 }

@@ -11,7 +11,8 @@ typedef struct tls_front_s  tls_front_t;
 
 typedef enum {
     TLS_FRONT_CUT = 0x01,       /* ends a connection without close_notify */
-    TLS_FRONT_OLD = 0x02        /* TLS 1.2 instead of 1.3 */
+    TLS_FRONT_OLD = 0x02,       /* TLS 1.2 instead of 1.3 */
+    TLS_FRONT_REFUSE = 0x04     /* fails where a client resumes a session */
 } tls_front_flag_t;
 
 
@@ -26,6 +27,12 @@ tls_front_t *tls_front_start(int number, int backend, const char *certs,
 
 /* Handshakes that were completed. */
 unsigned tls_front_handshakes(tls_front_t *front);
+
+/* Those that resumed a session. */
+unsigned tls_front_resumed(tls_front_t *front);
+
+/* Waits until "n" connections have ended, the last byte sent. */
+void tls_front_await_ends(tls_front_t *front, unsigned n);
 
 
 #endif /* MODULE_T_TLS_FRONT_H */

@@ -1,11 +1,14 @@
+/* Tokens and keys, signed by libjwt. */
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <check.h>
 #include <jwt.h>
 #include <openssl/evp.h>
 
-#include "harness.h"
+#include "token.h"
 
 
 #define TOKENS_MAX  8192
@@ -65,7 +68,7 @@ token_make(const char *session, long lifetime)
              session, (long long) now, (long long) now,
              (long long) now + lifetime);
 
-    return token_sign(claims, "HS256", HARNESS_SECRET);
+    return token_sign(claims, "HS256", TOKEN_SECRET);
 }
 
 

@@ -1,3 +1,7 @@
+/*
+ * A server with the methods of my_service.proto and a client, in one process.
+ */
+
 #include "rpc/t/fixture.h"
 
 #include <stdatomic.h>

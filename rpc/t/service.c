@@ -1,3 +1,8 @@
+/*
+ * The service of the tests: handlers that do what the value of the request
+ * says, a server with them, and a client.
+ */
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -42,8 +47,17 @@ fixture_t  service;
 void
 service_start(void)
 {
+    rpc_server_options_t  options = { 0 };
+
+    service_start_with(&options);
+}
+
+
+void
+service_start_with(const rpc_server_options_t *options)
+{
     fixture_methods_t  methods = {
-        service_echo, subscribe, login, &service_probe, { 0 }
+        service_echo, subscribe, login, &service_probe, *options
     };
 
     memset(&service_probe, 0, sizeof(service_probe));

@@ -26,6 +26,7 @@ typedef struct {
 
 
 void service_start(void);
+void service_start_with(const rpc_server_options_t *options);
 void service_stop(void);
 
 /* The handler of MyServiceEcho; "data" is not used. */

@@ -1,4 +1,4 @@
-/* Symbols, extensions and imports of a set made here. */
+/* Symbols and imports of a set made here. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,21 +26,7 @@ PROTO(EnumValueDescriptorProto, ENUM_VALUE_DESCRIPTOR_PROTO)
 PROTO(ServiceDescriptorProto, SERVICE_DESCRIPTOR_PROTO)
 PROTO(MethodDescriptorProto, METHOD_DESCRIPTOR_PROTO)
 PROTO(OneofDescriptorProto, ONEOF_DESCRIPTOR_PROTO)
-
-
-static Google__Protobuf__FieldDescriptorProto
-field(char *name, char *extendee, int32_t number)
-{
-    Google__Protobuf__FieldDescriptorProto  m =
-        GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__INIT;
-
-    m.name = name;
-    m.extendee = extendee;
-    m.has_number = 1;
-    m.number = number;
-
-    return m;
-}
+PROTO(FieldDescriptorProto, FIELD_DESCRIPTOR_PROTO)
 
 
 /*
@@ -64,7 +50,7 @@ make(void)
     Google__Protobuf__ServiceDescriptorProto  service;
     Google__Protobuf__MethodDescriptorProto  method;
     Google__Protobuf__OneofDescriptorProto  choice;
-    Google__Protobuf__FieldDescriptorProto  x, ext1, ext2, ext3;
+    Google__Protobuf__FieldDescriptorProto  x;
     Google__Protobuf__FileDescriptorSet     set =
         GOOGLE__PROTOBUF__FILE_DESCRIPTOR_SET__INIT;
 
@@ -83,8 +69,6 @@ make(void)
     Google__Protobuf__MethodDescriptorProto  *methods[] = { &method };
     Google__Protobuf__OneofDescriptorProto  *choices[] = { &choice };
     Google__Protobuf__FieldDescriptorProto  *fields[] = { &x };
-    Google__Protobuf__FieldDescriptorProto  *exts1[] = { &ext1, &ext2 };
-    Google__Protobuf__FieldDescriptorProto  *exts2[] = { &ext3 };
     char  *to_base[] = { "base.proto" };
     char  *to_gone[] = { "base.proto", "gone.proto" };
     char  *to_both[] = { "left.proto", "right.proto" };
@@ -99,18 +83,11 @@ make(void)
     right.package = "a";
     right.n_dependency = 2;
     right.dependency = to_gone;
-    ext3 = field("ext3", ".a.b.c.Message", 300);
-    right.n_extension = 1;
-    right.extension = exts2;
 
     left = FileDescriptorProto("left.proto");
     left.n_dependency = 1;
     left.dependency = to_base;
     alone = DescriptorProto("Alone");
-    ext1 = field("ext1", ".a.b.c.Message", 100);
-    ext2 = field("ext2", ".a.b.c.Other", 200);
-    alone.n_extension = 2;
-    alone.extension = exts1;
     left.n_message_type = 1;
     left.message_type = alones;
 
@@ -120,7 +97,7 @@ make(void)
     top.dependency = to_both;
     outer = DescriptorProto("Outer");
     inner = DescriptorProto("Inner");
-    x = field("x", NULL, 1);
+    x = FieldDescriptorProto("x");
     inner.n_field = 1;
     inner.field = fields;
     choice = OneofDescriptorProto("choice");
@@ -180,8 +157,6 @@ static const struct {
     { "a.b.Service", "top.proto" },
     { "a.b.Service.Method", "top.proto" },
     { "Alone", "left.proto" },
-    { "Alone.ext1", "left.proto" },
-    { "a.ext3", "right.proto" },
     { "a.b.c.Message", "base.proto" },
     { "", NULL },
     { ".", NULL },
@@ -266,41 +241,6 @@ START_TEST(closure)
 END_TEST
 
 
-START_TEST(extensions)
-{
-    size_t              n;
-    const int32_t      *numbers;
-    rpc_descriptors_t  *d;
-
-    d = make();
-
-    ck_assert_uint_eq(rpc_descriptors_extension(d, "a.b.c.Message", 100),
-                      rpc_descriptors_file(d, "left.proto"));
-    ck_assert_uint_eq(rpc_descriptors_extension(d, "a.b.c.Message", 300),
-                      rpc_descriptors_file(d, "right.proto"));
-    ck_assert_uint_eq(rpc_descriptors_extension(d, "a.b.c.Message", 200),
-                      RPC_DESCRIPTORS_NONE);
-    ck_assert_uint_eq(rpc_descriptors_extension(d, ".a.b.c.Message", 100),
-                      RPC_DESCRIPTORS_NONE);
-
-    numbers = rpc_descriptors_extensions(d, "a.b.c.Message", &n);
-    ck_assert_ptr_nonnull(numbers);
-    ck_assert_uint_eq(n, 2);
-    ck_assert_int_eq(numbers[0] + numbers[1], 400);
-
-    numbers = rpc_descriptors_extensions(d, "a.b.Outer.Inner", &n);
-    ck_assert_ptr_nonnull(numbers);
-    ck_assert_uint_eq(n, 0);
-
-    /* no message, though an extension names it; an enum */
-    ck_assert_ptr_null(rpc_descriptors_extensions(d, "a.b.c.Other", &n));
-    ck_assert_ptr_null(rpc_descriptors_extensions(d, "a.b.Color", &n));
-
-    rpc_descriptors_free(d);
-}
-END_TEST
-
-
 START_TEST(malformed)
 {
     rpc_descriptors_t  *d;
@@ -330,7 +270,6 @@ main(void)
     tcase_add_loop_test(tc, symbol, 0,
                         (int) (sizeof(symbols) / sizeof(symbols[0])));
     tcase_add_test(tc, closure);
-    tcase_add_test(tc, extensions);
     tcase_add_test(tc, malformed);
     suite_add_tcase(suite, tc);
 

@@ -1,3 +1,5 @@
+/* grpc.health.v1.Health of a service: Check, Watch, List, shutdown. */
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+/* Messages: good ones, and each kind of bad bytes. */
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -262,6 +262,93 @@ START_TEST(drain_lets_calls_finish)
 END_TEST
 
 
+/* The core has nothing left of these calls, but their threads will answer. */
+
+START_TEST(drain_waits_for_answers)
+{
+    pthread_t  release;
+
+    service_start();
+    service_connect();
+
+    ck_assert_int_eq(call_login(300), GRPC_STATUS_DEADLINE_EXCEEDED);
+    fixture_wait(&service_probe.cancelled, 1);
+    rpc_client_free(service.client);
+
+    ck_assert_int_eq(pthread_create(&release, NULL, release_thread, NULL), 0);
+    (void) rpc_server_stop(service.server, _i * 10000);
+    ck_assert_int_eq(service_probe.done, 1);
+
+    pthread_join(release, NULL);
+    rpc_server_free(service.server);
+}
+END_TEST
+
+
+/* The same, but the client is there until the grace cancels its call. */
+
+START_TEST(grace_waits_for_answers)
+{
+    pthread_t         thread, release;
+    grpc_status_code  code;
+
+    service_start();
+
+    code = GRPC_STATUS_UNKNOWN;
+    ck_assert_int_eq(pthread_create(&thread, NULL, login_thread, &code), 0);
+    fixture_wait(&service_probe.opened, 1);
+    ck_assert_int_eq(pthread_create(&release, NULL, release_thread, NULL), 0);
+
+    ck_assert_int_eq(rpc_server_stop(service.server, 0), 1);
+    ck_assert_int_eq(service_probe.done, 1);
+
+    pthread_join(thread, NULL);
+    pthread_join(release, NULL);
+    ck_assert_int_ne(code, GRPC_STATUS_OK);
+
+    fixture_stop(&service, 0);
+}
+END_TEST
+
+
+/* Messages that are on their way while the clients go and the server stops. */
+
+START_TEST(drain_of_busy_streams)
+{
+    int            i;
+    char           target[64];
+    rpc_client_t  *client;
+    rpc_result_t   result;
+    rpc_stream_t  *s[50];
+
+    service_start();
+
+    snprintf(target, sizeof(target), "127.0.0.1:%d", service.port);
+    client = service.client;
+    service.client = rpc_client_create(target, NULL);
+
+    for (i = 0; i < 50; i++) {
+        s[i] = fixture_subscribe(&service, "1 100000", -1);
+    }
+
+    fixture_wait(&service_probe.opened, 50);
+
+    for (i = 0; i < 50; i++) {
+        rpc_stream_finish(s[i], &result);
+        rpc_result_free(&result);
+    }
+
+    rpc_client_free(service.client);
+    service.client = client;
+
+    (void) rpc_server_stop(service.server, 0);
+    ck_assert_int_eq(service_probe.done, 50);
+
+    fixture_stop(&service, 0);
+}
+END_TEST
+
+
 START_TEST(grace_cancels)
 {
     int64_t        began;
@@ -523,6 +610,9 @@ main(void)
     tc = tcase_create("server");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, drain_lets_calls_finish);
+    tcase_add_loop_test(tc, drain_waits_for_answers, 0, 2);
+    tcase_add_test(tc, grace_waits_for_answers);
+    tcase_add_loop_test(tc, drain_of_busy_streams, 0, 5);
     tcase_add_test(tc, grace_cancels);
     tcase_add_test(tc, silent_peer);
     tcase_add_test(tc, posts_and_timers);

@@ -2,15 +2,23 @@
  * The runner: signals, quit, drain.
  */
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <check.h>
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
 
 #include "my_service.pb-c.h"
 
@@ -25,6 +33,38 @@ static rpc_health_t  *health;
 static _Atomic int    ready;
 static _Atomic int    drained;
 static int            code;
+static _Atomic int    broken;           /* getpeername() fails */
+static int64_t        work;             /* ms from "leave" to the end */
+static bool           early;            /* the listener dies at its start */
+
+
+/* These two stand before those of the libraries. */
+
+int
+getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *len)
+{
+    if (broken) {
+        errno = ENOBUFS;
+        return -1;
+    }
+
+    return (int) syscall(SYS_getpeername, fd, addr.__sockaddr__, len);
+}
+
+
+void
+grpc_server_start(grpc_server *core)
+{
+    void  (*next)(grpc_server *core);
+
+    *(void **) &next = dlsym(RTLD_NEXT, "grpc_server_start");
+    next(core);
+
+    if (early) {
+        gpr_log("./src/core/lib/iomgr/tcp_server_posix.cc", 1,
+                GPR_LOG_SEVERITY_ERROR, "Failed accept4: early");
+    }
+}
 
 
 static void
@@ -104,6 +144,67 @@ START_TEST(signals)
 
     ck_assert_int_eq(rpc_run(run, server, &options), 0);
     ck_assert_int_eq(drained, 1);
+
+    pthread_join(thread, NULL);
+    stop();
+}
+END_TEST
+
+
+static void
+leave_over(void *data)
+{
+    ck_assert_int_eq(drained, 0);
+    *(bool *) data = true;
+    rpc_run_quit(run);
+}
+
+
+static void
+leave(void *data)
+{
+    ck_assert_int_eq(drained, 0);
+    rpc_timer_set(server, data, work);
+}
+
+
+/* After a signal the server goes on until it says that it is done, or for as
+ * long as it may. */
+
+START_TEST(leaves)
+{
+    int                number = SIGTERM;
+    bool               over = false;
+    int64_t            begin;
+    pthread_t          thread;
+    rpc_timer_t        timer;
+    rpc_run_options_t  options;
+
+    start();
+
+    memset(&timer, 0, sizeof(timer));
+    timer.fire = leave_over;
+    timer.data = &over;
+
+    memset(&options, 0, sizeof(options));
+    options.listen = "127.0.0.1:0";
+    options.health = health;
+    options.grace = 5000;
+    options.drain = drain;
+    options.leave = leave;
+    options.patience = _i == 0 ? 60000 : 100;
+    work = _i == 0 ? 300 : 60000;
+    options.data = &timer;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, kill_thread, &number), 0);
+    ck_assert_int_eq(rpc_server_post(server, tell_ready, NULL), 0);
+
+    begin = rpc_now();
+    ck_assert_int_eq(rpc_run(run, server, &options), 0);
+    ck_assert_int_ge(rpc_now() - begin, _i == 0 ? 300 : 100);
+    ck_assert_int_lt(rpc_now() - begin, 30000);
+    ck_assert_int_eq(drained, 1);
+    ck_assert_int_eq(over, _i == 0);
 
     pthread_join(thread, NULL);
     stop();
@@ -195,6 +296,76 @@ START_TEST(quit)
 END_TEST
 
 
+static void *
+connect_thread(void *data)
+{
+    int                 fd;
+    struct sockaddr_un  sun;
+
+    fixture_wait(&ready, 1);
+    atomic_store(&broken, 1);
+
+    memset(&sun, 0, sizeof(sun));
+    sun.sun_family = AF_UNIX;
+    strcpy(sun.sun_path, data);
+
+    fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0);
+    ck_assert_int_ne(fd, -1);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *) &sun, sizeof(sun)), 0);
+    close(fd);
+
+    return NULL;
+}
+
+
+/* The listener gives up after accept(), too. */
+
+START_TEST(dead_after_accept)
+{
+    char               path[64], address[80];
+    pthread_t          thread;
+    rpc_run_options_t  options;
+
+    strcpy(path, "/tmp/test_run.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+
+    start();
+
+    snprintf(address, sizeof(address), "unix:%s/socket", path);
+    memset(&options, 0, sizeof(options));
+    options.listen = address;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, connect_thread,
+                                    address + strlen("unix:")), 0);
+    ck_assert_int_eq(rpc_server_post(server, tell_ready, NULL), 0);
+    ck_assert_int_eq(rpc_run(run, server, &options), -1);
+    pthread_join(thread, NULL);
+
+    stop();
+
+    unlink(address + strlen("unix:"));
+    rmdir(path);
+}
+END_TEST
+
+
+START_TEST(dead_early)
+{
+    rpc_run_options_t  options;
+
+    start();
+
+    memset(&options, 0, sizeof(options));
+    options.listen = "127.0.0.1:0";
+    early = true;
+
+    ck_assert_int_eq(rpc_run(run, server, &options), -1);
+
+    stop();
+}
+END_TEST
+
+
 START_TEST(cannot_listen)
 {
     size_t             i;
@@ -230,7 +401,10 @@ main(void)
     tc = tcase_create("run");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, signals, 0, 2);
+    tcase_add_loop_test(tc, leaves, 0, 2);
     tcase_add_test(tc, quit);
+    tcase_add_test(tc, dead_after_accept);
+    tcase_add_test(tc, dead_early);
     tcase_add_test(tc, cannot_listen);
     suite_add_tcase(suite, tc);
 

@@ -1,3 +1,5 @@
+/* The timers of a server. */
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <check.h>
 
+#include "rpc/core.h"
 #include "rpc/log.h"
 #include "rpc/t/fixture.h"
 #include "rpc/tls.h"
@@ -348,7 +350,7 @@ START_TEST(tls_broken)
     static const char  *breaks[] = {
         "cat b/server.key > use/server.key",  /* not its key */
         "head -c 300 a/server.crt > use/server.crt",
-        "rm use/server.key",
+        "rm use/server.key && mkfifo use/server.key",
         "truncate -s 0 use/server.crt"
     };
 
@@ -374,7 +376,8 @@ START_TEST(tls_broken)
         }
 
         ck_assert_uint_eq(log_count(" error "), (unsigned) i + 1);
-        run("cp %s/server.* %s/", path_of("a"), path_of("use"));
+        run("cp --remove-destination %s/server.* %s/", path_of("a"),
+            path_of("use"));
 
         end = rpc_now() + PATIENCE;
 
@@ -386,6 +389,44 @@ START_TEST(tls_broken)
     }
 
     server_stop();
+}
+END_TEST
+
+
+/* The core logs the server name that a client asks for. */
+
+START_TEST(tls_server_name)
+{
+    int        event;
+    size_t     i;
+    char       line[128];
+    eventfd_t  times;
+
+    static const char  *names[] = { "accept4", "Failed accept4: x" };
+
+    unsetenv("GRPC_VERBOSITY");
+    log_capture();
+    server_start(NULL);
+
+    event = eventfd(0, EFD_NONBLOCK);
+    ck_assert_int_ne(event, -1);
+    rpc_core_log(event);
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        run("openssl s_client -connect 127.0.0.1:%d -alpn h2 "
+            "-servername '%s' </dev/null >%s 2>&1", fixture.port, names[i],
+            path_of("s_client"));
+
+        snprintf(line, sizeof(line), "grpc: No match found for server name: "
+                 "%s.", names[i]);
+        ck_assert_uint_gt(log_count(line), 0);
+        ck_assert(!rpc_core_accept_failed());
+        ck_assert_int_eq(eventfd_read(event, &times), -1);
+        ck_assert_int_eq(try("a", NULL, NULL), GRPC_STATUS_OK);
+    }
+
+    server_stop();
+    close(event);
 }
 END_TEST
 
@@ -488,6 +529,14 @@ START_TEST(tls_bad_files)
     } cases[] = {
         { "none", "a/server.key", NULL, "--tls-cert: ", "No such file" },
         { "a", "a/server.key", NULL, "--tls-cert: ", "Is a directory" },
+        { "fifo", "a/server.key", NULL, "--tls-cert: ",
+          "is not a regular file" },
+        { "a/server.crt", "fifo", NULL, "--tls-key: ",
+          "is not a regular file" },
+        { "a/server.crt", "zero", NULL, "--tls-key: ",
+          "is not a regular file" },
+        { "a/server.crt", "a/server.key", "fifo", "--tls-client-ca: ",
+          "is not a regular file" },
         { "a/server.key", "a/server.key", NULL, "--tls-cert: ",
           "has no certificate" },
         { "cut.crt", "a/server.key", NULL, "--tls-cert: ",
@@ -497,9 +546,9 @@ START_TEST(tls_bad_files)
           "has no private key" },
         { "a/server.crt", "locked.key", NULL, "--tls-key: ",
           "has a passphrase" },
-        { "a/server.crt", "b/server.key", NULL, "--tls-key ",
-          "the key is not that of the certificate" },
-        { "weak.crt", "weak.key", NULL, "--tls-key ", "too small" },
+        { "a/server.crt", "b/server.key", NULL, "--tls-key: ",
+          "is not that of the certificate" },
+        { "weak.crt", "weak.key", NULL, "--tls-key: ", "too small" },
         { "a/server.crt", "a/server.key", "none", "--tls-client-ca: ",
           "No such file" },
         { "a/server.crt", "a/server.key", "a/ca.key", "--tls-client-ca: ",
@@ -509,6 +558,8 @@ START_TEST(tls_bad_files)
     run("(cat %s; head -c 300 %s) > %s", path_of("a/server.crt"),
         path_of("a/ca.crt"), path_of("cut.crt"));
     run("head -c 2000000 /dev/zero > %s", path_of("large"));
+    run("mkfifo %s", path_of("fifo"));
+    run("ln -s /dev/zero %s", path_of("zero"));
     run("openssl pkey -in %s -aes256 -passout pass:x -out %s",
         path_of("a/server.key"), path_of("locked.key"));
     run("openssl req -x509 -newkey rsa:512 -nodes -subj /CN=x -keyout %s "
@@ -548,6 +599,7 @@ main(void)
     tcase_add_test(tc, tls_reload);
     tcase_add_test(tc, tls_reload_client_ca);
     tcase_add_test(tc, tls_broken);
+    tcase_add_test(tc, tls_server_name);
     tcase_add_test(tc, tls_stop_in_handshake);
     tcase_add_test(tc, tls_usage);
     tcase_add_test(tc, tls_bad_files);

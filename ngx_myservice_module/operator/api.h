@@ -1,0 +1,74 @@
+/*
+ * A request to myservice_api: what it asks for, and how it is answered.
+ */
+
+#ifndef MS_OPERATOR_API_H
+#define MS_OPERATOR_API_H
+
+
+#include "operator/page.h"
+#include "zone/zone.h"
+
+#include <jansson.h>
+
+
+/* parts of a path behind "/api/1/" */
+#define MS_API_PARTS  4
+
+/* bytes of a body */
+#define MS_API_BODY   4096
+
+
+typedef struct {
+    ngx_flag_t           write;
+    ngx_str_t            host;                  /* empty: none */
+    ngx_str_t            prefix;                /* of the location */
+} ms_api_loc_conf_t;
+
+
+typedef struct {
+    ngx_http_request_t  *request;
+    ms_api_loc_conf_t   *conf;
+    ngx_str_t            parts[MS_API_PARTS];   /* decoded */
+    ngx_uint_t           n;
+    ms_zone_t           *zone;                  /* of parts[1] */
+    ms_page_t            page;
+} ms_api_t;
+
+typedef ngx_int_t (*ms_api_handler_pt)(ms_api_t *api, json_t *body);
+
+
+/*
+ * Splits the path as the client sent it, and decodes each part once.  NGX_OK,
+ * NGX_DECLINED if it is no path of the API, else NGX_ERROR.
+ */
+ngx_int_t ms_api_path(ms_api_t *api);
+
+/* the handlers: each answers, and returns what the content handler returns */
+ngx_int_t ms_api_gateway(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_upstreams(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_upstream(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_instances(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_instance(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_session(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_events(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_drain(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_add(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_remove(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_release(ms_api_t *api, json_t *body);
+
+/* sends the page; NGX_ERROR of a writer is an error of the server */
+ngx_int_t ms_api_send(ms_api_t *api, ngx_uint_t status, ngx_int_t rc);
+
+/* an answer without a body */
+ngx_int_t ms_api_done(ms_api_t *api);
+
+/* RFC 9457: what is wrong, and what would be right; at most 512 bytes */
+ngx_int_t ms_api_problem(ms_api_t *api, ngx_uint_t status, const char *format,
+    ...);
+
+/* called in the master once for each configuration it loads */
+void ms_api_loaded(ngx_cycle_t *cycle);
+
+
+#endif /* MS_OPERATOR_API_H */

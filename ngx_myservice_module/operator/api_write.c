@@ -1,0 +1,266 @@
+
+/*
+ * What the API changes.  Each change is a line of the error log, to which nginx
+ * adds the client's address and the request.
+ */
+
+#include "operator/api.h"
+#include "operator/status.h"
+
+#include "zone/events.h"
+#include "zone/operator.h"
+
+
+static ngx_int_t ms_api_deadline(json_t *body, ngx_msec_t *limit);
+static ngx_int_t ms_api_unknown_key(json_t *body, const char *known,
+    const char *other, const char **key);
+static ngx_int_t ms_api_address(ngx_pool_t *pool, const char *text,
+    ngx_addr_t *addr);
+static ngx_int_t ms_api_no_member(ms_api_t *api);
+
+
+static const ngx_str_t  ms_api_operator = ngx_string("operator");
+
+
+ngx_int_t
+ms_api_drain(ms_api_t *api, json_t *body)
+{
+    json_t      *drain;
+    ngx_msec_t   limit;
+    const char  *key;
+
+    drain = json_object_get(body, "drain");
+
+    if (ms_api_unknown_key(body, "drain", "deadline", &key) != NGX_OK) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"%s\" is not "
+                              "known, only \"drain\" and \"deadline\"", key);
+    }
+
+    if (!json_is_boolean(drain)) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"drain\" must be "
+                              "true or false");
+    }
+
+    if (ms_api_deadline(body, &limit) != NGX_OK
+        || (limit && json_is_false(drain)))
+    {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"deadline\" must "
+                              "be a time from 1s on such as \"5m\", with "
+                              "\"drain\":true");
+    }
+
+    if (ms_zone_drain(api->zone, &api->parts[3], json_is_true(drain), limit,
+                      api->request->connection->log)
+        != NGX_OK)
+    {
+        return ms_api_no_member(api);
+    }
+
+    if (json_is_true(drain)) {
+        ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
+                      "operator drains an instance, instance=\"%V\" "
+                      "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+        ms_events_add(api->zone, MS_EVENT_DRAINS, &api->parts[3], NULL,
+                      &ms_api_operator);
+
+    } else {
+        ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
+                      "operator ends a drain, instance=\"%V\" "
+                      "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+        ms_events_add(api->zone, MS_EVENT_DRAINS_NO_MORE, &api->parts[3], NULL,
+                      &ms_api_operator);
+    }
+
+    return ms_api_instance(api, NULL);
+}
+
+
+/* milliseconds, 0: none; as in nginx's configuration */
+
+static ngx_int_t
+ms_api_deadline(json_t *body, ngx_msec_t *limit)
+{
+    json_t     *value;
+    ngx_int_t   n;
+    ngx_str_t   text;
+
+    *limit = 0;
+    value = json_object_get(body, "deadline");
+
+    if (value == NULL) {
+        return NGX_OK;
+    }
+
+    if (!json_is_string(value)) {
+        return NGX_DECLINED;
+    }
+
+    text.data = (u_char *) json_string_value(value);
+    text.len = json_string_length(value);
+    n = ngx_parse_time(&text, 0);
+
+    if (n == NGX_ERROR || n < 1000) {
+        return NGX_DECLINED;
+    }
+
+    *limit = n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ms_api_add(ms_api_t *api, json_t *body)
+{
+    ngx_int_t    rc;
+    ngx_addr_t   addr;
+    const char  *key, *text;
+
+    text = json_string_value(json_object_get(body, "address"));
+
+    if (ms_api_unknown_key(body, "address", "address", &key) != NGX_OK) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"%s\" is not "
+                              "known, only \"address\"", key);
+    }
+
+    if (text == NULL
+        || ms_api_address(api->request->pool, text, &addr) != NGX_OK)
+    {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"address\" must "
+                              "be an address and a port such as "
+                              "\"10.0.0.5:5101\" or \"[fd00::5]:5101\"");
+    }
+
+    api->parts[3] = addr.name;
+    rc = ms_zone_join(api->zone, &addr, api->request->connection->log);
+
+    if (rc == NGX_ERROR) {
+        return ms_api_problem(api, NGX_HTTP_INSUFFICIENT_STORAGE,
+                              "the zone of \"%V\" is full: make it larger, "
+                              "or remove instances", &api->parts[1]);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
+                      "operator adds an instance, instance=\"%V\" "
+                      "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+        ms_events_add(api->zone, MS_EVENT_ADDED, &api->parts[3], NULL,
+                      &ms_api_operator);
+    }
+
+    return ms_api_instance(api, NULL);
+}
+
+
+/* the address as nginx writes that of a "server": it is the member's name */
+
+static ngx_int_t
+ms_api_address(ngx_pool_t *pool, const char *text, ngx_addr_t *addr)
+{
+    u_char  *copy;
+    size_t   len;
+
+    len = ngx_strlen(text);
+
+    if (len == 0 || len >= NGX_SOCKADDR_STRLEN) {
+        return NGX_DECLINED;
+    }
+
+    copy = ngx_pnalloc(pool, len);
+    addr->name.data = ngx_pnalloc(pool, NGX_SOCKADDR_STRLEN);
+
+    if (copy == NULL || addr->name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(copy, text, len);
+
+    if (ngx_parse_addr_port(pool, addr, copy, len) != NGX_OK
+        || ngx_inet_get_port(addr->sockaddr) == 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    addr->name.len = ngx_sock_ntop(addr->sockaddr, addr->socklen,
+                                   addr->name.data, NGX_SOCKADDR_STRLEN, 1);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ms_api_remove(ms_api_t *api, json_t *body)
+{
+    ngx_int_t  rc;
+    ngx_str_t  force;
+
+    rc = ms_zone_remove(api->zone, &api->parts[3],
+                        ngx_http_arg(api->request, (u_char *) "force", 5,
+                                     &force) == NGX_OK
+                        && force.len == 1 && force.data[0] == '1',
+                        api->request->connection->log);
+
+    if (rc == NGX_DECLINED) {
+        return ms_api_no_member(api);
+    }
+
+    if (rc == NGX_ABORT) {
+        return ms_api_problem(api, NGX_HTTP_CONFLICT, "\"%V\" is a member by "
+                              "the configuration: remove it there, or drain "
+                              "it here", &api->parts[3]);
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
+                  "operator removes an instance, instance=\"%V\" "
+                  "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+    ms_events_add(api->zone, MS_EVENT_REMOVED, &api->parts[3], NULL,
+                  &ms_api_operator);
+
+    return ms_api_done(api);
+}
+
+
+ngx_int_t
+ms_api_release(ms_api_t *api, json_t *body)
+{
+    if (api->parts[3].len > MS_POOL_SESSION_MAX
+        || ms_zone_release(api->zone, &api->parts[3],
+                           api->request->connection->log)
+           != NGX_OK)
+    {
+        return ms_api_problem(api, NGX_HTTP_NOT_FOUND, "the session has no "
+                              "instance of \"%V\"", &api->parts[1]);
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
+                  "operator ends a lease, session=\"%V\" upstream=\"%V\"",
+                  &api->parts[3], &api->parts[1]);
+
+    return ms_api_done(api);
+}
+
+
+static ngx_int_t
+ms_api_no_member(ms_api_t *api)
+{
+    return ms_api_problem(api, NGX_HTTP_NOT_FOUND, "\"%V\" is no member of "
+                          "\"%V\"", &api->parts[3], &api->parts[1]);
+}
+
+
+/* NGX_DECLINED for the first key that is none of the two */
+
+static ngx_int_t
+ms_api_unknown_key(json_t *body, const char *known, const char *other,
+    const char **key)
+{
+    json_t  *value;
+
+    json_object_foreach(body, *key, value) {
+        if (ngx_strcmp(*key, known) != 0 && ngx_strcmp(*key, other) != 0) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,26 @@
+/*
+ * myservice_metrics.
+ */
+
+#ifndef MS_OPERATOR_METRICS_H
+#define MS_OPERATOR_METRICS_H
+
+
+#include "operator/counts.h"
+
+
+/* of an upstream */
+
+typedef struct {
+    ngx_shm_zone_t          *counts;            /* NULL: nothing is counted */
+} ms_metrics_srv_conf_t;
+
+
+/* the content handler */
+ngx_int_t ms_metrics_handler(ngx_http_request_t *r);
+
+
+extern ngx_module_t  ngx_http_myservice_metrics_module;
+
+
+#endif /* MS_OPERATOR_METRICS_H */

@@ -1,0 +1,52 @@
+/*
+ * Hashes: where a name falls on the ring, and the key of a session, which is
+ * keyed by the pool, so that clients cannot make chains long.
+ */
+
+#include <sodium.h>
+
+#include "pool/key.h"
+
+
+/*
+ * The ring must look the same to every gateway and after every restart, so its
+ * key is published.  That is safe: a client or instance that chooses ids or
+ * names for their neighbours on the ring gains nothing, as one lookup is
+ * O(log n) anyway.
+ */
+static const uint8_t  ms_key_ring[16];
+
+
+uint64_t
+ms_key_hash(const void *data, size_t len, const uint8_t key[16])
+{
+    int       i;
+    uint8_t   out[crypto_shorthash_BYTES];
+    uint64_t  hash;
+
+    crypto_shorthash(out, data, len, key);
+
+    hash = 0;
+    for (i = 7; i >= 0; i--) {
+        hash = hash << 8 | out[i];
+    }
+
+    return hash;
+}
+
+
+uint64_t
+ms_key_position(const void *data, size_t len)
+{
+    return ms_key_hash(data, len, ms_key_ring);
+}
+
+
+void
+ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
+    ms_pool_key_t *key)
+{
+    key->session = session;
+    key->len = len;
+    key->hash = ms_key_hash(session, len, pool->key);
+}

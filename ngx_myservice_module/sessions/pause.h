@@ -1,0 +1,37 @@
+/*
+ * A call that waits. Either it connects to its instance once more later, as
+ * one refused connect must not move a session with other calls in flight
+ * there. Or it waits for an instance while the first calls of other sessions
+ * still have to show where those belong.
+ */
+
+#ifndef MS_SESSIONS_PAUSE_H
+#define MS_SESSIONS_PAUSE_H
+
+
+#include "sessions/call_context.h"
+
+
+/*
+ * From peer.free(), after the connect has failed: whether the call is to wait;
+ * peer.get() then calls pause_begin(), and returns what that returns.
+ */
+ngx_uint_t ms_pause_due(ms_call_t *call, ngx_peer_connection_t *pc);
+
+/*
+ * From peer.get(), when no instance is left for the call: whether it is to
+ * wait, with pause_begin().
+ */
+ngx_uint_t ms_pause_conflict(ms_call_t *call);
+
+ngx_int_t ms_pause_begin(ms_call_t *call, ngx_peer_connection_t *pc);
+
+
+/*
+ * Whether the connect that failed timed out while the instance went on with
+ * other calls: its queue of connections is full, and it is not down.
+ */
+ngx_uint_t ms_pause_crowded(ms_call_t *call, ngx_peer_connection_t *pc);
+
+
+#endif /* MS_SESSIONS_PAUSE_H */

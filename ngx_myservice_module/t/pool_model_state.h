@@ -1,0 +1,54 @@
+/*
+ * What the files of the model share.
+ */
+
+#ifndef MODULE_T_POOL_MODEL_STATE_H
+#define MODULE_T_POOL_MODEL_STATE_H
+
+
+#include "pool_model.h"
+
+
+/* The instance has an owner, or one that it does not name. */
+bool model_leased(const model_instance_t *i);
+
+/* Its state with a confirmed lease. */
+ms_instance_state_t model_confirmed(const model_instance_t *i);
+
+/* A session has state there. */
+bool model_serves(const model_instance_t *i);
+
+/* Why that session has lost the instance, or is about to. */
+void model_why(model_instance_t *i, ms_end_t why);
+
+/* It has. */
+void model_ended(model_instance_t *i);
+
+/* It has, and is to be told. */
+void model_lose(model_t *model, model_instance_t *i, ms_end_t why);
+
+/* The instance loses its owner and goes to the state "to". */
+void model_vacate(model_instance_t *i, ms_instance_state_t to);
+
+/* The same at the end of a lease: the last probe says which state. */
+void model_lease_over(const model_t *model, model_instance_t *i, uint64_t now);
+
+/* An instance that is left or down is tried again. */
+void model_revive(model_instance_t *i);
+
+/* The session has the lease of the instance from now on. */
+void model_bind(model_t *model, int instance, ms_instance_state_t state,
+    int session, const ms_pool_terms_t *terms, uint64_t now);
+
+/* The instance of the session, or MODEL_NOBODY. */
+int model_own(const model_t *model, int session);
+
+/* There is memory for the session's id. */
+bool model_fits(const model_t *model, int session);
+
+uint64_t model_hard_end(const ms_pool_terms_t *terms, uint64_t started);
+uint64_t model_retry_at(const model_t *model, uint64_t now);
+int model_subject(const ms_pool_terms_t *terms);
+
+
+#endif /* MODULE_T_POOL_MODEL_STATE_H */

@@ -1,0 +1,216 @@
+/*
+ * myservice_multiplex under harm: instances are killed, workers too, the
+ * gateway is reloaded and calls are cancelled, while connections have many
+ * calls open. TEST_HARM in the environment is how often (1 by default), each
+ * time with a harm of its own.
+ */
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gateway.h"
+#include "instance.h"
+#include "mux.h"
+#include "sized.h"
+
+
+#define CLIENTS    4
+#define OPEN       32
+#define INSTANCES  6
+#define ROUNDS     14
+
+#define SERVERS                                                               \
+    THREE                                                                     \
+    "server 127.0.0.1:8084 fail_timeout=1s;\n"                                \
+    "server 127.0.0.1:8085 fail_timeout=1s;\n"                                \
+    "server 127.0.0.1:8086 fail_timeout=1s;\n"
+
+#define SOAK                                                                  \
+    CONF_WITH("2", UPSTREAM("u", SERVERS, ON),                                \
+              PASS("myservice_retry MyServiceEcho MyServiceSubscribe;\n"      \
+                   "myservice_retry_timeout 10s;\n"                           \
+                   "myservice_resume MyServiceSubscribe;\n"))
+
+
+/* What may become of the calls of a round. */
+typedef enum {
+    WELL = 0,
+    CANCELLED,                          /* by the client, every third */
+    LEFT,                               /* their worker exits after them */
+    CUT                                 /* their worker was killed */
+} fate_t;
+
+
+static pid_t     pids[INSTANCES];
+static uint32_t  seed;
+
+
+/* xorshift */
+static uint32_t
+below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 17;
+    seed ^= seed << 5;
+
+    return seed % n;
+}
+
+
+static pid_t
+start_instance(unsigned i)
+{
+    char  name[8];
+
+    snprintf(name, sizeof(name), "i%u", i);
+
+    return instance_start(8081 + (int) i, name, "--subscribe-interval 20ms");
+}
+
+
+static void
+open_client(client_t **clients, size_t i)
+{
+    if (clients[i] == NULL || client_gone(clients[i])) {
+        clients[i] = client_open(harness_port(8080));
+    }
+}
+
+
+/* Does harm while calls run; what it means for them. */
+static fate_t
+harm(mux_calls_t *calls)
+{
+    size_t    i;
+    unsigned  victim;
+
+    switch (below(5)) {
+
+    case 0:
+        victim = below(INSTANCES);
+        instance_signal(pids[victim], SIGKILL);
+        pids[victim] = start_instance(victim);
+        return WELL;
+
+    case 1:
+        for (i = 0; i < calls->n; i += 3) {
+            client_cancel(calls->calls[i]);
+        }
+        return CANCELLED;
+
+    case 2:
+        gateway_reload(NULL);
+        return LEFT;
+
+    case 3:
+        gateway_kill_workers(1);
+        return CUT;
+
+    default:
+        return WELL;
+    }
+}
+
+
+/* Streams end by a cancel, Echo calls with their answer. */
+static void
+end_calls(mux_calls_t *calls, fate_t fate)
+{
+    size_t          i;
+    client_call_t  *call;
+
+    for (i = 0; i < calls->n; i++) {
+        call = calls->calls[i];
+
+        if (fate == CANCELLED && i % 3 == 0) {
+            continue;
+        }
+
+        if (i % OPEN < 4) {
+            client_wait_messages(call, client_messages(call) + 2);
+            ck_assert_msg(!call->done || fate == CUT,
+                          "a stream ends: grpc-status %d \"%s\"", call->grpc,
+                          call->message);
+
+            if (!call->done && fate != LEFT) {
+                client_cancel(call);
+            }
+
+            continue;
+        }
+
+        client_wait(call);
+        ck_assert_msg((call->grpc == 0 && !call->reset) || fate == CUT,
+                      "a call ends: grpc-status %d \"%s\"%s", call->grpc,
+                      call->message, call->reset ? ", reset" : "");
+    }
+
+    calls->n = 0;
+}
+
+
+static void
+start_calls(mux_calls_t *calls, client_t *client, const char *session)
+{
+    size_t  i;
+
+    for (i = 0; i < OPEN; i++) {
+        calls->calls[calls->n++] = sized_start(client,
+                                               i < 4 ? SUBSCRIBE : ECHO,
+                                               session, below(20000));
+    }
+}
+
+
+START_TEST(mux_soak)
+{
+    char                session[8];
+    fate_t              fate;
+    size_t              i;
+    client_t           *clients[CLIENTS] = { NULL };
+    unsigned            round;
+    static mux_calls_t  calls;
+
+    seed = 2654435761 * ((uint32_t) _i + 1);
+    gateway_allow("exited on signal 9");
+
+    for (i = 0; i < INSTANCES; i++) {
+        pids[i] = start_instance((unsigned) i);
+    }
+
+    gateway_start(SOAK);
+
+    for (round = 0; round < ROUNDS; round++) {
+        for (i = 0; i < CLIENTS; i++) {
+            open_client(clients, i);
+            snprintf(session, sizeof(session), "s%zu", i);
+            start_calls(&calls, clients[i], session);
+        }
+
+        client_poll((int) below(30));
+        fate = harm(&calls);
+        end_calls(&calls, fate);
+
+        for (i = 0; fate == LEFT && i < CLIENTS; i++) {
+            client_close(clients[i]);
+        }
+    }
+}
+END_TEST
+
+
+int
+main(int argc, char **argv)
+{
+    Suite       *suite;
+    const char  *times;
+
+    (void) argc;
+    suite = suite_create("mux_soak");
+    times = getenv("TEST_HARM");
+
+    harness_add_loop(suite, mux_soak, times != NULL ? atoi(times) : 1);
+
+    return harness_run(suite, argv[0]);
+}

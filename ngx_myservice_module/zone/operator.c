@@ -1,0 +1,176 @@
+
+/*
+ * Members and sessions by their names, for an operator who looks at them or
+ * changes them.
+ */
+
+#include "zone/operator.h"
+
+#include "zone/members.h"
+
+
+/* seconds, nginx's default of "server" */
+#define MS_OPERATOR_FAIL_TIMEOUT  10
+
+
+ngx_int_t
+ms_zone_member(ms_zone_t *zone, ngx_str_t *name, ms_member_t *member,
+    ngx_log_t *log)
+{
+    uint32_t     instance;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_find(pool, (char *) name->data, name->len);
+
+    if (instance != MS_POOL_NONE) {
+        ms_zone_copy_locked(zone, pool, instance, member);
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return instance == MS_POOL_NONE ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ms_zone_session_member(ms_zone_t *zone, ngx_str_t *session,
+    ms_member_t *member, ngx_log_t *log)
+{
+    uint32_t        instance;
+    ms_pool_t      *pool;
+    ngx_uint_t      rebuilt;
+    ms_pool_key_t   key;
+
+    ms_zone_key(zone, session, &key);
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_session(pool, &key, ngx_current_msec);
+
+    if (instance != MS_POOL_NONE) {
+        ms_zone_copy_locked(zone, pool, instance, member);
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return instance == MS_POOL_NONE ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ms_zone_drain(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t drain,
+    ngx_msec_t limit, ngx_log_t *log)
+{
+    uint32_t     instance;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_find(pool, (char *) name->data, name->len);
+
+    if (instance != MS_POOL_NONE) {
+        ms_pool_hold(pool, instance, drain);
+
+        if (drain) {
+            ms_pool_drain(pool, instance, ngx_current_msec);
+
+        } else {
+            ms_pool_undrain(pool, instance, ngx_current_msec);
+        }
+
+        if (drain && limit) {
+            ms_pool_drain_until(pool, instance, ngx_current_msec + limit);
+        }
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return instance == MS_POOL_NONE ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ms_zone_release(ms_zone_t *zone, ngx_str_t *session, ngx_log_t *log)
+{
+    uint32_t        instance;
+    ms_pool_t      *pool;
+    ngx_uint_t      rebuilt;
+    ms_pool_key_t   key;
+
+    ms_zone_key(zone, session, &key);
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_session(pool, &key, ngx_current_msec);
+
+    if (instance != MS_POOL_NONE) {
+        ms_pool_end(pool, instance, ngx_current_msec);
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return instance == MS_POOL_NONE ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ms_zone_join(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log)
+{
+    uint32_t     instance;
+    ms_pool_t   *pool;
+    ngx_uint_t   fresh, rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_members_join_locked(zone, pool, addr, MS_SOURCE_OPERATOR,
+                                      MS_OPERATOR_FAIL_TIMEOUT, &fresh);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    if (instance == MS_POOL_NONE) {
+        return NGX_ERROR;
+    }
+
+    return fresh ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ms_zone_remove(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t force,
+    ngx_log_t *log)
+{
+    uint16_t    *source;
+    uint32_t     instance;
+    ngx_int_t    rc;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_find(pool, (char *) name->data, name->len);
+
+    if (instance == MS_POOL_NONE) {
+        rc = NGX_DECLINED;
+        goto done;
+    }
+
+    source = &zone->sh->sources[instance];
+
+    if (*source & ~(MS_SOURCE_OPERATOR | MS_SOURCE_SEEN)) {
+        rc = *source & MS_SOURCE_OPERATOR ? NGX_OK : NGX_ABORT;
+        *source &= ~MS_SOURCE_OPERATOR;
+        goto done;
+    }
+
+    *source = 0;
+    ms_pool_remove(pool, instance, force, ngx_current_msec);
+    rc = NGX_OK;
+
+done:
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return rc;
+}

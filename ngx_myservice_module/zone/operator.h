@@ -1,0 +1,49 @@
+/*
+ * What an operator looks up and changes in a zone.  Each function takes the
+ * lock.
+ */
+
+#ifndef MS_ZONE_OPERATOR_H
+#define MS_ZONE_OPERATOR_H
+
+
+#include "zone/zone.h"
+
+
+/*
+ * Copies the member with this name, an address as text, or the one that the
+ * session has a lease on.  NGX_DECLINED if there is none.
+ */
+ngx_int_t ms_zone_member(ms_zone_t *zone, ngx_str_t *name,
+    ms_member_t *member, ngx_log_t *log);
+ngx_int_t ms_zone_session_member(ms_zone_t *zone, ngx_str_t *session,
+    ms_member_t *member, ngx_log_t *log);
+
+/*
+ * The member takes no new session, or takes them again.  A drained one stays
+ * so over reloads.  "limit", in milliseconds, is how long its session may stay,
+ * 0: as long as the upstream lets it.  NGX_DECLINED if it is no member.
+ */
+ngx_int_t ms_zone_drain(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t drain,
+    ngx_msec_t limit, ngx_log_t *log);
+
+/* Ends the session's lease.  NGX_DECLINED if it has none. */
+ngx_int_t ms_zone_release(ms_zone_t *zone, ngx_str_t *session,
+    ngx_log_t *log);
+
+/*
+ * Adds a member that stays over reloads.  NGX_DECLINED if the operator has
+ * added it before, NGX_ERROR if the zone is full.
+ */
+ngx_int_t ms_zone_join(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log);
+
+/*
+ * Removes a member that the operator has added: when its lease has ended, or at
+ * once with "force".  It stays one if the configuration or a name has it, too.
+ * NGX_DECLINED if it is no member, NGX_ABORT if it is one by those alone.
+ */
+ngx_int_t ms_zone_remove(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t force,
+    ngx_log_t *log);
+
+
+#endif /* MS_ZONE_OPERATOR_H */

@@ -1,0 +1,355 @@
+
+/*
+ * The operations of a call on the pool in shared memory, each with one hold of
+ * the lock: claim an instance, keep or change a lease, note signs of life.
+ * What status shows is copied out under the lock, too.
+ */
+
+#include "zone/zone.h"
+
+#include "zone/events.h"
+
+
+static void ms_zone_began(ms_zone_t *zone, ms_pool_key_t *key,
+    ms_claim_t claim, ngx_str_t *instance);
+
+
+ngx_uint_t
+ms_zone_learns(ms_zone_t *zone, ngx_msec_t ttl)
+{
+    return zone->health ? !zone->sh->rounds.completed
+                        : ngx_current_msec - zone->sh->created < ttl;
+}
+
+
+void
+ms_zone_key(ms_zone_t *zone, ngx_str_t *session, ms_pool_key_t *key)
+{
+    ms_pool_key(zone->sh->pool, session->data, session->len, key);
+}
+
+
+ms_claim_t
+ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
+    ms_pool_seek_t *seek, ms_grant_t *grant, ngx_log_t *log)
+{
+    ms_pool_t           *pool;
+    ms_claim_t           claim;
+    ngx_uint_t           rebuilt;
+    ms_instance_info_t   info;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    claim = ms_pool_claim(pool, key, terms, seek, ngx_current_msec,
+                          &grant->lease);
+
+    if (claim < MS_CLAIM_BUSY) {
+        ms_pool_address(pool, grant->lease.instance, &info);
+
+        ngx_memcpy(grant->name_buf, info.name, info.name_len);
+        grant->name.data = grant->name_buf;
+        grant->name.len = info.name_len;
+
+        ngx_memcpy(&grant->sockaddr, info.addr, info.addr_len);
+        grant->socklen = (socklen_t) info.addr_len;
+
+        if (info.addr_len == 0) {
+
+            /* a worker died while it changed the address */
+
+            ms_pool_fail(pool, &grant->lease, ngx_current_msec);
+            claim = MS_CLAIM_UNAVAILABLE;
+        }
+    }
+
+    if (claim < MS_CLAIM_DECISIONS) {
+        zone->sh->decisions[claim]++;
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    if (claim == MS_CLAIM_NEW || claim == MS_CLAIM_MOVED
+        || claim == MS_CLAIM_REBUILT)
+    {
+        ms_zone_began(zone, key, claim, &grant->name);
+    }
+
+    if (claim == MS_CLAIM_FULL) {
+        ms_zone_full(zone, MS_FULL_SESSIONS, log);
+    }
+
+    return claim;
+}
+
+
+static void
+ms_zone_began(ms_zone_t *zone, ms_pool_key_t *key, ms_claim_t claim,
+    ngx_str_t *instance)
+{
+    ngx_str_t  session;
+
+    static const ngx_str_t  reasons[] = {
+        [MS_CLAIM_NEW] = ngx_string("new"),
+        [MS_CLAIM_MOVED] = ngx_string("moved"),
+        [MS_CLAIM_REBUILT] = ngx_string("rebuilt")
+    };
+
+    session.data = (u_char *) key->session;
+    session.len = key->len;
+
+    ms_events_add(zone, MS_EVENT_LEASE_BEGAN, instance, &session,
+                  &reasons[claim]);
+}
+
+
+ngx_uint_t
+ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log)
+{
+    uint32_t     instance;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_session(pool, key, ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return instance != MS_POOL_NONE;
+}
+
+
+ngx_int_t
+ms_zone_touch(ms_zone_t *zone, ms_lease_t *lease, ngx_log_t *log)
+{
+    int          rc;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    rc = ms_pool_touch(pool, lease, ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return rc == 0 ? NGX_OK : NGX_DECLINED;
+}
+
+
+ms_lease_state_t
+ms_zone_lease_state(ms_zone_t *zone, ms_lease_t *lease, ngx_log_t *log)
+{
+    ms_pool_t         *pool;
+    ngx_uint_t         rebuilt;
+    ms_lease_state_t   state;
+
+    state = ms_pool_lease_state(zone->sh->pool, lease, ngx_current_msec);
+
+    if (state == MS_LEASE_HELD || state == MS_LEASE_RELEASED) {
+        return state;
+    }
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    state = ms_pool_lease_state(pool, lease, ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return state;
+}
+
+
+ngx_uint_t
+ms_zone_confirmed(ms_zone_t *zone, ms_lease_t *lease)
+{
+    return ms_pool_confirmed(zone->sh->pool, lease);
+}
+
+
+void
+ms_zone_byte_seen(ms_zone_t *zone, ms_lease_t *lease)
+{
+    ms_pool_byte_seen(zone->sh->pool, lease->instance, ngx_current_msec);
+}
+
+
+ngx_uint_t
+ms_zone_byte_since(ms_zone_t *zone, ms_lease_t *lease, ngx_msec_t since)
+{
+    return ms_pool_byte_since(zone->sh->pool, lease->instance, since,
+                              ngx_current_msec);
+}
+
+
+void
+ms_zone_call_seen(ms_zone_t *zone, ms_lease_t *lease, ngx_uint_t lost)
+{
+    ms_pool_call_seen(zone->sh->pool, lease->instance, lost, ngx_current_msec);
+}
+
+
+ngx_uint_t
+ms_zone_call_within(ms_zone_t *zone, ms_lease_t *lease, ngx_msec_t within)
+{
+    return ms_pool_call_within(zone->sh->pool, lease->instance, within,
+                               ngx_current_msec);
+}
+
+
+void
+ms_zone_ask(ms_zone_t *zone, ngx_str_t *name, ngx_log_t *log)
+{
+    uint32_t      instance;
+    ms_pool_t    *pool;
+    ngx_uint_t    i, rebuilt;
+    ms_rounds_t  *rounds;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    rounds = &zone->sh->rounds;
+    instance = ms_pool_find(pool, (char *) name->data, name->len);
+
+    for (i = 0; i < rounds->nasked; i++) {
+        if (rounds->asked[i] == instance) {
+            break;
+        }
+    }
+
+    if (instance != MS_POOL_NONE && i == rounds->nasked
+        && i < MS_ROUNDS_ASKED)
+    {
+        rounds->asked[i] = instance;
+        rounds->nasked++;
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
+ms_zone_update(ms_zone_t *zone, ms_lease_t *lease, ms_lease_pt change,
+    ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    change(pool, lease, ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
+ms_zone_conflict(ms_zone_t *zone, ms_lease_t *lease, ngx_str_t *owner,
+    ms_pool_terms_t *terms, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    ms_pool_conflict(pool, lease, owner->data, owner->len, terms,
+                     ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
+ms_zone_stats(ms_zone_t *zone, ms_zone_stats_t *stats, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   i, rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    stats->capacity = zone->sh->capacity;
+    stats->limit = ms_pool_limit(pool);
+
+    for (i = 0; i < MS_INSTANCE_STATES; i++) {
+        stats->states[i] = ms_pool_count(pool, i);
+    }
+
+    for (i = 0; i < MS_ENDS; i++) {
+        stats->ended[i] = ms_pool_ended(pool, i);
+    }
+
+    ngx_memcpy(stats->decisions, zone->sh->decisions,
+               sizeof(stats->decisions));
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+ngx_uint_t
+ms_zone_snapshot(ms_zone_t *zone, uint32_t *from, ms_member_t *members,
+    ngx_uint_t n, ngx_log_t *log)
+{
+    uint32_t             limit;
+    ms_pool_t           *pool;
+    ngx_uint_t           copied, rebuilt;
+    ms_instance_info_t   info;
+
+    copied = 0;
+    pool = ms_zone_lock(zone, &rebuilt);
+    limit = ms_pool_limit(pool);
+
+    while (n-- && *from < limit) {
+        ms_pool_info(pool, *from, &info);
+
+        if (info.state != MS_INSTANCE_UNUSED) {
+            ms_zone_copy_locked(zone, pool, *from, &members[copied++]);
+        }
+
+        (*from)++;
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return copied;
+}
+
+
+void
+ms_zone_copy_locked(ms_zone_t *zone, ms_pool_t *pool, uint32_t instance,
+    ms_member_t *member)
+{
+    uint64_t            now;
+    ms_instance_info_t  info;
+
+    now = ngx_current_msec;
+    ms_pool_info(pool, instance, &info);
+
+    member->instance = instance;
+    member->names = ms_slot_names(zone, instance);
+    member->source = zone->sh->sources[instance];
+    member->state = info.state;
+    member->drain = info.drain;
+    member->reported = info.reported;
+    member->removed = info.removed;
+    member->foreign = info.foreign;
+    member->leased = info.lease != 0;
+    member->health = info.health;
+    member->failures = info.failures;
+
+    /* other workers' clocks may be ahead of this one's */
+
+    member->age = now > info.started ? now - info.started : 0;
+    member->idle = now > info.used ? now - info.used : 0;
+    member->remaining = info.expires > now ? info.expires - now : 0;
+    member->retry = info.retry > now ? info.retry - now : 0;
+    member->drained = info.drained > now ? info.drained - now : 0;
+
+    member->name.data = member->name_buf;
+    member->name.len = info.name_len;
+    ngx_memcpy(member->name_buf, info.name, info.name_len);
+
+    member->session.data = member->session_buf;
+    member->session.len = info.session_len;
+
+    if (info.session_len) {
+        ngx_memcpy(member->session_buf, info.session, info.session_len);
+    }
+}
