@@ -14,7 +14,8 @@
 
 
 #define HARNESS_SECRET    "a secret for module tests, long enough"
-#define HARNESS_DEADLINE  15000         /* milliseconds */
+#define HARNESS_DEADLINE  60000         /* milliseconds */
+#define HARNESS_PATIENCE  10
 
 #define HARNESS_PORT_FIRST  8080
 #define HARNESS_PORT_LAST   8119
@@ -47,6 +48,20 @@ void harness_at_end(void (*handler)(void));
 
 /* Milliseconds of the monotonic clock. */
 long long harness_now(void);
+
+/* The two assertions about a duration.  The machine of a test may be busy, and
+ * its sanitizers slow; what matters is order and state.  Where a time has to be
+ * asserted, "ms" is what a quiet machine takes.
+ *
+ * harness_lasted(): it took "ms" at least.  A quarter less passes: nginx's timers
+ * count from the time when its worker last woke up. */
+#define harness_lasted(since, ms)                                             \
+    ck_assert_int_ge(harness_now() - (since), (ms) - (ms) / 4)
+
+/* It took HARNESS_PATIENCE times "ms" at most.  What would have taken longer
+ * without the thing under test must be well beyond that. */
+#define harness_within(since, ms)                                             \
+    ck_assert_int_lt(harness_now() - (since), HARNESS_PATIENCE * (ms))
 
 /* Sleeps for 5 ms in a loop that polls; fails the test with "what" when "since"
  * is more than HARNESS_DEADLINE ago. */

@@ -185,7 +185,7 @@ START_TEST(health_dead_instance)
     instance_signal(pid, SIGKILL);
     since = harness_now();
     await_log("is down");
-    ck_assert_int_lt(harness_now() - since, 1000);
+    harness_within(since, 1000);
     await_state("down", 1);
     pod_of(echo_once("s1"), pod, sizeof(pod));
     ck_assert_str_eq(pod, "i2");
@@ -557,7 +557,7 @@ START_TEST(health_reload_while_hanging)
     since = harness_now();
     gateway_reload(NULL);
     gateway_await_workers(2);
-    ck_assert_int_lt(harness_now() - since, 5000);
+    harness_within(since, 3000);
 
     while (fake_requests(fake) == 1) {
         harness_pause(since, "the check of another worker");

@@ -251,13 +251,13 @@ START_TEST(life_no_member)
 
     dns = dns_start(8119);
     gateway_start(CONF(DNS APP ";\n"
-                       "myservice_health interval=2s timeout=10s;\n"));
+                       "myservice_health interval=2s timeout=1h;\n"));
     status_await("\"failures\":3");
 
     for (i = 0; i < 3; i++) {
         since = harness_now();
         client_assert_refused(echo_once("s1"), 8, "no available instances");
-        ck_assert_int_lt(harness_now() - since, 5000);
+        harness_within(since, 3000);
     }
 }
 END_TEST
@@ -389,7 +389,7 @@ START_TEST(life_gateway_stopped)
     /* by the next check */
 
     status_await("\"state\":\"down\"");
-    ck_assert_int_ge(harness_now() - since, 1500);
+    harness_lasted(since, 2000);
     ck_assert(gateway_logged("is down: timed out"));
     close(first);
     close(s);

@@ -71,19 +71,18 @@ static void
 idle(void (*answer)(fake_call_t *), const char *path, bool refused)
 {
     fake_t         *fake;
-    long long       since, took;
+    long long       since;
     client_call_t  *call;
 
     fake = fake_start(8081, "one", answer);
     fake_early(fake);
-    gateway_start(CONF("client_body_timeout 1s;\n"));
+    gateway_start(CONF("client_body_timeout 2s;\n"));
 
     since = harness_now();
     call = start(path);
     client_wait(call);
-    took = harness_now() - since;
+    harness_lasted(since, 2000);
     client_assert_at(call, 14, NOTHING, refused, __FILE__, __LINE__);
-    ck_assert_int_ge(took, 900);
     gateway_await_access("grpc=14 message=" NOTHING);
     ck_assert_uint_eq(fake_requests(fake), 1);
     ck_assert(!gateway_logged("failed"));
@@ -92,7 +91,7 @@ idle(void (*answer)(fake_call_t *), const char *path, bool refused)
     since = harness_now();
     call = start(path);
 
-    while (harness_now() - since < 2500) {
+    while (harness_now() - since < 3500) {
         client_assert_waits(call, 400);
         client_send(call, "\0\0\0\0", 5, false);
     }

@@ -357,11 +357,8 @@ END_TEST
 /* a limit that delays the fetch of one worker after that of the other */
 START_TEST(fetch_limited)
 {
-    long long  since;
-
     (void) harness_file("jwks.json", SET_A, strlen(SET_A));
 
-    since = harness_now();
     keyed_start(KEYED_CONF_WITH("worker_processes 2;\n", "/keys",
                                 "limit_req_zone $uri zone=z:1m "
                                 "rate=2r/s;\n"
@@ -369,7 +366,6 @@ START_TEST(fetch_limited)
                                 "alias %%DIR%%/jwks.json;\n"));
 
     await_logged("were fetched: there are 1 keys now", 2);
-    ck_assert_int_lt(harness_now() - since, 5000);
     ck_assert_uint_eq(logged("could not be fetched"), 0);
     ck_assert_uint_ge(logged("delaying request"), 1);
 }

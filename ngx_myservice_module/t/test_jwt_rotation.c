@@ -182,30 +182,25 @@ END_TEST
 START_TEST(keys_retired_soon)
 {
     size_t      i;
-    unsigned    late;
-    long long   since, longest;
+    unsigned    prompt;
+    long long   since;
 
     const char  *a = keyed_token("a", SECRET_A);
 
     keyed_put("jwks", SET_B);
     keyed_start(KEYED_FILES("", KEYED_CHECKED, KEYED_SET));
-    late = 0;
-    longest = 0;
+    prompt = 0;
 
-    for (i = 0; i < 10; i++) {
+    /* a machine under load may be late, a missing check always is */
+    for (i = 0; prompt < 5; i++) {
+        ck_assert_uint_lt(i, 30);
         keyed_put("jwks", SET_AB);
         keyed_await(a, 0);
         keyed_put("jwks", SET_B);
         since = harness_now();
         keyed_await(a, 16);
-        since = harness_now() - since;
-        late += since > 2 * KEYED_CHECK;
-        longest = since > longest ? since : longest;
+        prompt += harness_now() - since <= 2 * KEYED_CHECK;
     }
-
-    /* a machine under load may be late, a missing check always is */
-    ck_assert_uint_le(late, 5);
-    printf("retired within %lld ms of %d\n", longest, KEYED_CHECK);
 }
 END_TEST
 

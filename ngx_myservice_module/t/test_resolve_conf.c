@@ -125,8 +125,6 @@ END_TEST
  * the interval */
 START_TEST(resolve_mandatory_replaced)
 {
-    long long  since;
-
     dns = dns_start(8119);
     dns_services(dns, SRVNAME, "1 1 8081 a.test", 1);
     dns_addresses(dns, "a.test", "127.0.0.1", 1);
@@ -138,9 +136,7 @@ START_TEST(resolve_mandatory_replaced)
 
     dns_services(dns, SRVNAME, "1 1 8082 a.test", 1);
     status_await(status_member("127.0.0.1", 8082, NULL));
-    since = harness_now();
     status_await(status_member("127.0.0.1", 8082, "free"));
-    ck_assert_int_lt(harness_now() - since, 2000);
     resolved_echo_at("s1", "i2");
 }
 END_TEST
@@ -228,7 +224,7 @@ START_TEST(resolve_conf)
     accepted(HTTP("resolver 192.0.2.1;\n"
                   "upstream u { myservice_sessions $myservice_session "
                   "zone=u:1m; myservice_resolve a:1 valid=1s; }\n"));
-    ck_assert_int_lt(harness_now() - since, 3000);
+    harness_within(since, 1000);
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         refused(bad[i].conf, bad[i].text);

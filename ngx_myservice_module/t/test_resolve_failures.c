@@ -127,7 +127,7 @@ END_TEST
 
 START_TEST(resolve_no_answer)
 {
-    long long  since;
+    long long  since, begin;
 
     dns = resolved_start(1, "");
     dns_fail(dns, "app.test", DNS_SILENT);
@@ -135,15 +135,19 @@ START_TEST(resolve_no_answer)
 
     since = harness_now();
     client_assert_refused(echo_once("s1"), 8, NONE);
-    ck_assert_int_ge(harness_now() - since, 1000);
-    ck_assert_int_lt(harness_now() - since, 4000);
+    harness_lasted(since, 1000);
+    harness_within(since, 1000);
 
     /* the answer has no address: no reason to wait */
     dns_fail(dns, "app.test", DNS_NXDOMAIN);
     status_await("\"error\":\"Host not found\"");
-    since = harness_now();
-    client_assert_refused(echo_once("s1"), 8, NONE);
-    ck_assert_int_lt(harness_now() - since, 800);
+    begin = harness_now();
+
+    do {
+        harness_pause(begin, "calls do not wait");
+        since = harness_now();
+        client_assert_refused(echo_once("s1"), 8, NONE);
+    } while (harness_now() - since > 750);
 
     /* then the answer has an address */
     dns_addresses(dns, "app.test", "127.0.0.2", 1);

@@ -26,8 +26,7 @@ static dns_t  *dns;
 /* members are there at once, and the name server need not be */
 START_TEST(resolve_reload_keeps)
 {
-    int        i;
-    long long  since;
+    int  i;
 
     dns = resolved_start(2, "127.0.0.2 127.0.0.3");
     gateway_start(CONF("2", "1m", DNS APP ";\n"));
@@ -36,11 +35,9 @@ START_TEST(resolve_reload_keeps)
 
     for (i = 0; i < 3; i++) {
         gateway_reload(NULL);
-        since = harness_now();
         client_assert(echo_once("s1"), 0, "");
         client_assert(echo_once("s2"), 0, "");
         client_assert_refused(echo_once("s3"), 8, BUSY);
-        ck_assert_int_lt(harness_now() - since, 1000);
     }
 
     status_await("\"error\":\"Operation timed out\"");

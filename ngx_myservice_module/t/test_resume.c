@@ -117,7 +117,7 @@ await_served(client_call_t *call, unsigned n)
 /* with a message each time: today's hardware would do thousands */
 START_TEST(resume_slows_down)
 {
-    long long       since, took;
+    long long       since;
     client_call_t  *call;
 
     (void) fake_start(8081, "one", give);
@@ -125,10 +125,9 @@ START_TEST(resume_slows_down)
     call = subscribe(NULL);
     since = harness_now();
     await_served(call, 7);
-    took = harness_now() - since;
 
     /* at once, then the half of 50, 100, 200, 400 and 800 at least */
-    ck_assert_int_ge(took, 775);
+    harness_lasted(since, 775);
     ck_assert_uint_le(atomic_load(&served), 8);
     client_cancel(call);
     client_close(call->client);
@@ -170,7 +169,7 @@ START_TEST(resume_deadline)
     call = subscribe("1000m");
     client_wait(call);
     client_assert(call, 4, "deadline exceeded");
-    ck_assert_int_ge(harness_now() - since, 990);
+    harness_lasted(since, 1000);
     ck_assert_uint_eq(call->headers, 2);
     gateway_await_access("status=200 grpc=4");
 }

@@ -94,7 +94,7 @@ START_TEST(ttl_told)
     gateway_start(CONF("ttl=1s", ""));
 
     client_assert(echo_greedy("s1"), 0, "");
-    ck_assert_int_lt(await_instance("s2"), 5000);
+    ck_assert_int_lt(await_instance("s2"), HARNESS_PATIENCE * 1000);
     ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
@@ -110,8 +110,8 @@ START_TEST(ttl_grace)
 
     client_assert(echo_greedy("s1"), 0, "");
     ms = (int) await_instance("s2");
-    ck_assert_int_gt(ms, 2500);
-    ck_assert_int_lt(ms, 6000);
+    ck_assert_int_gt(ms, 2250);
+    ck_assert_int_lt(ms, HARNESS_PATIENCE * 3000);
 }
 END_TEST
 
@@ -124,7 +124,7 @@ START_TEST(ttl_told_by_conf)
                        "$myservice_session_ttl;\n"));
 
     client_assert(echo_greedy("s1"), 0, "");
-    ck_assert_int_lt(await_instance("s2"), 5000);
+    ck_assert_int_lt(await_instance("s2"), HARNESS_PATIENCE * 1000);
     ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
@@ -152,7 +152,7 @@ START_TEST(ttl_stream)
     }
 
     client_cancel(stream);
-    ck_assert_int_lt(await_instance("s2"), 5000);
+    ck_assert_int_lt(await_instance("s2"), HARNESS_PATIENCE * 1000);
     ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
@@ -177,7 +177,7 @@ START_TEST(ttl_lifetime)
         harness_pause(start, "the lease does not end");
     }
 
-    ck_assert_int_ge(harness_now() - start, 1000);
+    harness_lasted(start, 1000);
 }
 END_TEST
 
@@ -214,8 +214,8 @@ START_TEST(expires_ends)
     client_assert(call_get(ECHO, "s1", 3), 0, "");
     client_assert_refused(call_get(ECHO, "s2", 60), 8, BUSY);
     (void) await_instance("s2");
-    ck_assert_int_ge(harness_now() - start, 2000);
-    ck_assert_int_lt(harness_now() - start, 8000);
+    harness_lasted(start, 2000);
+    harness_within(start, 3000);
     ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
@@ -234,7 +234,7 @@ START_TEST(expires_later)
     client_assert(call_get(ECHO, "s1", 5), 0, "");
     client_assert(call_get(ECHO, "s1", 2), 0, "");
     (void) await_instance("s2");
-    ck_assert_int_ge(harness_now() - start, 4000);
+    harness_lasted(start, 4000);
     ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
