@@ -9,7 +9,7 @@
 #include "rpc/client.h"
 
 
-#define LOGIN_TIMEOUT  20000            /* ms */
+#define LOGIN_TIMEOUT  60000            /* ms */
 
 
 /* The status code.  "address" is what a trusted proxy says, or NULL; "message"

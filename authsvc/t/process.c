@@ -16,7 +16,7 @@
 #include "authsvc/t/folder.h"
 
 
-#define PROCESS_DEADLINE  30000         /* ms */
+#define PROCESS_DEADLINE  60000         /* ms */
 
 
 static int64_t

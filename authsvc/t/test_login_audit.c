@@ -23,7 +23,7 @@
 
 
 #define LOGIN     "/my_service.MyServiceAPI/Login"
-#define TIMEOUT   20000
+#define TIMEOUT   60000
 #define PASSWORD  "Secret-Password-1"
 
 

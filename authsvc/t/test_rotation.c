@@ -25,7 +25,7 @@
 
 
 #define LOGIN    "/my_service.MyServiceAPI/Login"
-#define TIMEOUT  20000
+#define TIMEOUT  60000
 
 
 static process_t  server, command;
@@ -290,7 +290,7 @@ expect_read(client_t *clients)
     int      i, reads[CLIENTS];
     int64_t  end;
 
-    end = now_ms() + 20000;
+    end = now_ms() + 60000;
 
     for (i = 0; i < CLIENTS; i++) {
         reads[i] = atomic_load(&clients[i].gateway.reads);
@@ -344,7 +344,7 @@ START_TEST(test_rotation)
     }
 
     for (i = 0; i < 4; i++) {
-        expect_state(old[i], "gone", 20000);
+        expect_state(old[i], "gone", 60000);
         free(old[i]);
     }
 

@@ -289,7 +289,7 @@ terminal_expect(int fd, char *seen, size_t size, const char *text)
     pfd.events = POLLIN;
 
     while (strstr(seen, text) == NULL) {
-        ck_assert_int_eq(poll(&pfd, 1, 30000), 1);
+        ck_assert_int_eq(poll(&pfd, 1, 60000), 1);
         len = strlen(seen);
         n = read(fd, seen + len, size - 1 - len);
         ck_assert_int_gt(n, 0);

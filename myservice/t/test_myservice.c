@@ -14,6 +14,7 @@
 #include "health.pb-c.h"
 #include "instance.h"
 #include "rpc/server.h"
+#include "rpc/t/lasted.h"
 
 
 #define SECRET        "0123456789abcdef0123456789abcdef"
@@ -185,7 +186,7 @@ START_TEST(test_subscribe)
         assert_message(rpc_stream_next(stream), i, "s1");
     }
 
-    ck_assert_int_ge(rpc_now() - start, 4 * 50);
+    lasted(start, 4 * 50);
 
     assert_answer(call_echo(&instance, NULL, "s2"), 13,
                   "Session conflict: was=s1, now=s2");
@@ -253,7 +254,7 @@ wait_free(int64_t at_least, int64_t start)
     } while (rpc_now() - start < PATIENCE);
 
     ck_assert_int_eq(answer.code, GRPC_STATUS_OK);
-    ck_assert_int_ge(rpc_now() - start, at_least);
+    lasted(start, at_least);
 }
 
 
@@ -346,7 +347,7 @@ START_TEST(test_left)
 
     left = strtol(call_health(&instance).left, NULL, 10);
     ck_assert_int_le(left, 60000);
-    ck_assert_int_gt(left, 60000 - PATIENCE);
+    ck_assert_int_gt(left, 0);
 
     ck_assert_int_eq(instance_stop(&instance), 0);
 }

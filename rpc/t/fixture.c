@@ -3,6 +3,7 @@
  */
 
 #include "rpc/t/fixture.h"
+#include "rpc/t/lasted.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -120,10 +121,10 @@ fixture_wait(_Atomic int *flag, int value)
 {
     int64_t  end;
 
-    end = rpc_now() + 5000;
+    end = rpc_now() + LASTED_DEADLINE;
 
     while (atomic_load(flag) != value) {
-        ck_assert_msg(rpc_now() < end, "%d instead of %d after 5 s",
+        ck_assert_msg(rpc_now() < end, "%d instead of %d",
                       atomic_load(flag), value);
         usleep(1000);
     }

@@ -20,7 +20,7 @@
 #include "rpc/server.h"
 
 
-#define PATIENCE  20000                 /* ms */
+#define PATIENCE  60000                 /* ms */
 
 
 /* A literal field of HPACK, neither indexed nor Huffman. */

@@ -13,6 +13,7 @@
 #include <grpc/grpc.h>
 
 #include "rpc/t/fixture.h"
+#include "rpc/t/lasted.h"
 
 
 #define MAX_MESSAGE  10000
@@ -322,7 +323,7 @@ START_TEST(end_by_server)
     hear(s, "one", 1);
     ck_assert_int_eq(say(s, "end"), 0);
 
-    for (end = rpc_now() + 5000; say(s, "more") == 0; usleep(1000)) {
+    for (end = rpc_now() + LASTED_DEADLINE; say(s, "more") == 0; usleep(1000)) {
         ck_assert_int_lt(rpc_now(), end);
     }
 
