@@ -13,7 +13,7 @@
 
 
 #define CLIENTS      2
-#define AT_ONCE      500                /* ms */
+#define AT_ONCE      5000               /* ms */
 #define UNAVAILABLE  "backend service unavailable"
 #define BUSY         "all instances are busy"
 

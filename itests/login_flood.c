@@ -31,7 +31,7 @@
 /* Limits for the medians of all rounds. The slack is some time slices: every
  * process of the machine delays a call, not only authsvc. */
 #define FLOOD_RATIO    2
-#define FLOOD_SLACK    20000            /* us */
+#define FLOOD_SLACK    200000           /* us */
 
 /* Of the processor time that as many logins take one by one. With back-off the
  * share would be 5 percent. */

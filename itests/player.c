@@ -16,7 +16,7 @@
 #define COMPLAINTS  10                  /* failures that are printed */
 
 /* ms; for this long a client may not know that its connection is gone */
-#define LATE        1000
+#define LATE        2000
 
 /* ms between two calls, and until a refused session tries again */
 #define PACE        10

@@ -17,9 +17,9 @@
 #define OLD        10                   /* instances, as many are new */
 #define SESSIONS   8
 #define PACE       34                   /* ms: 200 calls a second of all */
-#define RATE_MIN   100                  /* calls a second on a busy machine */
+#define RATE_MIN   20                   /* calls a second on a busy machine */
 #define DEADLINE   5                    /* s; then an old instance has to go */
-#define PATIENCE   20000                /* ms, for them to end */
+#define PATIENCE   60000                /* ms, for them to end */
 #define POLL       50
 #define SET        ": set"              /* an instance has a session */
 

@@ -17,8 +17,8 @@
 #define MESSAGES    3
 #define ECHO_CALLS  20
 
-#define AT_ONCE       2000              /* ms */
-#define CANCEL_LIMIT  1000
+#define AT_ONCE       20000             /* ms */
+#define CANCEL_LIMIT  20000
 
 
 static bool stream_open(client_t *client, rpc_stream_t **streams);

@@ -18,7 +18,7 @@
 #define UNAVAILABLE  "backend service unavailable"
 
 /* From the end of "kill" to the next message, ms. */
-#define RESUME_LIMIT  2000
+#define RESUME_LIMIT  20000
 
 
 typedef struct {

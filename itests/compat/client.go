@@ -27,7 +27,7 @@ import (
 
 const (
 	service = "/my_service.MyServiceAPI/"
-	timeout = 15 * time.Second
+	timeout = 60 * time.Second
 	value   = "h\u00e9llo"
 )
 

@@ -24,7 +24,7 @@ const GATEWAY = process.env.GATEWAY_ADDR || 'localhost:10000';
 const USERNAME = process.env.TEST_USERNAME || 'TestUser';
 const PASSWORD = process.env.TEST_PASSWORD || 'TestPassword';
 const STACK = process.env.STACK;
-const TIMEOUT = 15000;
+const TIMEOUT = 60000;
 const VALUE = 'h\u00e9llo';
 const code = grpc.status;
 

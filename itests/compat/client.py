@@ -22,7 +22,7 @@ USERNAME = os.environ.get("TEST_USERNAME", "TestUser")
 PASSWORD = os.environ.get("TEST_PASSWORD", "TestPassword")
 STACK = os.environ.get("STACK")
 SERVICE = "/my_service.MyServiceAPI/"
-TIMEOUT = 15
+TIMEOUT = 60
 
 checks = failed = 0
 
