@@ -44,7 +44,7 @@ LDFLAGS += -fsanitize=$(SAN)
 endif
 LDFLAGS += -Wl,--as-needed
 LDLIBS = -lgrpc -lgpr -lprotobuf-c -ljwt -ljansson -lcrypto -lssl \
-         -lsodium -lsqlite3 -lpq -lcrypt -lnghttp2 -lbsd -lpthread -lm
+         -lsodium -lsqlite3 -lpq -lcrypt -lnghttp2 -lbsd -lhiredis -lpthread -lm
 CHECK_LIBS = -lcheck -lsubunit -lrt
 # a fifth of the time of the default linker, for 130 test programs
 CHECK_LD := $(if $(SAN),,$(if $(shell command -v ld.gold),-fuse-ld=gold))
@@ -59,7 +59,7 @@ endef
 # a request flows: nginx with the module, then a service on rpc/ and jwt/
 DIRS := rpc jwt myservice authsvc itests backendcheck myservicectl
 MODULE := ngx_myservice_module
-MODULE_PURE := $(wildcard $(MODULE)/wire/*.c $(MODULE)/pool/*.c) $(MODULE)/sessions/pace.c
+MODULE_PURE := $(wildcard $(MODULE)/wire/*.c $(MODULE)/pool/*.c) $(MODULE)/sessions/pace.c $(MODULE)/store/resp.c
 PROGRAMS := $(B)/myservice $(B)/authsvc $(B)/integrationtests $(B)/backendcheck \
             $(B)/myservicectl $(B)/healthcheck
 

@@ -1,0 +1,295 @@
+-- The session leases of one upstream, for all its gateways.  One script, the
+-- verb is ARGV[1], the name of the gateway ARGV[2].  All keys are fixed,
+-- declared, and share one hash tag:
+--   KEYS[1] hash    session -> instance
+--   KEYS[2] hash    instance -> "epoch expires flags subject session"
+--   KEYS[3] hash    e: the highest epoch, n: number of the last change,
+--                   g: the generation, which a script makes in an empty store
+--   KEYS[4] stream  the last changes
+-- A session has an entry exactly while an instance's record names it, so the
+-- number of instances bounds the memory, and no key has a time to live.
+--   flags    "d" (takes no new session) or "-", then "t" (tentative: no call
+--            has succeeded yet) or "c" (confirmed)
+--   subject  the owner of the session, "-": not known
+-- A record without a session is a tombstone: nothing below its epoch is
+-- believed, and nobody gets the instance before "expires".
+-- Times are milliseconds of the store's clock.  Arguments and answers have
+-- only relative ones.  Each answer has the generation.
+
+local S, I, C, L = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local call, fmt = redis.call, string.format
+
+local FORGET = 86400000     -- ms after which a record that has ended is dropped
+
+local t = call('TIME')
+local us = t[1] * 1000000 + t[2]
+local now = math.floor(us / 1000)
+
+local function str(n) return fmt('%.0f', n) end     -- tostring(): "1.7e+15"
+
+local function parse(v)
+    local e, x, d, c, u, s = string.match(v,
+                                    '^(%d+) (%d+) ([d-])([tc]) (%S+) (.*)$')
+    return {e = tonumber(e), x = tonumber(x), d = d, c = c, u = u, s = s}
+end
+
+local function get(inst)
+    local v = call('HGET', I, inst)
+    return v and parse(v)
+end
+
+local function put(inst, e, x, d, c, u, s)
+    call('HSET', I, inst, str(e) .. ' ' .. str(x) .. ' ' .. d .. c .. ' ' .. u
+         .. ' ' .. s)
+end
+
+local function tell(op, inst, e, s, gw)
+    call('XADD', L, 'MAXLEN', '~', '10000', '*', 'n',
+         call('HINCRBY', C, 'n', 1), 'o', op, 'i', inst, 'e', str(e), 's', s,
+         'g', gw)
+end
+
+local function highest() return tonumber(call('HGET', C, 'e') or '0') end
+
+-- Above all that were given, that a gateway has seen, and that a store which
+-- has lost its counter can have given.
+local function epoch(seen)
+    local e = math.max(highest(), tonumber(seen), us) + 1
+    call('HSET', C, 'e', str(e))
+    return e
+end
+
+local function raise(e)
+    if e > highest() then call('HSET', C, 'e', str(e)) end
+end
+
+local function generation()
+    local g = call('HGET', C, 'g')
+    if not g then
+        g = str(us)
+        call('HSET', C, 'g', g)
+    end
+    return g
+end
+
+local function live(r) return r and r.s ~= '' and r.x > now end
+
+local function own(sid)
+    local inst = call('HGET', S, sid)
+    if not inst then return nil end
+    return inst, get(inst)
+end
+
+local function left(r) return str(math.max(r.x - now, 0)) end
+
+local function subject(r, u) return r and r.u ~= '-' and r.u or u end
+
+local verb, gw, g = ARGV[1], ARGV[2], generation()
+
+
+-- claim gw session ttl seen from from_epoch subject hold candidate...
+-- The session's own instance, else the first candidate that is free, for "ttl"
+-- until "renew" confirms it.  "from" with the epoch of the lease there: the
+-- session leaves that instance.  For "hold" ms after an empty store began
+-- there are no new leases: gateways tell it of those that exist.
+--   own|new instance epoch generation
+--   denied: the session belongs to another subject
+--   young, with the ms that are left instead of an epoch
+--   busy, with (instance epoch left flags session) of each candidate
+if verb == 'claim' then
+    local sid, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+    local from, fe, u = ARGV[6], tonumber(ARGV[7]), ARGV[8]
+    local inst, r = own(sid)
+
+    if live(r) then
+        if r.u ~= '-' and u ~= '-' and r.u ~= u then
+            return {'denied', inst, str(r.e), g}
+        end
+        if from ~= inst or fe ~= r.e then
+            local x = math.max(r.x, now + ttl)
+            if x > r.x or r.u ~= subject(r, u) then
+                put(inst, r.e, x, r.d, r.c, subject(r, u), sid)
+            end
+            return {'own', inst, str(r.e), g}
+        end
+    else
+        local young = tonumber(g) + tonumber(ARGV[9]) * 1000 - us
+        if young > 0 and young <= tonumber(ARGV[9]) * 1000 then
+            return {'young', '', str(math.ceil(young / 1000)), g}
+        end
+    end
+
+    local owners = {}
+    for n = 10, #ARGV do
+        local c = ARGV[n]
+        local o = c ~= from and get(c)
+        if c ~= from and (not o or (o.x <= now and o.d ~= 'd')) then
+            local e = epoch(seen)
+            if o and o.s ~= '' then call('HDEL', S, o.s) end
+            if inst and inst ~= c then put(inst, e, now, r.d, 'c', '-', '') end
+            put(c, e, now + ttl, o and o.d or '-', 't', live(r)
+                and subject(r, u) or u, sid)
+            call('HSET', S, sid, c)
+            if live(r) then tell('leave', inst, r.e, sid, gw) end
+            tell('claim', c, e, sid, gw)
+            return {'new', c, str(e), g}
+        end
+        if o then
+            for _, v in ipairs({c, str(o.e), left(o), o.d .. o.c, o.s}) do
+                owners[#owners + 1] = v
+            end
+        end
+    end
+
+    return {'busy', '', '0', g, owners}
+end
+
+
+-- renew gw (session instance epoch ttl subject)...
+-- Confirms leases and puts their end off; those that the store has lost are
+-- entered again.  Only what differs is answered, with its place among them:
+--   generation, (place what instance epoch)...
+--   asserted  entered again
+--   moved     the session is at that instance, by a higher epoch
+--   epoch     the lease is the session's, with that epoch
+--   ended     it was released at that epoch or later
+--   taken     another session has the instance
+if verb == 'renew' then
+    local out = {}
+
+    for n = 3, #ARGV - 4, 5 do
+        local sid, inst, e = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
+        local x, u = now + tonumber(ARGV[n + 3]), ARGV[n + 4]
+        local r, what, w, we = get(inst), nil, inst, e
+
+        if r and r.s == sid and r.e <= e then
+            if r.e < e then raise(e) end
+            put(inst, e, math.max(r.x, x), r.d, 'c', subject(r, u), sid)
+
+        elseif r and r.s == sid then
+            what, we = 'epoch', r.e
+
+        elseif not r or (r.e < e and not live(r)) then
+            local j, o = own(sid)
+            if live(o) and o.e > e then
+                what, w, we = 'moved', j, o.e
+            else
+                if j then put(j, e, now, o.d, 'c', '-', '') end
+                if r and r.s ~= '' then call('HDEL', S, r.s) end
+                put(inst, e, x, r and r.d or '-', 'c', u, sid)
+                call('HSET', S, sid, inst)
+                raise(e)
+                tell('assert', inst, e, sid, gw)
+                what = 'asserted'
+            end
+
+        elseif r.s == '' then
+            what, we = 'ended', r.e
+        else
+            what, we = 'taken', r.e
+        end
+
+        if what then
+            for _, v in ipairs({str((n - 3) / 5), what, w, str(we)}) do
+                out[#out + 1] = v
+            end
+        end
+    end
+
+    return {g, out}
+end
+
+
+-- release gw session instance epoch rest
+-- The lease ends; for "rest" ms nobody gets the instance.
+--   ok|no generation
+if verb == 'release' then
+    local sid, inst, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
+    local r = get(inst)
+    if not r or r.s ~= sid or r.e ~= e then return {'no', g} end
+    call('HDEL', S, sid)
+    put(inst, e, now + tonumber(ARGV[6]), r.d, 'c', '-', '')
+    tell('release', inst, e, sid, gw)
+    return {'ok', g}
+end
+
+
+-- word gw instance session epoch asof ttl seen subject
+-- The instance says which session it serves ('': none) by which epoch.
+-- "asof" is the highest epoch of the instance that the gateway knew when it
+-- asked: a newer record is not changed.
+--   ok         the record says so now, with that epoch
+--   old        the record is newer, or says so already
+--   elsewhere  the session has left it, by a higher epoch, for that instance
+if verb == 'word' then
+    local inst, sid, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
+    local asof, ttl, u = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
+    local r = get(inst)
+
+    if r and (r.e > asof or (r.s == sid and r.e >= e)) then
+        return {'old', inst, str(r.e), g}
+    end
+
+    if sid == '' then
+        if not r or r.s == '' or r.c == 't' then
+            return {'old', inst, str(r and r.e or 0), g}
+        end
+        call('HDEL', S, r.s)
+        put(inst, r.e, now, r.d, 'c', '-', '')
+        tell('release', inst, r.e, r.s, gw)
+        return {'ok', inst, str(r.e), g}
+    end
+
+    local j, o = own(sid)
+    if j and j ~= inst and live(o) and o.e > e then
+        return {'elsewhere', j, str(o.e), g}
+    end
+
+    local n = epoch(ARGV[8])
+    if j and j ~= inst then put(j, n, now, o.d, 'c', '-', '') end
+    if r and r.s ~= '' and r.s ~= sid then call('HDEL', S, r.s) end
+    put(inst, n, now + ttl, r and r.d or '-', 'c', u, sid)
+    call('HSET', S, sid, inst)
+    tell('assert', inst, n, sid, gw)
+    return {'ok', inst, str(n), g}
+end
+
+
+-- drain gw instance d|-
+--   ok generation
+if verb == 'drain' then
+    local inst, r = ARGV[3], get(ARGV[3])
+    if not r then r = {e = 0, x = 0, c = 'c', u = '-', s = ''} end
+    put(inst, r.e, r.x, ARGV[4], r.c, r.u, r.s)
+    tell(ARGV[4] == 'd' and 'drain' or 'undrain', inst, r.e, '', gw)
+    return {'ok', g}
+end
+
+
+-- list gw cursor count
+-- Some of the records; "id" and "number" are of the last change: who begins
+-- with cursor 0 reads the stream from there.  The next cursor 0: that is all.
+--   generation id number cursor, (instance epoch left flags subject session)...
+if verb == 'list' then
+    local last = call('XREVRANGE', L, '+', '-', 'COUNT', '1')
+    local scan = call('HSCAN', I, ARGV[3], 'COUNT', ARGV[4])
+    local out = {}
+
+    for n = 1, #scan[2], 2 do
+        local inst, r = scan[2][n], parse(scan[2][n + 1])
+        if now - r.x > FORGET and r.d ~= 'd' then
+            if r.s ~= '' then call('HDEL', S, r.s) end
+            call('HDEL', I, inst)
+        else
+            for _, v in ipairs({inst, str(r.e), left(r), r.d .. r.c, r.u,
+                                r.s}) do
+                out[#out + 1] = v
+            end
+        end
+    end
+
+    return {g, last[1] and last[1][1] or '0-0', call('HGET', C, 'n') or '0',
+            scan[1], out}
+end
+
+return redis.error_reply('MS unknown verb')

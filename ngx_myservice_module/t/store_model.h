@@ -1,0 +1,133 @@
+/*
+ * Gateways and instances that share a store, simulated around the real script
+ * in a real server.  The store's clock is a key of the model's; it may be
+ * emptied, lose its last writes, or be unreachable for one gateway or all.
+ */
+
+#ifndef MODULE_T_STORE_MODEL_H
+#define MODULE_T_STORE_MODEL_H
+
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+
+#define STORE_INSTANCES  6
+#define STORE_SESSIONS   8
+#define STORE_GATEWAYS   3
+#define STORE_HISTORY    4
+
+#define STORE_TTL        60000          /* ms */
+#define STORE_TENTATIVE  10000
+#define STORE_STEP       1500
+
+
+/* parts of the design that are switched back to what a naive reading gives */
+typedef enum {
+    STORE_AS_DESIGNED = 0,
+    STORE_COUNTER,                      /* the epoch is a plain counter */
+    STORE_NO_TOMBSTONES,                /* a release leaves nothing behind */
+    STORE_RAISE,                        /* an instance raises its highest
+                                           epoch also when it refuses */
+    STORE_NO_HEALTH,                    /* gateways never ask instances */
+    STORE_KNOWN                         /* only instances that the gateway
+                                           believes free are candidates */
+} store_variant_t;
+
+
+/* what is counted; those from STORE_BROKEN on must never happen */
+typedef enum {
+    STORE_SERVED = 0,
+    STORE_REFUSED,                      /* busy, unavailable, too many tries */
+    STORE_TWO_EXCUSED,                  /* on two instances: a partition, or a
+                                           change that was not read yet */
+    STORE_EMPTIED,
+    STORE_FAILED_OVER,
+    STORE_ASSERTED,                     /* leases that were entered again */
+    STORE_ZOMBIE,                       /* ... that its instance has ended */
+    STORE_QUIET,                        /* rounds in which all was healed */
+    STORE_BROKEN,
+    STORE_LOST_SESSION = STORE_BROKEN,  /* a session without its instance */
+    STORE_LOST_INSTANCE,                /* an instance without its session */
+    STORE_OLD_EPOCH,                    /* not above an older one of the
+                                           instance */
+    STORE_BOUND_REFUSED,                /* a call of the owner, by a gateway
+                                           that knew it */
+    STORE_BUSY_FREE,                    /* busy, and an instance was free */
+    STORE_TWO,                          /* on two instances, no excuse */
+    STORE_QUIET_UNKNOWN,                /* healed, and the store does not know
+                                           an owner */
+    STORE_QUIET_TWO,
+    STORE_QUIET_ZOMBIE,                 /* a lease that its instance has not */
+    STORE_QUIET_CLOSED,                 /* a free instance that would refuse
+                                           the next session */
+    STORE_COUNTS
+} store_count_t;
+
+
+typedef struct {
+    bool      alive;
+    int       owner;                    /* -1: none */
+    uint64_t  epoch;
+    uint64_t  floor;                    /* the highest accepted */
+    uint64_t  used;
+} store_instance_t;
+
+typedef struct {
+    bool      held;
+    bool      used;                     /* since the last renewal */
+    int       instance;
+    uint64_t  epoch;
+    uint64_t  at;
+} store_lease_t;
+
+typedef struct {
+    bool           reachable;
+    store_lease_t  leases[STORE_SESSIONS];
+    uint64_t       known[STORE_INSTANCES];
+    uint64_t       seen;
+    char           position[48];
+    char           generation[32];
+} store_gateway_t;
+
+typedef struct {
+    int       n;
+    int       instances[STORE_HISTORY];
+} store_history_t;
+
+typedef struct {
+    redisContext      *c;
+    store_variant_t    variant;
+    bool               skew;            /* the store's clock is set, too */
+    char               sha[41];
+    char              *script;
+    uint64_t           random;
+    uint64_t           now;
+    int64_t            moved;           /* the store's clock, from "now" */
+    bool               down;
+    uint64_t           steps;
+    uint64_t           copied;          /* when, 0: no copy */
+    redisReply        *copy[3];
+    store_instance_t   instances[STORE_INSTANCES];
+    store_gateway_t    gateways[STORE_GATEWAYS];
+    store_history_t    history[STORE_SESSIONS];
+    uint64_t           given[STORE_INSTANCES];
+    uint64_t           counts[STORE_COUNTS];
+} store_model_t;
+
+
+void store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
+    store_variant_t variant, bool skew);
+void store_model_free(store_model_t *m);
+
+/* One random operation, then what must always hold. */
+void store_model_step(store_model_t *m);
+
+/* Heals everything, lets the gateways talk to it, then what must hold. */
+void store_model_quiet(store_model_t *m);
+
+const char *store_model_name(store_count_t count);
+
+
+#endif /* MODULE_T_STORE_MODEL_H */

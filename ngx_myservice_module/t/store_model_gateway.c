@@ -1,0 +1,810 @@
+/*
+ * The model: gateways, and the instances that they ask.
+ */
+
+#include "store_model_gateway.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store_server.h"
+
+
+typedef enum {
+    ANSWER_OK = 0,
+    ANSWER_BUSY,
+    ANSWER_UNAVAILABLE
+} answer_t;
+
+
+#define TRIES  8
+
+
+static void word(store_model_t *m, store_gateway_t *g, int instance,
+    int owner, uint64_t epoch, uint64_t asof);
+
+
+/* "%" PRIu64 into a buffer of the caller's expression */
+#define number(n)                                                             \
+    number_text((uint64_t) (n), (char[24]) { 0 })
+
+#define instance_name(i)                                                      \
+    name_text('i', i, (char[24]) { 0 })
+
+#define session_name(i)                                                       \
+    name_text('s', i, (char[24]) { 0 })
+
+
+static const char *
+number_text(uint64_t n, char text[24])
+{
+    snprintf(text, 24, "%llu", (unsigned long long) n);
+    return text;
+}
+
+
+static const char *
+name_text(char kind, int i, char text[24])
+{
+    if (i >= 0) {
+        snprintf(text, 24, "%c%d", kind, i);
+    }
+
+    return text;
+}
+
+
+static uint64_t
+reply_number(const redisReply *r)
+{
+    ck_assert_int_eq(r->type, REDIS_REPLY_STRING);
+    return strtoull(r->str, NULL, 10);
+}
+
+
+static int
+reply_index(const redisReply *r)
+{
+    ck_assert_int_eq(r->type, REDIS_REPLY_STRING);
+    return r->len == 0 ? -1 : atoi(r->str + 1);
+}
+
+
+/* NULL: the gateway cannot reach the store */
+
+static redisReply *
+ask(store_model_t *m, const store_gateway_t *g, const char *const *texts)
+{
+    return m->down || !g->reachable ? NULL
+                                    : store_server_eval(m->c, m->sha, texts);
+}
+
+
+static void
+note(store_gateway_t *g, int instance, uint64_t epoch)
+{
+    if (epoch > g->seen) {
+        g->seen = epoch;
+    }
+
+    if (epoch > g->known[instance]) {
+        g->known[instance] = epoch;
+    }
+}
+
+
+static void
+granted(store_model_t *m, int instance, uint64_t epoch)
+{
+    if (epoch <= m->given[instance]) {
+        m->counts[STORE_OLD_EPOCH]++;
+
+    } else {
+        m->given[instance] = epoch;
+    }
+}
+
+
+/* "myservice" is told that a session has left it */
+
+static void
+elsewhere(store_model_t *m, int instance, int session, uint64_t epoch)
+{
+    store_instance_t  *i = &m->instances[instance];
+
+    if (i->alive && i->owner == session && i->epoch < epoch) {
+        i->owner = -1;
+    }
+}
+
+
+static void
+bind_lease(store_model_t *m, store_gateway_t *g, int session, int instance,
+    uint64_t epoch)
+{
+    int             s;
+    store_lease_t  *l = &g->leases[session];
+
+    if (l->held && l->epoch > epoch) {
+        return;
+    }
+
+    for (s = 0; s < STORE_SESSIONS; s++) {
+        if (s != session && g->leases[s].instance == instance) {
+            g->leases[s].held = false;
+        }
+    }
+
+    if (l->held && l->instance != instance) {
+        elsewhere(m, l->instance, session, epoch);
+    }
+
+    if (!l->held) {
+        l->used = false;
+    }
+
+    l->held = true;
+    l->instance = instance;
+    l->epoch = epoch;
+    l->at = m->now;
+
+    note(g, instance, epoch);
+}
+
+
+static bool
+valid(const store_model_t *m, const store_lease_t *l)
+{
+    return l->held && m->now - l->at < STORE_TTL;
+}
+
+
+/* Its own instance first, those believed taken last, "down" not at all. */
+
+static int
+candidates(const store_model_t *m, const store_gateway_t *g, int session,
+    unsigned down, int list[STORE_INSTANCES])
+{
+    int   i, n, s, pass, from;
+    bool  taken[STORE_INSTANCES];
+
+    memset(taken, 0, sizeof(taken));
+
+    for (s = 0; s < STORE_SESSIONS; s++) {
+        if (s != session && valid(m, &g->leases[s])) {
+            taken[g->leases[s].instance] = true;
+        }
+    }
+
+    n = 0;
+
+    if (g->leases[session].held
+        && !(down & 1U << g->leases[session].instance))
+    {
+        list[n++] = g->leases[session].instance;
+    }
+
+    /* gateways may see other members: each begins elsewhere */
+
+    from = session * 5 + (int) (g - m->gateways);
+
+    for (pass = 0; pass < 2; pass++) {
+
+        if (pass == 1 && m->variant == STORE_KNOWN) {
+            break;
+        }
+
+        for (i = from; i < from + STORE_INSTANCES; i++) {
+            int  c = i % STORE_INSTANCES;
+
+            if (taken[c] == (pass == 1) && !(down & 1U << c)
+                && (n == 0 || list[0] != c))
+            {
+                list[n++] = c;
+            }
+        }
+    }
+
+    return n;
+}
+
+
+static answer_t
+claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
+    int from, uint64_t epoch)
+{
+    int          i, n, k, list[STORE_INSTANCES];
+    char         names[STORE_INSTANCES][8];
+    answer_t     answer;
+    redisReply  *r;
+    const char  *v[16 + STORE_INSTANCES];
+
+    k = 0;
+    v[k++] = "claim";
+    v[k++] = "g";
+    v[k++] = session_name(session);
+    v[k++] = number(STORE_TENTATIVE);
+    v[k++] = number(g->seen);
+    v[k++] = instance_name(from);
+    v[k++] = number(epoch);
+    v[k++] = "-";
+    v[k++] = "0";
+
+    n = candidates(m, g, session, down, list);
+
+    for (i = 0; i < n; i++) {
+        snprintf(names[i], sizeof(names[i]), "i%d", list[i]);
+        v[k++] = names[i];
+    }
+
+    v[k] = NULL;
+
+    r = ask(m, g, v);
+
+    if (r == NULL) {
+        return ANSWER_UNAVAILABLE;
+    }
+
+    ck_assert_uint_ge(r->elements, 4);
+
+    if (r->element[0]->str[0] == 'b') {
+        answer = ANSWER_BUSY;
+
+    } else {
+        if (r->element[0]->str[0] == 'n') {
+            granted(m, reply_index(r->element[1]),
+                    reply_number(r->element[2]));
+        }
+
+        bind_lease(m, g, session, reply_index(r->element[1]),
+                   reply_number(r->element[2]));
+        answer = ANSWER_OK;
+    }
+
+    freeReplyObject(r);
+
+    return answer;
+}
+
+
+void
+store_instance_reset(store_instance_t *i)
+{
+    memset(i, 0, sizeof(store_instance_t));
+    i->alive = true;
+    i->owner = -1;
+}
+
+
+void
+store_instance_tick(store_model_t *m, store_instance_t *i)
+{
+    if (i->owner != -1 && m->now - i->used > STORE_TTL) {
+        i->owner = -1;
+    }
+}
+
+
+typedef enum { SERVED, STALE, CONFLICT } served_t;
+
+
+static served_t
+serve(store_model_t *m, store_instance_t *i, int session, uint64_t epoch)
+{
+    store_instance_tick(m, i);
+
+    if (m->variant == STORE_RAISE) {
+
+        if (epoch < i->floor) {
+            return STALE;
+        }
+
+        i->floor = epoch;
+    }
+
+    if (i->owner != -1 && i->owner != session) {
+        return CONFLICT;
+    }
+
+    if (epoch < (i->owner == -1 ? i->floor : i->epoch)) {
+        return STALE;
+    }
+
+    i->owner = session;
+    i->epoch = epoch;
+    i->used = m->now;
+
+    if (epoch > i->floor) {
+        i->floor = epoch;
+    }
+
+    return SERVED;
+}
+
+
+/* whether a gateway, or all, could not know better */
+
+static bool
+excused(store_model_t *m, const store_gateway_t *g)
+{
+    int          i;
+    bool         excuse;
+    redisReply  *last, *generation;
+
+    if (m->down) {
+        return true;
+    }
+
+    for (i = 0; i < STORE_GATEWAYS; i++) {
+        if (!m->gateways[i].reachable) {
+            return true;
+        }
+    }
+
+    last = store_server_ask(m->c, (const char *[]) { "XREVRANGE", "{u}:log",
+                                            "+", "-", "COUNT", "1", NULL });
+    generation = store_server_ask(m->c, (const char *[]) { "HGET", "{u}:c",
+                                                           "g", NULL });
+
+    excuse = (last->elements == 1
+              && strcmp(last->element[0]->element[0]->str, g->position) != 0)
+             || generation->type != REDIS_REPLY_STRING
+             || strcmp(generation->str, g->generation) != 0;
+
+    freeReplyObject(last);
+    freeReplyObject(generation);
+
+    return excuse;
+}
+
+
+/* A session that is back at an instance that it had left, while the other one
+ * keeps it, is on two. */
+
+static void
+watch(store_model_t *m, const store_gateway_t *g, int session, int instance)
+{
+    int               i, last;
+    store_history_t  *h = &m->history[session];
+
+    m->counts[STORE_SERVED]++;
+
+    last = h->n ? h->instances[h->n - 1] : -1;
+
+    if (last == instance) {
+        return;
+    }
+
+    for (i = 0; i < h->n; i++) {
+        if (h->instances[i] == instance && m->instances[last].alive
+            && m->instances[last].owner == session)
+        {
+            m->counts[excused(m, g) ? STORE_TWO_EXCUSED : STORE_TWO]++;
+            break;
+        }
+    }
+
+    if (h->n == STORE_HISTORY) {
+        memmove(h->instances, h->instances + 1,
+                (STORE_HISTORY - 1) * sizeof(int));
+        h->n--;
+    }
+
+    h->instances[h->n++] = instance;
+}
+
+
+static void
+refused(store_model_t *m, int session, int had, unsigned tried, answer_t why)
+{
+    int  i;
+
+    m->counts[STORE_REFUSED]++;
+
+    for (i = 0; i < STORE_INSTANCES; i++) {
+        if (m->instances[i].alive && m->instances[i].owner == session) {
+
+            if (had == i) {
+                m->counts[STORE_BOUND_REFUSED]++;
+            }
+
+            return;
+        }
+    }
+
+    if (why == ANSWER_BUSY && store_model_free_instance(m, tried)) {
+        m->counts[STORE_BUSY_FREE]++;
+    }
+}
+
+
+/* The instance knows better.  Returns 1 if it serves another session. */
+
+static int
+stale(store_model_t *m, store_gateway_t *g, int session, int instance,
+    uint64_t epoch)
+{
+    redisReply        *r;
+    store_instance_t  *i = &m->instances[instance];
+
+    if (i->owner == session) {
+        bind_lease(m, g, session, instance, i->epoch);
+        return 0;
+    }
+
+    /* given back, and asked for again above what the instance has accepted */
+
+    if (i->floor > g->seen) {
+        g->seen = i->floor;
+    }
+
+    r = ask(m, g, (const char *[]) { "release", "g", session_name(session),
+                                     instance_name(instance), number(epoch),
+                                     "0", NULL });
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+
+    g->leases[session].held = false;
+
+    return i->owner != -1;
+}
+
+
+void
+store_gateway_call(store_model_t *m, store_gateway_t *g, int session)
+{
+    int                had, tries, at;
+    answer_t           answer;
+    unsigned           down;
+    uint64_t           epoch;
+    store_lease_t     *l;
+    store_instance_t  *i;
+
+    down = 0;
+    l = &g->leases[session];
+    had = valid(m, l) ? l->instance : -1;
+    answer = ANSWER_OK;
+
+    for (tries = 0; tries < TRIES && answer == ANSWER_OK; tries++) {
+
+        if (!valid(m, l)) {
+            l->held = false;
+            answer = claim(m, g, session, down, -1, 0);
+            continue;
+        }
+
+        at = l->instance;
+        epoch = l->epoch;
+        i = &m->instances[at];
+
+        if (!i->alive) {
+            down |= 1U << at;
+            answer = claim(m, g, session, down, at, epoch);
+            continue;
+        }
+
+        switch (serve(m, i, session, epoch)) {
+
+        case SERVED:
+            l->at = m->now;
+            l->used = true;
+            watch(m, g, session, at);
+            return;
+
+        case STALE:
+            if (stale(m, g, session, at, epoch)) {
+                down |= 1U << at;
+            }
+
+            break;
+
+        case CONFLICT:
+            l->held = false;
+            down |= 1U << at;
+            word(m, g, at, i->owner, i->epoch,
+                 epoch > i->epoch ? epoch : i->epoch);
+        }
+    }
+
+    refused(m, session, had, down, answer);
+}
+
+
+/* What an instance says of itself; "owner" -1: it serves nobody. */
+
+static void
+word(store_model_t *m, store_gateway_t *g, int instance, int owner,
+    uint64_t epoch, uint64_t asof)
+{
+    bool         old;
+    redisReply  *r;
+
+    r = ask(m, g, (const char *[]) { "word", "g", instance_name(instance),
+                                     session_name(owner), number(epoch),
+                                     number(asof), number(STORE_TTL),
+                                     number(g->seen), "-", NULL });
+    old = r == NULL;
+
+    if (r != NULL && r->element[0]->str[1] == 'l' /* old */) {
+
+        /* the next word is newer than that */
+
+        if (r->element[0]->str[0] == 'o') {
+            note(g, instance, reply_number(r->element[2]));
+            old = true;
+
+        } else {
+            elsewhere(m, instance, owner, reply_number(r->element[2]));
+            bind_lease(m, g, owner, reply_index(r->element[1]),
+                       reply_number(r->element[2]));
+        }
+
+    } else if (r != NULL && owner != -1) {
+        granted(m, instance, reply_number(r->element[2]));
+        bind_lease(m, g, owner, instance, reply_number(r->element[2]));
+    }
+
+    if (old && owner != -1 && epoch >= g->known[instance]) {
+        bind_lease(m, g, owner, instance, epoch);
+    }
+
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+}
+
+
+void
+store_gateway_health(store_model_t *m, store_gateway_t *g, int instance)
+{
+    uint64_t           asof;
+    store_instance_t  *i = &m->instances[instance];
+
+    if (!i->alive || m->variant == STORE_NO_HEALTH) {
+        return;
+    }
+
+    store_instance_tick(m, i);
+
+    asof = g->known[instance] > i->epoch ? g->known[instance] : i->epoch;
+
+    word(m, g, instance, i->owner, i->epoch, asof);
+}
+
+
+static void
+renew_answer(store_model_t *m, store_gateway_t *g, int session,
+    redisReply **e)
+{
+    int                instance;
+    uint64_t           epoch;
+    const char        *what;
+    store_instance_t  *i;
+
+    what = e[1]->str;
+    instance = reply_index(e[2]);
+    epoch = reply_number(e[3]);
+    i = &m->instances[instance];
+
+    if (strcmp(what, "asserted") == 0) {
+        m->counts[STORE_ASSERTED]++;
+
+        if (i->alive && i->owner != session) {
+            m->counts[STORE_ZOMBIE]++;
+        }
+
+    } else if (strcmp(what, "moved") == 0 || strcmp(what, "epoch") == 0) {
+        bind_lease(m, g, session, instance, epoch);
+
+    } else if (strcmp(what, "ended") == 0) {
+        g->leases[session].held = false;
+        note(g, instance, epoch);
+
+    } else {
+        ck_assert_str_eq(what, "taken");
+        note(g, instance, epoch);
+        store_instance_tick(m, i);
+
+        if (i->alive && i->owner == session) {
+            word(m, g, instance, session, i->epoch, epoch);
+
+        } else {
+            g->leases[session].held = false;
+        }
+    }
+}
+
+
+void
+store_gateway_renew(store_model_t *m, store_gateway_t *g)
+{
+    int          s, n, k, list[STORE_SESSIONS];
+    char         texts[STORE_SESSIONS][3][24];
+    bool         changed;
+    size_t       i;
+    redisReply  *r;
+    const char  *v[8 + STORE_SESSIONS * 5];
+
+    n = 0;
+    k = 0;
+    v[k++] = "renew";
+    v[k++] = "g";
+
+    for (s = 0; s < STORE_SESSIONS; s++) {
+        if (!g->leases[s].held || !g->leases[s].used) {
+            continue;
+        }
+
+        v[k++] = name_text('s', s, texts[n][0]);
+        v[k++] = name_text('i', g->leases[s].instance, texts[n][1]);
+        v[k++] = number_text(g->leases[s].epoch, texts[n][2]);
+        v[k++] = "60000";
+        v[k++] = "-";
+        list[n++] = s;
+    }
+
+    v[k] = NULL;
+
+    r = ask(m, g, v);
+
+    if (r == NULL) {
+        return;
+    }
+
+    changed = strcmp(g->generation, r->element[0]->str) != 0;
+    snprintf(g->generation, sizeof(g->generation), "%s", r->element[0]->str);
+
+    for (k = 0; k < n; k++) {
+        g->leases[list[k]].used = false;
+    }
+
+    for (i = 0; i + 3 < r->element[1]->elements; i += 4) {
+        k = atoi(r->element[1]->element[i]->str);
+        ck_assert_int_lt(k, n);
+        renew_answer(m, g, list[k], r->element[1]->element + i);
+    }
+
+    freeReplyObject(r);
+
+    if (!changed) {
+        return;
+    }
+
+    /* another life of the store: all leases, not only those in use */
+
+    g->position[0] = '\0';
+
+    for (s = 0; s < STORE_SESSIONS; s++) {
+        if (valid(m, &g->leases[s])) {
+            g->leases[s].used = true;
+        }
+    }
+
+    store_gateway_renew(m, g);
+}
+
+
+static void
+change(store_model_t *m, store_gateway_t *g, const char *op, int session,
+    int instance, uint64_t epoch)
+{
+    int             s;
+    store_lease_t  *l;
+
+    note(g, instance, epoch);
+
+    if (session == -1) {
+        return;
+    }
+
+    l = &g->leases[session];
+
+    if (strcmp(op, "release") == 0 || strcmp(op, "leave") == 0) {
+        if (l->held && l->instance == instance && l->epoch <= epoch) {
+            l->held = false;
+        }
+
+        return;
+    }
+
+    if (l->held && l->epoch < epoch) {
+        bind_lease(m, g, session, instance, epoch);
+    }
+
+    for (s = 0; s < STORE_SESSIONS; s++) {
+        if (s != session && g->leases[s].instance == instance
+            && g->leases[s].epoch < epoch)
+        {
+            g->leases[s].held = false;
+        }
+    }
+}
+
+
+void
+store_gateway_stream(store_model_t *m, store_gateway_t *g)
+{
+    char          from[64];
+    size_t        i, k;
+    redisReply   *r, *f;
+    const char   *op;
+    redisReply   *e, *s, *in;
+
+    if (m->down || !g->reachable) {
+        return;
+    }
+
+    snprintf(from, sizeof(from), "%s%s", g->position[0] ? "(" : "-",
+             g->position);
+
+    r = store_server_ask(m->c, (const char *[]) { "XRANGE", "{u}:log", from,
+                                                  "+", NULL });
+
+    for (i = 0; i < r->elements; i++) {
+        snprintf(g->position, sizeof(g->position), "%s",
+                 r->element[i]->element[0]->str);
+        f = r->element[i]->element[1];
+        op = "";
+        e = s = in = NULL;
+
+        for (k = 0; k + 1 < f->elements; k += 2) {
+            switch (f->element[k]->str[0]) {
+            case 'o': op = f->element[k + 1]->str; break;
+            case 'i': in = f->element[k + 1]; break;
+            case 'e': e = f->element[k + 1]; break;
+            case 's': s = f->element[k + 1]; break;
+            default: break;
+            }
+        }
+
+        ck_assert(e != NULL && s != NULL && in != NULL);
+        change(m, g, op, reply_index(s), reply_index(in), reply_number(e));
+    }
+
+    freeReplyObject(r);
+}
+
+
+void
+store_gateway_release(store_model_t *m, store_gateway_t *g, int session)
+{
+    redisReply        *r;
+    store_lease_t     *l = &g->leases[session];
+    store_instance_t  *i;
+
+    if (!l->held) {
+        return;
+    }
+
+    i = &m->instances[l->instance];
+
+    if (!i->alive || i->owner != session) {
+        return;
+    }
+
+    i->owner = -1;
+
+    r = ask(m, g, (const char *[]) { "release", "g", session_name(session),
+                                     instance_name(l->instance),
+                                     number(l->epoch), "0", NULL });
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+
+    l->held = false;
+    m->history[session].n = 0;
+}
+
+
+void
+store_gateway_reset(store_gateway_t *g)
+{
+    bool  reachable;
+
+    reachable = g->reachable;
+    memset(g, 0, sizeof(store_gateway_t));
+    g->reachable = reachable;
+}

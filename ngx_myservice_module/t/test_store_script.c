@@ -1,0 +1,376 @@
+/*
+ * The verbs of the store's script, one by one, in a real server.
+ */
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "store_server.h"
+
+
+static redisContext  *store;
+static char           sha[41];
+
+
+static void
+setup(const char *find, const char *by)
+{
+    char  *script;
+
+    store_server_start(0, NULL);
+    store = store_server_connect();
+    script = store_server_script(find, by);
+    store_server_load(store, script, sha);
+    free(script);
+}
+
+
+#define ask(...)                                                              \
+    store_server_eval(store, sha, (const char *[]) { __VA_ARGS__, NULL })
+
+/* the text "i" of the answer, static */
+
+static const char *
+text(redisReply *r, size_t i)
+{
+    static char  copy[4][128];
+    static int   next;
+    char        *p;
+
+    ck_assert_int_eq(r->type, REDIS_REPLY_ARRAY);
+    ck_assert_uint_gt(r->elements, i);
+    ck_assert_int_eq(r->element[i]->type, REDIS_REPLY_STRING);
+
+    p = copy[next++ % 4];
+    snprintf(p, sizeof(copy[0]), "%s", r->element[i]->str);
+
+    return p;
+}
+
+
+/* frees the answer */
+
+static uint64_t
+epoch_of(redisReply *r, const char *what, const char *instance)
+{
+    uint64_t  epoch;
+
+    ck_assert_str_eq(text(r, 0), what);
+    ck_assert_str_eq(text(r, 1), instance);
+    epoch = strtoull(text(r, 2), NULL, 10);
+    ck_assert_uint_gt(strtoull(text(r, 3), NULL, 10), 0);
+    freeReplyObject(r);
+
+    return epoch;
+}
+
+
+static void
+first_text_is(redisReply *r, const char *what)
+{
+    ck_assert_str_eq(text(r, 0), what);
+    freeReplyObject(r);
+}
+
+
+START_TEST(claims)
+{
+    char         number[24];
+    uint64_t     first, second;
+    redisReply  *r;
+
+    setup(NULL, NULL);
+
+    first = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                         "0", "a", "b"), "new", "a");
+
+    /* microseconds of the real time */
+
+    ck_assert_uint_gt(first, UINT64_C(1600000000000000));
+
+    /* whoever asks, and whatever it prefers */
+
+    second = epoch_of(ask("claim", "g2", "s1", "10000", "0", "", "0", "-",
+                          "0", "b", "a"), "own", "a");
+    ck_assert_uint_eq(first, second);
+
+    /* another session: the first that is free, above what a gateway saw */
+
+    snprintf(number, sizeof(number), "%llu",
+             (unsigned long long) first + 5000000000);
+    second = epoch_of(ask("claim", "g1", "s2", "10000", number, "", "0", "-",
+                          "0", "a", "b"), "new", "b");
+    ck_assert_uint_eq(second, first + 5000000001);
+
+    /* busy: the answer names the owners */
+
+    r = ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0", "b", "a");
+    ck_assert_str_eq(text(r, 0), "busy");
+    ck_assert_uint_eq(r->elements, 5);
+    ck_assert_uint_eq(r->element[4]->elements, 10);
+    ck_assert_str_eq(text(r->element[4], 0), "b");
+    ck_assert_str_eq(text(r->element[4], 3), "-t");
+    ck_assert_str_eq(text(r->element[4], 4), "s2");
+    ck_assert_str_eq(text(r->element[4], 5), "a");
+    ck_assert_str_eq(text(r->element[4], 9), "s1");
+    freeReplyObject(r);
+}
+END_TEST
+
+
+START_TEST(moves)
+{
+    char      number[24];
+    uint64_t  first, second;
+
+    setup(NULL, NULL);
+
+    first = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                         "0", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) first);
+
+    second = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number, "-",
+                          "0", "a", "b"), "new", "b");
+    ck_assert_uint_gt(second, first);
+
+    /* another gateway that leaves the same lease gets the new one */
+
+    ck_assert_uint_eq(epoch_of(ask("claim", "g2", "s1", "10000", "0", "a",
+                                   number, "-", "0", "c"), "own", "b"),
+                      second);
+
+    /* nobody is where it was: "a" is free again, above the tombstone */
+
+    ck_assert_uint_gt(epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0",
+                                   "-", "0", "a"), "new", "a"), second);
+}
+END_TEST
+
+
+START_TEST(subjects)
+{
+    setup(NULL, NULL);
+
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u1",
+                        "0", "a"), "new", "a");
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                        "0", "a"), "own", "a");
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u2",
+                        "0", "a"), "denied", "a");
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u1",
+                        "0", "a"), "own", "a");
+}
+END_TEST
+
+
+START_TEST(drains)
+{
+    redisReply  *r;
+
+    setup(NULL, NULL);
+
+    first_text_is(ask("drain", "g1", "a", "d"), "ok");
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                        "0", "a", "b"), "new", "b");
+
+    first_text_is(ask("drain", "g1", "a", "-"), "ok");
+    (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
+                        "0", "a", "b"), "new", "a");
+
+    /* an owner stays */
+
+    first_text_is(ask("drain", "g1", "a", "d"), "ok");
+    (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
+                        "0", "b"), "own", "a");
+
+    r = ask("list", "g1", "0", "100");
+    ck_assert_uint_eq(r->elements, 5);
+    ck_assert_str_eq(text(r, 3), "0");
+    ck_assert_str_eq(text(r, 2), "5");
+    ck_assert_uint_eq(r->element[4]->elements, 12);
+    freeReplyObject(r);
+}
+END_TEST
+
+
+START_TEST(ends)
+{
+    char      number[24];
+    uint64_t  epoch;
+
+    setup(NULL, NULL);
+
+    epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                         "0", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+
+    first_text_is(ask("release", "g1", "s2", "a", number, "0"), "no");
+    first_text_is(ask("release", "g1", "s1", "a", "1", "0"), "no");
+    first_text_is(ask("release", "g1", "s1", "a", number, "60000"), "ok");
+
+    /* the instance rests */
+
+    first_text_is(ask("claim", "g1", "s2", "10000", "0", "", "0", "-", "0",
+                      "a"), "busy");
+}
+END_TEST
+
+
+START_TEST(renewals)
+{
+    char         number[24];
+    uint64_t     epoch;
+    redisReply  *r;
+
+    setup(NULL, NULL);
+
+    epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                         "0", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+
+    /* what is as the gateway says is not answered; the second is unknown, the
+     * third another session's, the fourth an older epoch */
+
+    r = ask("renew", "g1",
+            "s1", "a", number, "60000", "-",
+            "s2", "b", "7", "60000", "u2",
+            "s3", "a", number, "60000", "-",
+            "s1", "a", "5", "60000", "-");
+    ck_assert_uint_eq(r->elements, 2);
+    ck_assert_uint_eq(r->element[1]->elements, 12);
+    ck_assert_str_eq(text(r->element[1], 0), "1");
+    ck_assert_str_eq(text(r->element[1], 1), "asserted");
+    ck_assert_str_eq(text(r->element[1], 4), "2");
+    ck_assert_str_eq(text(r->element[1], 5), "taken");
+    ck_assert_str_eq(text(r->element[1], 8), "3");
+    ck_assert_str_eq(text(r->element[1], 9), "epoch");
+    ck_assert_str_eq(text(r->element[1], 11), number);
+    freeReplyObject(r);
+
+    /* what was asserted has its subject, and is confirmed */
+
+    (void) epoch_of(ask("claim", "g2", "s2", "10000", "0", "", "0", "u3",
+                        "0", "a"), "denied", "b");
+
+    r = ask("list", "g1", "0", "100");
+    ck_assert_uint_eq(r->element[4]->elements, 12);
+    ck_assert_str_eq(text(r->element[4], 3), "-c");
+    ck_assert_str_eq(text(r->element[4], 9), "-c");
+    freeReplyObject(r);
+
+    /* a lease that was released is not entered again */
+
+    first_text_is(ask("release", "g2", "s1", "a", number, "0"), "ok");
+    r = ask("renew", "g1", "s1", "a", number, "60000", "-");
+    ck_assert_str_eq(text(r->element[1], 1), "ended");
+    freeReplyObject(r);
+}
+END_TEST
+
+
+START_TEST(young)
+{
+    setup(NULL, NULL);
+
+    /* a lease of before the store was emptied may be entered at once */
+
+    first_text_is(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                      "60000", "a"), "young");
+    freeReplyObject(ask("renew", "g1", "s1", "a", "7", "60000", "-"));
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                        "60000", "b"), "own", "a");
+    first_text_is(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
+                      "60000", "b"), "young");
+    (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-", "0",
+                        "b"), "new", "b");
+}
+END_TEST
+
+
+/* what has ended a day ago is not kept for ever */
+
+START_TEST(forgets)
+{
+    redisReply  *r;
+
+    setup("FORGET = 86400000", "FORGET = -1000000");
+
+    (void) epoch_of(ask("claim", "g1", "s1", "10", "0", "", "0", "-", "0",
+                        "a"), "new", "a");
+    first_text_is(ask("drain", "g1", "b", "d"), "ok");
+
+    r = ask("list", "g1", "0", "100");
+    ck_assert_uint_eq(r->element[4]->elements, 6);
+    ck_assert_str_eq(text(r->element[4], 0), "b");
+    freeReplyObject(r);
+
+    r = store_server_ask(store, (const char *[]) { "HLEN", "{u}:s", NULL });
+    ck_assert_int_eq(r->integer, 0);
+    freeReplyObject(r);
+}
+END_TEST
+
+
+START_TEST(stream)
+{
+    size_t       i;
+    redisReply  *r;
+
+    static const char  *ops[] = { "claim", "leave", "claim", "release",
+                                  "drain", "undrain" };
+
+    char         number[24];
+    uint64_t     epoch;
+
+    setup(NULL, NULL);
+
+    epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                         "0", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+    epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number, "-",
+                         "0", "b"), "new", "b");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+    first_text_is(ask("release", "g1", "s1", "b", number, "0"), "ok");
+    first_text_is(ask("drain", "g1", "a", "d"), "ok");
+    first_text_is(ask("drain", "g1", "a", "-"), "ok");
+
+    r = store_server_ask(store, (const char *[]) { "XRANGE", "{u}:log", "-",
+                                                   "+", NULL });
+    ck_assert_uint_eq(r->elements, sizeof(ops) / sizeof(ops[0]));
+
+    for (i = 0; i < r->elements; i++) {
+        redisReply  *f = r->element[i]->element[1];
+
+        /* numbered from 1 on */
+
+        ck_assert_uint_eq(strtoul(f->element[1]->str, NULL, 10), i + 1);
+        ck_assert_str_eq(f->element[3]->str, ops[i]);
+        ck_assert_str_eq(f->element[11]->str, "g1");
+    }
+
+    freeReplyObject(r);
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("store_script");
+    harness_add(suite, claims);
+    harness_add(suite, moves);
+    harness_add(suite, subjects);
+    harness_add(suite, drains);
+    harness_add(suite, ends);
+    harness_add(suite, renewals);
+    harness_add(suite, young);
+    harness_add(suite, forgets);
+    harness_add(suite, stream);
+
+    return harness_run(suite, "test_store_script");
+}
