@@ -64,7 +64,7 @@ api_set(CURL *curl, const api_t *api, const char *method,
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 
-    /* ".." can be a session */
+    /* ".." can be what an operator takes for an address */
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 
     /* an operator means this gateway, whatever http_proxy says */

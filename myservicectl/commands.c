@@ -20,6 +20,7 @@ static api_result_t run_events(ctl_t *ctl, const char *argument);
 static api_result_t run_drain(ctl_t *ctl, const char *argument);
 static api_result_t run_undrain(ctl_t *ctl, const char *argument);
 static api_result_t run_release(ctl_t *ctl, const char *argument);
+static api_result_t run_move(ctl_t *ctl, const char *argument);
 static api_result_t run_add(ctl_t *ctl, const char *argument);
 static api_result_t run_remove(ctl_t *ctl, const char *argument);
 
@@ -37,6 +38,8 @@ const command_t  commands[] = {
     { "undrain", "ADDRESS", "the instance takes sessions again",
       run_undrain },
     { "release", "SESSION", "ends the session's lease", run_release },
+    { "move", "SESSION", "its next call goes to another instance",
+      run_move },
     { "add", "ADDRESS", "adds an instance, which stays over reloads",
       run_add },
     { "remove", "ADDRESS", "removes an instance that was added", run_remove },
@@ -325,14 +328,6 @@ run_shown(ctl_t *ctl, const char *method, const char *kind, const char *id,
 
     result = run_one(ctl, method, kind, id, "", body, &answer);
 
-    /* an id with "../" leads to another page of the server: docs/api.md */
-
-    if (result == API_OK && json_object_get(answer, "address") == NULL) {
-        snprintf(ctl->api.error, sizeof(ctl->api.error), "the answer is no "
-                 "instance: the path leads out of the API");
-        result = API_UNREACHABLE;
-    }
-
     if (result == API_OK) {
         show_one(ctl, answer);
     }
@@ -350,10 +345,43 @@ run_instance(ctl_t *ctl, const char *argument)
 }
 
 
+/* Not in the path: an id with "../" would lead to another page of the server.
+ * The caller's to free. */
+static char *
+session_query(const char *session)
+{
+    char  *query, *escaped;
+
+    escaped = api_escape(session);
+
+    if (asprintf(&query, "?session=%s", escaped) < 0) {
+        abort();
+    }
+
+    free(escaped);
+
+    return query;
+}
+
+
 static api_result_t
 run_session(ctl_t *ctl, const char *argument)
 {
-    return run_shown(ctl, "GET", "sessions", argument, NULL);
+    char          *query;
+    json_t        *answer;
+    api_result_t   result;
+
+    query = session_query(argument);
+    result = run_one(ctl, "GET", "sessions", NULL, query, NULL, &answer);
+    free(query);
+
+    if (result == API_OK) {
+        show_one(ctl, answer);
+    }
+
+    json_decref(answer);
+
+    return result;
 }
 
 
@@ -494,10 +522,35 @@ run_undrain(ctl_t *ctl, const char *argument)
 static api_result_t
 run_release(ctl_t *ctl, const char *argument)
 {
+    char          *query;
     json_t        *answer;
     api_result_t   result;
 
-    result = run_one(ctl, "DELETE", "sessions", argument, "", NULL, &answer);
+    query = session_query(argument);
+    result = run_one(ctl, "DELETE", "sessions", NULL, query, NULL, &answer);
+    free(query);
+    json_decref(answer);
+
+    return result;
+}
+
+
+static api_result_t
+run_move(ctl_t *ctl, const char *argument)
+{
+    char          *query;
+    json_t        *answer;
+    api_result_t   result;
+
+    query = session_query(argument);
+    result = run_one(ctl, "POST", "sessions/move", NULL, query, json_object(),
+                     &answer);
+    free(query);
+
+    if (result == API_OK) {
+        show_one(ctl, answer);
+    }
+
     json_decref(answer);
 
     return result;

@@ -15,12 +15,12 @@ _myservicectl() {
         words=$(printf '%s\n' free tentative leased draining left down) ;;
     instance | drain | undrain | remove)
         words=$(myservicectl instances 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
-    session | release)
+    session | release | move)
         words=$(myservicectl instances 2>/dev/null |
             awk 'NR > 1 && $7 != "-" { print $7 }') ;;
     *)
         words=$(printf '%s\n' status instances instance session events drain undrain \
-            release add remove)
+            release move add remove)
         [[ $current != -* ]] ||
             words=$(myservicectl --help | grep -oE '^ +--[a-z-]+' | tr -d ' ') ;;
     esac

@@ -13,7 +13,7 @@
 
 
 /* parts of a path behind "/api/1/" */
-#define MS_API_PARTS  4
+#define MS_API_PARTS  5
 
 /* bytes of a body */
 #define MS_API_BODY   4096
@@ -32,6 +32,8 @@ typedef struct {
     ngx_str_t            parts[MS_API_PARTS];   /* decoded */
     ngx_uint_t           n;
     ms_zone_t           *zone;                  /* of parts[1] */
+    ngx_str_t            session;               /* ms_api_session_id() */
+    ngx_str_t            caller;                /* once it was asked for */
     ms_page_t            page;
 } ms_api_t;
 
@@ -56,6 +58,23 @@ ngx_int_t ms_api_drain(ms_api_t *api, json_t *body);
 ngx_int_t ms_api_add(ms_api_t *api, json_t *body);
 ngx_int_t ms_api_remove(ms_api_t *api, json_t *body);
 ngx_int_t ms_api_release(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_move(ms_api_t *api, json_t *body);
+
+/*
+ * Who makes this change: the subject of a verified client certificate, else the
+ * user of "Authorization: Basic", else "-".  As text for the log: other bytes
+ * than visible ASCII, and quotes, are percent-encoded.
+ */
+ngx_str_t *ms_api_caller(ms_api_t *api);
+
+/*
+ * Returns 1 with api->session, which the request names in its path or in the
+ * argument "session".  Else it has answered, and the handler returns "rc".
+ */
+ngx_uint_t ms_api_session_id(ms_api_t *api, ngx_int_t *rc);
+
+/* answers that the session has no instance */
+ngx_int_t ms_api_no_session(ms_api_t *api);
 
 /* sends the page; NGX_ERROR of a writer is an error of the server */
 ngx_int_t ms_api_send(ms_api_t *api, ngx_uint_t status, ngx_int_t rc);

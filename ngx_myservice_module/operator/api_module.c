@@ -122,6 +122,16 @@ static const ms_api_route_t  ms_api_routes[] = {
       ms_api_session },
     { NGX_HTTP_DELETE, 4, { "upstreams", NULL, "sessions", NULL },
       ms_api_release },
+    { NGX_HTTP_POST, 5, { "upstreams", NULL, "sessions", NULL, "move" },
+      ms_api_move },
+
+    /* the session is an argument: docs/api.md */
+
+    { NGX_HTTP_GET, 3, { "upstreams", NULL, "sessions" }, ms_api_session },
+    { NGX_HTTP_DELETE, 3, { "upstreams", NULL, "sessions" },
+      ms_api_release },
+    { NGX_HTTP_POST, 4, { "upstreams", NULL, "sessions", "move" },
+      ms_api_move },
     { 0, 0, { NULL }, NULL }
 };
 

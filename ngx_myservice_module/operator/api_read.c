@@ -281,15 +281,18 @@ ms_api_instance(ms_api_t *api, json_t *body)
 ngx_int_t
 ms_api_session(ms_api_t *api, json_t *body)
 {
+    ngx_int_t    rc;
     ms_member_t  member;
 
-    if (api->parts[3].len > MS_POOL_SESSION_MAX
-        || ms_zone_session_member(api->zone, &api->parts[3], &member,
-                                  api->request->connection->log)
-           != NGX_OK)
+    if (!ms_api_session_id(api, &rc)) {
+        return rc;
+    }
+
+    if (ms_zone_session_member(api->zone, &api->session, &member,
+                               api->request->connection->log)
+        != NGX_OK)
     {
-        return ms_api_problem(api, NGX_HTTP_NOT_FOUND, "the session has no "
-                              "instance of \"%V\"", &api->parts[1]);
+        return ms_api_no_session(api);
     }
 
     return ms_api_send(api, NGX_HTTP_OK,

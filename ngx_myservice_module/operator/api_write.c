@@ -59,14 +59,16 @@ ms_api_drain(ms_api_t *api, json_t *body)
     if (json_is_true(drain)) {
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
                       "operator drains an instance, instance=\"%V\" "
-                      "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+                      "upstream=\"%V\" by=\"%V\"", &api->parts[3],
+                      &api->parts[1], ms_api_caller(api));
         ms_events_add(api->zone, MS_EVENT_DRAINS, &api->parts[3], NULL,
                       &ms_api_operator);
 
     } else {
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
                       "operator ends a drain, instance=\"%V\" "
-                      "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+                      "upstream=\"%V\" by=\"%V\"", &api->parts[3],
+                      &api->parts[1], ms_api_caller(api));
         ms_events_add(api->zone, MS_EVENT_DRAINS_NO_MORE, &api->parts[3], NULL,
                       &ms_api_operator);
     }
@@ -143,7 +145,8 @@ ms_api_add(ms_api_t *api, json_t *body)
     if (rc == NGX_OK) {
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
                       "operator adds an instance, instance=\"%V\" "
-                      "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+                      "upstream=\"%V\" by=\"%V\"", &api->parts[3],
+                      &api->parts[1], ms_api_caller(api));
         ms_events_add(api->zone, MS_EVENT_ADDED, &api->parts[3], NULL,
                       &ms_api_operator);
     }
@@ -212,7 +215,8 @@ ms_api_remove(ms_api_t *api, json_t *body)
 
     ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
                   "operator removes an instance, instance=\"%V\" "
-                  "upstream=\"%V\"", &api->parts[3], &api->parts[1]);
+                  "upstream=\"%V\" by=\"%V\"", &api->parts[3],
+                  &api->parts[1], ms_api_caller(api));
     ms_events_add(api->zone, MS_EVENT_REMOVED, &api->parts[3], NULL,
                   &ms_api_operator);
 
@@ -223,20 +227,88 @@ ms_api_remove(ms_api_t *api, json_t *body)
 ngx_int_t
 ms_api_release(ms_api_t *api, json_t *body)
 {
-    if (api->parts[3].len > MS_POOL_SESSION_MAX
-        || ms_zone_release(api->zone, &api->parts[3],
-                           api->request->connection->log)
-           != NGX_OK)
+    ngx_int_t  rc;
+
+    if (!ms_api_session_id(api, &rc)) {
+        return rc;
+    }
+
+    if (ms_zone_release(api->zone, &api->session,
+                        api->request->connection->log)
+        != NGX_OK)
     {
-        return ms_api_problem(api, NGX_HTTP_NOT_FOUND, "the session has no "
-                              "instance of \"%V\"", &api->parts[1]);
+        return ms_api_no_session(api);
     }
 
     ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
-                  "operator ends a lease, session=\"%V\" upstream=\"%V\"",
-                  &api->parts[3], &api->parts[1]);
+                  "operator ends a lease, session=\"%V\" upstream=\"%V\" "
+                  "by=\"%V\"",
+                  &api->session, &api->parts[1], ms_api_caller(api));
 
     return ms_api_done(api);
+}
+
+
+ngx_int_t
+ms_api_move(ms_api_t *api, json_t *body)
+{
+    json_t       *value;
+    ngx_int_t     rc;
+    ngx_str_t     from;
+    const char   *key;
+    ms_member_t   member;
+
+    value = json_object_get(body, "from");
+
+    if (ms_api_unknown_key(body, "from", "from", &key) != NGX_OK) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"%s\" is not "
+                              "known, only \"from\"", key);
+    }
+
+    if (value && !json_is_string(value)) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"from\" must be "
+                              "the instance that the session leaves, such as "
+                              "\"10.0.0.5:5101\"");
+    }
+
+    from.data = (u_char *) json_string_value(value);
+    from.len = json_string_length(value);
+
+    if (!ms_api_session_id(api, &rc)) {
+        return rc;
+    }
+
+    rc = ms_zone_move(api->zone, &api->session, value ? &from : NULL, &member,
+                      api->request->connection->log);
+
+    if (rc == NGX_DECLINED) {
+        return ms_api_no_session(api);
+    }
+
+    if (rc == NGX_BUSY) {
+        return ms_api_problem(api, NGX_HTTP_CONFLICT, "no other instance of "
+                              "\"%V\" is free: add one, or end a lease",
+                              &api->parts[1]);
+    }
+
+    if (rc == NGX_AGAIN) {
+        return ms_api_problem(api, NGX_HTTP_CONFLICT, "the session's first "
+                              "call is not answered yet: wait, or end the "
+                              "lease");
+    }
+
+    if (rc == NGX_OK) {
+        ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
+                      "operator moves a session, session=\"%V\" "
+                      "from=\"%V\" upstream=\"%V\" by=\"%V\"",
+                      &api->session, &member.name, &api->parts[1],
+                      ms_api_caller(api));
+        ms_events_add(api->zone, MS_EVENT_MOVES, &member.name, &api->session,
+                      &ms_api_operator);
+    }
+
+    return ms_api_send(api, NGX_HTTP_OK,
+                       ms_status_instance(&api->page, api->zone, &member));
 }
 
 

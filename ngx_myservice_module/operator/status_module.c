@@ -104,6 +104,8 @@ static ms_status_field_t  ms_status_fields[] = {
       offsetof(ms_member_t, session), MS_STATUS_IF_LEASED },
     { "foreign", ms_status_write_flag,
       offsetof(ms_member_t, foreign), MS_STATUS_IF_LEASED },
+    { "moves", ms_status_write_flag,
+      offsetof(ms_member_t, moves), MS_STATUS_IF_SET },
     { "age_ms", ms_status_write_msec,
       offsetof(ms_member_t, age), MS_STATUS_IF_LEASED },
     { "idle_ms", ms_status_write_msec,

@@ -198,7 +198,7 @@ ms_check_owner(const ms_pool_t *pool, uint32_t id)
 
     if (r->moves
         && (r->state != MS_INSTANCE_LEFT || !ms_record_findable(r)
-            || !ms_record_drains(r) || r->retry_at != MS_POOL_NEVER))
+            || r->retry_at != MS_POOL_NEVER))
     {
         return "owner that should not move";
     }

@@ -11,6 +11,7 @@
 #include "pool/tree.h"
 
 
+static void ms_claim_stays(ms_pool_t *pool, uint32_t own);
 static int ms_claim_lost(ms_pool_t *pool, uint32_t own,
     const ms_pool_seek_t *seek);
 static int ms_claim_leaves(const ms_pool_t *pool, const ms_record_t *r,
@@ -70,6 +71,8 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
         return MS_CLAIM_DENIED;
     }
 
+    ms_claim_stays(pool, own);
+
     if (terms->tells && ms_claim_lost(pool, own, seek)) {
         return MS_CLAIM_LOST;
     }
@@ -117,6 +120,26 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     ms_claim_grant(pool, own, now, lease);
 
     return decision;
+}
+
+
+/* A session that an operator moves stays while there is nowhere to go. */
+static void
+ms_claim_stays(ms_pool_t *pool, uint32_t own)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, own);
+
+    if (!r->moves || ms_record_drains(r) || r->health >= MS_VERDICT_FAILED
+        || ms_record_any(pool))
+    {
+        return;
+    }
+
+    ms_record_begin(pool);
+    ms_state_revive(pool, own);
+    ms_record_commit(pool);
 }
 
 
@@ -180,7 +203,7 @@ ms_claim_leaves(const ms_pool_t *pool, const ms_record_t *r,
     }
 
     trusted = pool->roots[MS_TREE_FREE] != MS_POOL_NONE;
-    any = trusted || pool->roots[MS_TREE_SUSPECT] != MS_POOL_NONE;
+    any = ms_record_any(pool);
 
     if (r->state == MS_INSTANCE_DOWN) {
         return any || seek->own;

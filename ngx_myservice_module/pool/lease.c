@@ -224,3 +224,34 @@ ms_pool_end(ms_pool_t *pool, uint32_t instance, uint64_t now)
     ms_state_end(pool, instance, now);
     ms_record_commit(pool);
 }
+
+
+ms_move_t
+ms_pool_move(ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    if (r == NULL || !ms_record_findable(r) || r->moves) {
+        return MS_MOVE_ALREADY;
+    }
+
+    if (r->state == MS_INSTANCE_TENTATIVE) {
+        return MS_MOVE_TENTATIVE;
+    }
+
+    if (!ms_record_any(pool)) {
+        return MS_MOVE_BUSY;
+    }
+
+    if (r->state == MS_INSTANCE_DOWN) {
+        return MS_MOVE_ALREADY;
+    }
+
+    ms_record_begin(pool);
+    ms_state_drained(pool, instance);
+    ms_record_commit(pool);
+
+    return MS_MOVE_DONE;
+}

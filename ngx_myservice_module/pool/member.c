@@ -47,10 +47,12 @@ ms_pool_add(ms_pool_t *pool, const char *name, size_t name_len,
             return MS_POOL_NONE;
         }
 
-        ms_record_begin(pool);
-        ms_record(pool, id)->removed = 0;
-        ms_member_back(pool, id, now);
-        ms_record_commit(pool);
+        if (ms_record(pool, id)->removed) {
+            ms_record_begin(pool);
+            ms_record(pool, id)->removed = 0;
+            ms_member_back(pool, id, now);
+            ms_record_commit(pool);
+        }
 
         ms_member_retry(pool, id, retry, now);
 
@@ -139,6 +141,7 @@ ms_member_retry(ms_pool_t *pool, uint32_t id, uint64_t retry, uint64_t now)
     }
 
     awaited = r->retry == UINT32_MAX && retry != UINT32_MAX && !r->drain
+              && !r->moves
               && (r->state == MS_INSTANCE_LEFT
                   || r->state == MS_INSTANCE_DOWN);
 

@@ -46,7 +46,7 @@ typedef struct ms_pool_s  ms_pool_t;
  *      fail (from any member) ---+--> DOWN     +--> LEFT  (release)
  *
  * An instance that drains too long (ms_pool_drain_time()) is LEFT, and its
- * owner moves with the next claim.  LEFT and DOWN go back to FREE (a DOWN
+ * owner moves with the next claim; so is one whose owner an operator moves.  LEFT and DOWN go back to FREE (a DOWN
  * instance that still has an owner: to LEASED) when their retry time has come
  * or a probe passes.  An instance whose last probe failed goes to DOWN when it
  * would become FREE.  The owner of an instance is the session that has its
@@ -115,6 +115,15 @@ typedef enum {
     MS_VERDICT_FAILED,                  /* answers that it does not serve */
     MS_VERDICT_DEAD                     /* does not answer */
 } ms_verdict_t;
+
+
+/* What became of an operator's wish that a session moves. */
+typedef enum {
+    MS_MOVE_DONE = 0,
+    MS_MOVE_ALREADY,                    /* its next claim moves it anyway */
+    MS_MOVE_TENTATIVE,                  /* its first call is not answered yet */
+    MS_MOVE_BUSY                        /* no other instance is free */
+} ms_move_t;
 
 
 /* Where a lease stands, for the calls that are in flight on its instance. */
@@ -192,6 +201,8 @@ typedef struct {
     unsigned        removed:1;          /* goes when its lease has ended */
     unsigned        foreign:1;          /* reports its owner, and no claim of
                                            that session finds it */
+    unsigned        moves:1;            /* its owner moves with its next claim
+                                           */
     const char     *name;               /* borrowed, valid under the lock */
     size_t          name_len;
     const uint8_t  *addr;
@@ -375,6 +386,15 @@ int ms_pool_call_within(const ms_pool_t *pool, uint32_t instance,
 
 /* Ends the lease of an instance, for an operator: FREE. */
 void ms_pool_end(ms_pool_t *pool, uint32_t instance, uint64_t now);
+
+/*
+ * The session that has the lease of an instance leaves it, for an operator.  A
+ * confirmed lease that claims find stays with its session, under another
+ * number, so that the calls in flight lose it; the instance is LEFT.  The
+ * session's next claim moves it to another free instance.  If none is free any
+ * more then, and the last probe did not fail, the session stays.
+ */
+ms_move_t ms_pool_move(ms_pool_t *pool, uint32_t instance);
 
 
 /*

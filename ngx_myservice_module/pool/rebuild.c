@@ -126,8 +126,11 @@ ms_rebuild_owner(ms_pool_t *pool, uint32_t id)
         r->drained = MS_POOL_NEVER;
     }
 
-    if (r->state != MS_INSTANCE_LEFT || !ms_record_drains(r)) {
+    if (r->state != MS_INSTANCE_LEFT) {
         r->moves = 0;
+
+    } else if (r->moves) {
+        r->retry_at = MS_POOL_NEVER;
     }
 
     if (r->state == MS_INSTANCE_FREE

@@ -116,7 +116,7 @@ typedef struct {
     uint16_t  follows:1;                /* of a tentative lease: the session
                                            had another instance before */
     uint16_t  moves:1;                  /* of LEFT with an owner: it drained
-                                           too long */
+                                           too long, or the owner is moved */
     uint16_t  why:3;                    /* ms_end_t: of a confirmed lease that
                                            claims find */
     uint16_t  untold:1;                 /* the session has lost the instance,
@@ -241,6 +241,15 @@ static inline int
 ms_record_drains(const ms_record_t *r)
 {
     return r->drain || r->removed;
+}
+
+
+/* An instance is free. */
+static inline int
+ms_record_any(const ms_pool_t *pool)
+{
+    return pool->roots[MS_TREE_FREE] != MS_POOL_NONE
+           || pool->roots[MS_TREE_SUSPECT] != MS_POOL_NONE;
 }
 
 

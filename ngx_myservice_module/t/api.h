@@ -40,7 +40,9 @@
 /* paths in docs/openapi.json */
 #define INSTANCES  "/upstreams/{upstream}/instances"
 #define INSTANCE   INSTANCES "/{address}"
-#define SESSION    "/upstreams/{upstream}/sessions/{session}"
+#define SESSIONS   "/upstreams/{upstream}/sessions"
+#define SESSION    SESSIONS "/{session}"
+#define MOVE       SESSION "/move"
 
 
 /* the headers of a change */

@@ -155,6 +155,13 @@ do_end(ms_pool_t *pool, const ms_lease_t *lease)
 
 
 static void
+do_move(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_move(pool, lease->instance);
+}
+
+
+static void
 do_drain(ms_pool_t *pool, const ms_lease_t *lease)
 {
     ms_pool_drain(pool, lease->instance, 10);
@@ -367,6 +374,15 @@ const crash_t  crash_cases[] = {
     { "foreign, down", { THREE, "claim a NEW", "claim c NEW",
                          "conflict c a" }, do_down },
     { "end", { THREE, "claim a NEW", "confirm a" }, do_end },
+    { "move", { THREE, "claim a NEW", "confirm a" }, do_move },
+    { "moves", { THREE, "claim a NEW", "confirm a", "moves @a" },
+      do_claim_short },
+    { "moves, nowhere", { "add x", "add y", "claim a NEW", "confirm a",
+                          "moves @a", "claim b NEW" }, do_claim_short },
+    { "moves, drain", { THREE, "claim a NEW", "confirm a", "moves @a" },
+      do_drain },
+    { "moves, undrain", { THREE, "claim a NEW", "confirm a", "moves @a",
+                          "drain @a" }, do_undrain },
     { "drain", { THREE, "claim a NEW", "confirm a" }, do_drain },
     { "drain, free", { THREE, "claim a NEW", "back a" }, do_drain },
     { "undrain", { THREE, "claim a NEW", "confirm a", "drain @a" },

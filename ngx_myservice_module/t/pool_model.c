@@ -193,6 +193,43 @@ model_end(model_t *model, int instance, uint64_t now)
 }
 
 
+ms_move_t
+model_move(model_t *model, int instance)
+{
+    int                k;
+    bool               free;
+    model_instance_t  *i;
+
+    free = false;
+    i = &model->instances[instance];
+
+    for (k = 0; k < MODEL_INSTANCES; k++) {
+        free |= model->instances[k].member
+                && model->instances[k].state == MS_INSTANCE_FREE;
+    }
+
+    if (!i->member || i->owner < 0 || i->foreign || i->moves) {
+        return MS_MOVE_ALREADY;
+    }
+
+    if (i->state == MS_INSTANCE_TENTATIVE) {
+        return MS_MOVE_TENTATIVE;
+    }
+
+    if (!free) {
+        return MS_MOVE_BUSY;
+    }
+
+    if (i->state == MS_INSTANCE_DOWN) {
+        return MS_MOVE_ALREADY;
+    }
+
+    model_leaves(model, i);
+
+    return MS_MOVE_DONE;
+}
+
+
 /* The instance drains from now on, or does no more. */
 static void
 drains(model_t *model, model_instance_t *i, uint64_t now)
@@ -232,8 +269,11 @@ model_add(model_t *model, int instance, uint64_t now)
     i = &model->instances[instance];
 
     if (i->member) {
-        i->removed = false;
-        drains(model, i, now);
+        if (i->removed) {
+            i->removed = false;
+            drains(model, i, now);
+        }
+
         return true;
     }
 

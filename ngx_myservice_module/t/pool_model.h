@@ -104,6 +104,7 @@ void model_fail(model_t *model, model_lease_t lease, uint64_t now);
 void model_conflict(model_t *model, model_lease_t lease, int owner,
     const ms_pool_terms_t *terms, uint64_t now);
 void model_end(model_t *model, int instance, uint64_t now);
+ms_move_t model_move(model_t *model, int instance);
 bool model_add(model_t *model, int instance, uint64_t now);
 bool model_process(model_t *model, int instance, int process, bool serves,
     const ms_pool_terms_t *terms, uint64_t sent, uint64_t now);

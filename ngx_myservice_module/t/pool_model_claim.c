@@ -384,6 +384,17 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
         return MS_CLAIM_DENIED;
     }
 
+    /* nowhere to go */
+
+    if (own != MODEL_NOBODY && to == MODEL_NOBODY
+        && model->instances[own].moves && !model->instances[own].drain
+        && !model->instances[own].removed
+        && model->instances[own].health < MS_VERDICT_FAILED)
+    {
+        model->instances[own].moves = false;
+        model->instances[own].state = MS_INSTANCE_LEASED;
+    }
+
     if (own != MODEL_NOBODY && terms->tells && told(model, own, to, seek)) {
         return MS_CLAIM_LOST;
     }

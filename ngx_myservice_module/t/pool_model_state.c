@@ -161,9 +161,8 @@ model_revive(model_instance_t *i)
 }
 
 
-/* Its session has to leave, and does with its next claim. */
-static void
-drained(model_t *model, model_instance_t *i)
+void
+model_leaves(model_t *model, model_instance_t *i)
 {
     if (i->owner == MODEL_UNKNOWN || i->foreign
         || i->state == MS_INSTANCE_TENTATIVE)
@@ -199,7 +198,7 @@ model_enter(model_t *model, uint64_t now)
             && (!i->foreign || i->spare || i->removed)
             && model_drained(model, k) != 0 && model_drained(model, k) <= now)
         {
-            drained(model, i);
+            model_leaves(model, i);
         }
 
         if (i->member && i->state == MS_INSTANCE_FREE && i->suspect <= now) {

@@ -36,6 +36,9 @@ void model_lease_over(const model_t *model, model_instance_t *i, uint64_t now);
 /* An instance that is left or down is tried again. */
 void model_revive(model_instance_t *i);
 
+/* Its session has to leave, and does with its next claim. */
+void model_leaves(model_t *model, model_instance_t *i);
+
 /* The session has the lease of the instance from now on. */
 void model_bind(model_t *model, int instance, ms_instance_state_t state,
     int session, const ms_pool_terms_t *terms, uint64_t now);

@@ -209,6 +209,18 @@ world_member_step(world_t *world, const char *verb, const char *name)
     } else if (strcmp(verb, "dead") == 0) {
         ms_pool_dead(world->pool, id, 0, world->now);
 
+    } else if (strcmp(verb, "moves") == 0) {
+        ck_assert_int_eq(ms_pool_move(world->pool, id), MS_MOVE_DONE);
+
+    } else if (strcmp(verb, "already") == 0) {
+        ck_assert_int_eq(ms_pool_move(world->pool, id), MS_MOVE_ALREADY);
+
+    } else if (strcmp(verb, "early") == 0) {
+        ck_assert_int_eq(ms_pool_move(world->pool, id), MS_MOVE_TENTATIVE);
+
+    } else if (strcmp(verb, "nowhere") == 0) {
+        ck_assert_int_eq(ms_pool_move(world->pool, id), MS_MOVE_BUSY);
+
     } else if (strcmp(verb, "remove") == 0) {
         ms_pool_remove(world->pool, id, 0, world->now);
 

@@ -12,6 +12,7 @@
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
+#include "tls_front.h"
 
 
 static void
@@ -316,6 +317,101 @@ START_TEST(api_release)
 END_TEST
 
 
+/* the log names who made a change */
+START_TEST(api_caller)
+{
+    client_header_t  headers[3] = { JSON, NONE, NONE };
+
+    gateway_start(WRITE);
+
+    json_decref(api_ask("PATCH", api_at(8081), INSTANCE, api_change,
+                        "{\"drain\":true}", 200));
+    ck_assert(gateway_logged("upstream=\"u\" by=\"-\""));
+
+    /* ada "x":secret */
+
+    headers[1] = (client_header_t) { "authorization",
+                                     "Basic YWRhICJ4IjpzZWNyZXQ=" };
+    json_decref(api_ask("PATCH", api_at(8081), INSTANCE, headers,
+                        "{\"drain\":false}", 200));
+    ck_assert(gateway_logged("upstream=\"u\" by=\"ada %22x%22\""));
+    ck_assert(!gateway_logged("secret"));
+}
+END_TEST
+
+
+/* the subject of a certificate that was verified, which cannot be outdone */
+START_TEST(api_certificate)
+{
+    client_header_t  headers[3] = { JSON, NONE, NONE };
+
+    tls_front_certs("a");
+    gateway_start(
+        "%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n"
+        "upstream u {\n"
+        "    myservice_sessions $myservice_session zone=z1:1m;\n"
+        "    server 127.0.0.1:8081;\n"
+        "}\n"
+        "server { listen 127.0.0.1:8080 http2;\n"
+        "    location / { grpc_pass grpc://u; }\n"
+        "    location /api/ {\n"
+        "        proxy_pass https://127.0.0.1:8090;\n"
+        "        proxy_ssl_certificate %%DIR%%/a/client.crt;\n"
+        "        proxy_ssl_certificate_key %%DIR%%/a/client.key;\n"
+        "} }\n"
+        "server { listen 127.0.0.1:8090 ssl;\n"
+        "    ssl_certificate %%DIR%%/a/server.crt;\n"
+        "    ssl_certificate_key %%DIR%%/a/server.key;\n"
+        "    ssl_client_certificate %%DIR%%/a/ca.crt;\n"
+        "    ssl_verify_client on;\n"
+        "    location /api/ { myservice_api write=on; }\n"
+        "} }\n");
+
+    headers[1] = (client_header_t) { "authorization",
+                                     "Basic YWRhICJ4IjpzZWNyZXQ=" };
+    json_decref(api_ask("PATCH", api_at(8081), INSTANCE, headers,
+                        "{\"drain\":true}", 200));
+    ck_assert(gateway_logged("upstream=\"u\" by=\"CN="));
+}
+END_TEST
+
+
+/* ids that cannot stand in the path */
+START_TEST(api_argument)
+{
+    json_t  *answer;
+
+    (void) fake_start(8081, "one", fake_ok);
+    (void) fake_start(8082, "two", fake_ok);
+    gateway_start(WRITE);
+
+    client_assert(echo_once("../../../../../a//b?c&d+%"), 0, "");
+    answer = api_ask("GET", "/api/1/upstreams/u/sessions"
+                     "?session=../../../../../a//b?c%26d+%25", SESSIONS, NULL,
+                     NULL, 200);
+    ck_assert_str_eq(json_string_value(json_object_get(answer, "session")),
+                     "../../../../../a//b?c&d+%");
+    json_decref(answer);
+    json_decref(api_ask("POST", "/api/1/upstreams/u/sessions/move"
+                        "?session=..%2F../../../../a//b?c%26d+%25",
+                        SESSIONS "/move", api_change, "{}", 200));
+    ck_assert_ptr_null(api_ask("DELETE", "/api/1/upstreams/u/sessions"
+                               "?session=..%2F../../../../a//b?c%26d+%25",
+                               SESSIONS, api_change, NULL, 204));
+    json_decref(api_ask("GET", "/api/1/upstreams/u/sessions?session=b",
+                        SESSIONS, NULL, NULL, 404));
+    json_decref(api_ask("GET", "/api/1/upstreams/u/sessions?session=%0a",
+                        SESSIONS, NULL, NULL, 404));
+    json_decref(api_ask("GET", "/api/1/upstreams/u/sessions?session=",
+                        SESSIONS, NULL, NULL, 400));
+    json_decref(api_ask("GET", "/api/1/upstreams/u/sessions", SESSIONS, NULL,
+                        NULL, 400));
+    json_decref(api_ask("POST", "/api/1/upstreams/u/sessions/move",
+                        SESSIONS "/move", api_change, "{}", 400));
+}
+END_TEST
+
+
 /* requests that a web page of another site can make a browser send */
 START_TEST(api_browsers)
 {
@@ -429,6 +525,9 @@ main(void)
     harness_add(suite, api_drain);
     harness_add(suite, api_members);
     harness_add(suite, api_release);
+    harness_add(suite, api_caller);
+    harness_add(suite, api_certificate);
+    harness_add(suite, api_argument);
     harness_add(suite, api_browsers);
     harness_add(suite, api_read_only);
     harness_add(suite, api_large);

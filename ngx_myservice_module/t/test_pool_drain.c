@@ -1,6 +1,6 @@
 /*
- * How long an instance drains, and that its session moves then; pool_world.h
- * has the language.
+ * How long an instance drains, and that its session moves then, or when an
+ * operator says so; pool_world.h has the language.
  */
 
 #include <check.h>
@@ -169,6 +169,48 @@ static const struct {
     { "none is none",
       { "bound 100", "add x", "claim a NEW", "confirm a", "drain x",
         "at 99", "bound never", "at 999", "is x draining a" } },
+
+    /* an operator moves the session */
+
+    { "the next claim goes elsewhere",
+      { "add x", "claim a NEW", "confirm a", "add y", "keep a old",
+        "moves x", "is x left a", "lost old", "already x", "claim a MOVED",
+        "is x free -", "is y tentative a", "early y", "confirm a",
+        "moves y", "request a", "claim a MOVED", "is y free -",
+        "ended operator 2" } },
+
+    { "only where an instance is free",
+      { "add x", "claim a NEW", "confirm a", "nowhere x", "add y",
+        "claim b NEW", "nowhere x", "confirm b", "end @b", "moves x" } },
+
+    { "and it stays if none is any more",
+      { "add x", "claim a NEW", "confirm a", "add y", "moves x",
+        "claim b NEW", "claim a HIT", "is x leased a", "touch a",
+        "ended operator 0" } },
+
+    { "but not where probes fail",
+      { "add x", "claim a NEW", "confirm a", "add y", "moves x", "down x",
+        "claim b NEW", "request a", "claim a BUSY", "is x left a" } },
+
+    { "it is told, and begins anew",
+      { "tells 9", "add x", "claim a NEW", "confirm a", "ran a", "add y",
+        "moves x", "claim a LOST", "request a", "claim a LOST",
+        "claim a MOVED", "is y tentative a" } },
+
+    { "without a call it ends",
+      { "add x", "claim a NEW", "confirm a", "add y", "moves x", "add x",
+        "is x left a", "up x", "is x left a", "at 999", "is x left a",
+        "at 1000", "is x free -", "ended expired 1" } },
+
+    { "or is ended",
+      { "add x", "claim a NEW", "confirm a", "add y", "moves x", "end x",
+        "is x free -" } },
+
+    { "it moves from one that drains, too, or is down",
+      { "add x", "claim a NEW", "confirm a", "add y", "drain x", "moves x",
+        "is x left a", "undrain x", "is x leased a", "claim a HIT",
+        "fail a", "already x",
+        "claim a MOVED", "is x down -" } },
 };
 
 

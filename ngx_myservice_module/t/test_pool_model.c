@@ -213,6 +213,7 @@ compare(const pair_t *pair)
         same(info.drain, model->drain != 0);
         same(info.reported, (model->drain & 2) != 0);
         same(info.removed, model->removed);
+        same(info.moves, model->moves);
         same(info.health, model->health);
         same(info.suspect, model->suspect != 0);
         same(info.failures,
@@ -467,6 +468,11 @@ step_member(pair_t *pair)
 
     i = (int) pick(pair, MODEL_INSTANCES);
     id = ms_pool_find(pair->pool, pair->names[i], strlen(pair->names[i]));
+
+    if (pick(pair, 12) == 0) {
+        same(ms_pool_move(pair->pool, id), model_move(&pair->model, i));
+        return;
+    }
 
     switch (pick(pair, 22 + pair->trouble)) {
 

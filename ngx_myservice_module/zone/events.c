@@ -27,7 +27,8 @@ static const char *const  ms_event_names[MS_EVENT_KINDS] = {
     [MS_EVENT_DRAINS] = "drains",
     [MS_EVENT_DRAINS_NO_MORE] = "drains_no_more",
     [MS_EVENT_ADDED] = "added",
-    [MS_EVENT_REMOVED] = "removed"
+    [MS_EVENT_REMOVED] = "removed",
+    [MS_EVENT_MOVES] = "moves"
 };
 
 

@@ -25,6 +25,7 @@ typedef enum {
     MS_EVENT_DRAINS_NO_MORE,
     MS_EVENT_ADDED,
     MS_EVENT_REMOVED,
+    MS_EVENT_MOVES,
     MS_EVENT_KINDS
 } ms_event_kind_e;
 

@@ -116,6 +116,42 @@ ms_zone_release(ms_zone_t *zone, ngx_str_t *session, ngx_log_t *log)
 
 
 ngx_int_t
+ms_zone_move(ms_zone_t *zone, ngx_str_t *session, ngx_str_t *from,
+    ms_member_t *member, ngx_log_t *log)
+{
+    uint32_t        instance;
+    ngx_int_t       rc;
+    ms_pool_t      *pool;
+    ngx_uint_t      rebuilt;
+    ms_pool_key_t   key;
+
+    static const ngx_int_t  codes[] = {
+        [MS_MOVE_DONE] = NGX_OK,
+        [MS_MOVE_ALREADY] = NGX_DONE,
+        [MS_MOVE_TENTATIVE] = NGX_AGAIN,
+        [MS_MOVE_BUSY] = NGX_BUSY
+    };
+
+    ms_zone_key(zone, session, &key);
+    rc = NGX_DECLINED;
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    instance = ms_pool_session(pool, &key, ngx_current_msec);
+
+    if (instance != MS_POOL_NONE) {
+        rc = from && ms_pool_find(pool, (char *) from->data, from->len)
+                     != instance
+             ? NGX_DONE : codes[ms_pool_move(pool, instance)];
+        ms_zone_copy_locked(zone, pool, instance, member);
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return rc;
+}
+
+
+ngx_int_t
 ms_zone_join(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log)
 {
     uint32_t     instance;

@@ -32,6 +32,15 @@ ngx_int_t ms_zone_release(ms_zone_t *zone, ngx_str_t *session,
     ngx_log_t *log);
 
 /*
+ * The session leaves its instance, which "member" is, if "from" is its name or
+ * NULL: its next call goes to another one.  NGX_OK; NGX_DONE if it leaves
+ * anyway, or has another one; NGX_DECLINED if it has none, NGX_AGAIN before its
+ * first success, NGX_BUSY if no instance is free.
+ */
+ngx_int_t ms_zone_move(ms_zone_t *zone, ngx_str_t *session, ngx_str_t *from,
+    ms_member_t *member, ngx_log_t *log);
+
+/*
  * Adds a member that stays over reloads.  NGX_DECLINED if the operator has
  * added it before, NGX_ERROR if the zone is full.
  */

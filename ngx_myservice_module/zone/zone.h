@@ -30,6 +30,7 @@ typedef struct {
     uint32_t                        reported;     /* by the instance */
     uint32_t                        removed;
     uint32_t                        foreign;
+    uint32_t                        moves;        /* its session does */
     uint32_t                        leased;
     ms_verdict_t                    health;
     uint32_t                        failures;
