@@ -242,6 +242,10 @@ ms_check_session(const ms_pool_t *pool, uint32_t id)
         return "lease of the future";
     }
 
+    if (r->epoch == 0 || r->epoch > pool->epoch) {
+        return "lease without epoch, or of the future";
+    }
+
     if (r->no_message && r->state != MS_INSTANCE_TENTATIVE) {
         return "no message, and not tentative";
     }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "pool/claim.h"
 #include "pool/index.h"
 #include "pool/key.h"
 #include "pool/state.h"
@@ -33,14 +34,10 @@ static int ms_claim_count(ms_record_t *r, const ms_pool_terms_t *terms,
 static int ms_claim_crowds(const ms_pool_t *pool,
     const ms_pool_terms_t *terms);
 static uint32_t ms_claim_take(ms_pool_t *pool);
-static void ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
-    ms_lease_t *lease);
 static ms_claim_t ms_claim_refusal(const ms_pool_t *pool);
 static uint32_t ms_claim_up(const ms_pool_t *pool);
 static uint32_t ms_claim_down(const ms_pool_t *pool, uint64_t position,
     ms_pool_seek_t *seek);
-static void ms_claim_terms(ms_pool_t *pool, uint32_t id,
-    const ms_pool_terms_t *terms);
 
 
 ms_claim_t
@@ -513,7 +510,7 @@ ms_claim_take(ms_pool_t *pool)
 }
 
 
-static void
+void
 ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
     ms_lease_t *lease)
 {
@@ -522,6 +519,7 @@ ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
     r = ms_record(pool, id);
 
     lease->lease = r->lease;
+    lease->epoch = r->epoch;
     lease->ends = r->ends;
     lease->instance = id;
     lease->tentative = r->state == MS_INSTANCE_TENTATIVE;
@@ -596,11 +594,7 @@ ms_claim_down(const ms_pool_t *pool, uint64_t position, ms_pool_seek_t *seek)
 }
 
 
-/*
- * A newer token may put the end of the lease off, an older one does not bring
- * it forward.  A learned lease has no end of a token yet: it gets this one.
- */
-static void
+void
 ms_claim_terms(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms)
 {
     uint32_t      ttl;

@@ -25,6 +25,8 @@ static void ms_learn_left(ms_pool_t *pool, uint32_t id, uint64_t left,
     uint64_t now);
 static void ms_learn_revive(ms_pool_t *pool, uint32_t id);
 static void ms_learn_until(ms_record_t *r, uint64_t until);
+static int ms_learn_same(const ms_pool_t *pool, const ms_record_t *r,
+    const void *session, size_t len);
 
 
 void
@@ -34,6 +36,8 @@ ms_pool_conflict(ms_pool_t *pool, const ms_lease_t *lease,
 {
     ms_owner_t    owner;
     ms_record_t  *r;
+
+    ms_pool_epoch_seen(pool, terms->epoch);
 
     r = ms_record_leased(pool, lease, now);
 
@@ -80,6 +84,11 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
     }
 
     ms_state_passed(pool, instance, now);
+    ms_pool_epoch_seen(pool, terms->epoch);
+
+    if (r->lease != 0 && len != 0 && ms_learn_same(pool, r, session, len)) {
+        ms_record_raise(pool, r, terms->epoch);
+    }
 
     if (r->state == MS_INSTANCE_TENTATIVE || r->moves || r->used >= sent) {
         return;
@@ -258,13 +267,21 @@ ms_learn_news(const ms_pool_t *pool, uint32_t id, const ms_owner_t *owner)
     r = ms_record(pool, id);
 
     return owner->len != 0
-           && (r->session_len != owner->len
-               || r->foreign != owner->foreign
+           && (r->foreign != owner->foreign
                || r->spare < owner->spare
-               || memcmp(ms_text_get(pool, r->session, MS_SESSION_INLINE,
-                                     r->session_len),
-                         owner->session, owner->len)
-                  != 0);
+               || !ms_learn_same(pool, r, owner->session, owner->len));
+}
+
+
+/* Returns 1 if the record's owner is that session. */
+static int
+ms_learn_same(const ms_pool_t *pool, const ms_record_t *r,
+    const void *session, size_t len)
+{
+    return r->session_len == len
+           && memcmp(ms_text_get(pool, r->session, MS_SESSION_INLINE, len),
+                     session, len)
+              == 0;
 }
 
 
@@ -305,6 +322,32 @@ ms_learn_revive(ms_pool_t *pool, uint32_t id)
 
     if (r->state == MS_INSTANCE_LEFT || r->state == MS_INSTANCE_DOWN) {
         ms_state_revive(pool, id);
+    }
+}
+
+
+void
+ms_pool_stale(ms_pool_t *pool, const ms_lease_t *lease, int serves,
+    const ms_pool_terms_t *terms, uint64_t now)
+{
+    ms_record_t  *r;
+
+    ms_pool_epoch_seen(pool, terms->epoch);
+
+    r = ms_record_leased(pool, lease, now);
+
+    if (r == NULL || r->epoch != lease->epoch || r->epoch >= terms->epoch) {
+        return;
+    }
+
+    if (serves) {
+        ms_record_raise(pool, r, terms->epoch);
+
+    } else if (r->state == MS_INSTANCE_TENTATIVE) {
+        ms_record_raise(pool, r, ms_record_epoch(pool, terms->clock));
+
+    } else if (!r->moves) {
+        ms_learn_nobody(pool, lease->instance, terms, now);
     }
 }
 

@@ -248,6 +248,7 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
                                 r->session_len);
     info->session_len = r->session_len;
     info->lease = r->lease;
+    info->epoch = r->epoch;
     info->started = r->started;
     info->used = r->used;
     info->expires = ms_record_lease_end(r);

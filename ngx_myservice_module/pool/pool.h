@@ -30,6 +30,8 @@
 #define MS_POOL_NAME_MAX     128        /* bytes of an instance's name */
 #define MS_POOL_ADDR_MAX     128        /* bytes of its socket address */
 #define MS_POOL_SUBJECT      16         /* bytes of a subject, a hash */
+#define MS_POOL_EPOCH_MAX    ((UINT64_C(1) << 53) - 1)
+                                        /* a double holds it, too */
 
 
 typedef struct ms_pool_s  ms_pool_t;
@@ -156,6 +158,10 @@ typedef struct {
                                            be tentative, 0 = no limit */
     uint64_t        grace;              /* part of "ttl" in which the instance
                                            may have forgotten the session */
+    uint64_t        clock;              /* microseconds of the real time: of
+                                           the epoch of a new lease */
+    uint64_t        epoch;              /* of the lease that the instance names;
+                                           0: not known */
     unsigned        routes:1;           /* claims of a session find an instance
                                            that reports the session */
     unsigned        tells:1;            /* a session that has lost its instance
@@ -182,6 +188,7 @@ typedef struct {
  * lease that has ended, has no effect. */
 typedef struct {
     uint64_t        lease;
+    uint64_t        epoch;
     uint64_t        ends;               /* hard end, MS_POOL_NEVER: none */
     uint32_t        instance;
     uint16_t        tentative;          /* 1: owed a confirm or a give back */
@@ -210,6 +217,7 @@ typedef struct {
     const uint8_t  *session;            /* owner; len 0: none or unknown */
     size_t          session_len;
     uint64_t        lease;              /* 0: none */
+    uint64_t        epoch;              /* of the lease */
     unsigned        bound:1;            /* to a subject */
     uint64_t        started;            /* of the lease */
     uint64_t        used;               /* last use of the lease */
@@ -222,7 +230,7 @@ typedef struct {
 
 /*
  * How many bytes "instances" members need, and how many members fit into
- * "size" bytes: 328 bytes each.  Each 16 instances have room for one
+ * "size" bytes: 336 bytes each.  Each 16 instances have room for one
  * long text (8 such texts at least): a session id over 64 bytes, a name over
  * 48, an address over 28.  A gateway with more long texts needs a larger pool.
  */
@@ -296,6 +304,64 @@ ms_claim_t ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, ms_pool_seek_t *seek, uint64_t now,
     ms_lease_t *lease);
 
+
+/* What a store says of the lease that it has given to a session. */
+typedef enum {
+    MS_GIVEN_BEFORE = 0,                /* the session has used it already */
+    MS_GIVEN_NEW,                       /* now */
+    MS_GIVEN_MOVED                      /* now, and the session had another
+                                           instance */
+} ms_given_t;
+
+/*
+ * Claims the instance that a store has given to the session, with the epoch of
+ * the lease there ("given" is a ms_given_t).  What stands against it here ends:
+ * the session's lease on another instance, another session's lease on this one.
+ * A lease that the session has on this instance stays, and gets the epoch if
+ * that is higher.
+ *
+ * Granted: MS_CLAIM_HIT (the session had it here), MS_CLAIM_NEW, MS_CLAIM_MOVED
+ * (from another instance, as far as the store or this gateway knows), or
+ * MS_CLAIM_REBUILT (MS_GIVEN_BEFORE, and this gateway did not know of it).  Only
+ * a lease that is given now is tentative, see ms_pool_claim().
+ *
+ * MS_CLAIM_UNAVAILABLE: the session has the instance from now on, but it is
+ * down here, or its drain is over: "lease" is set, and the caller asks the
+ * store to move the session.  Refused: MS_CLAIM_EMPTY (no member, or removed:
+ * ms_pool_add() comes first), MS_CLAIM_DENIED, MS_CLAIM_FULL, and MS_CLAIM_LOST
+ * as for a claim with "terms->tells".  Calls are not counted.
+ */
+ms_claim_t ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
+    const ms_pool_terms_t *terms, uint32_t instance, ms_given_t given,
+    uint64_t epoch, uint64_t now, ms_lease_t *lease);
+
+/*
+ * Epochs.  Each lease has one, which goes to the instance with each call.  A
+ * new lease gets the highest one that is known, or "terms->clock" if that is
+ * later, plus one: of two leases of an instance the later one has the higher
+ * epoch, also if gateways gave them whose clocks differ by less than what is
+ * between the leases.  Epochs end at MS_POOL_EPOCH_MAX; a higher one is taken
+ * for that.
+ *
+ * ms_pool_epoch() is the highest one that is known, ms_pool_epoch_seen() notes
+ * one that an instance or a store knows.  Claims, reports and conflicts note
+ * those that come with them.
+ */
+uint64_t ms_pool_epoch(const ms_pool_t *pool);
+void ms_pool_epoch_seen(ms_pool_t *pool, uint64_t epoch);
+
+/*
+ * The instance has refused a call of the lease because it knows a higher epoch,
+ * "terms->epoch".  If it names the session as its own ("serves"), the lease has
+ * that epoch from now on, which another gateway has given to it.  If it has no
+ * session, a tentative lease gets an epoch above; any other lease is over, as
+ * if ms_pool_learn() said so.  A claim of the session gets what there is then.
+ * Only the epoch is noted if the lease has changed since the call was sent.
+ */
+void ms_pool_stale(ms_pool_t *pool, const ms_lease_t *lease, int serves,
+    const ms_pool_terms_t *terms, uint64_t now);
+
+
 /* The first message of the session's first call, or the end of that call,
  * came: no other session takes the instance any more. */
 void ms_pool_message(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now);
@@ -347,7 +413,7 @@ void ms_pool_fail(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now);
 /*
  * The instance refused a call because it serves "owner" ("len" 0 or over
  * MS_POOL_SESSION_MAX: an unknown session).  That session has the lease from
- * now on.
+ * now on, with the epoch "terms->epoch" if that is known.
  *
  * The lease is foreign, which means that it occupies the instance and that no
  * claim finds it, if the session has a lease elsewhere, or if "terms->routes"
@@ -466,7 +532,8 @@ void ms_pool_dead(ms_pool_t *pool, uint32_t instance, int keep, uint64_t now);
  * released since "sent".  "terms->subject" binds a lease that is not bound yet.
  * "left" is how long the instance keeps the session if no call comes, 0 if it
  * did not say.  A lease that only the instance knows of ends then; a lease that
- * this gateway granted does not end before that.
+ * this gateway granted does not end before that.  "terms->epoch" is the highest
+ * epoch that the instance has accepted: the lease has it if it is higher.
  */
 void ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *owner,
     size_t len, uint64_t left, const ms_pool_terms_t *terms, uint64_t sent,

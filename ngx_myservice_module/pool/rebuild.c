@@ -172,6 +172,8 @@ ms_rebuild_owner(ms_pool_t *pool, uint32_t id)
         pool->leases = r->lease;
     }
 
+    ms_pool_epoch_seen(pool, r->epoch);
+
     if (r->state == MS_INSTANCE_LEASED && r->drain) {
         r->state = MS_INSTANCE_DRAINING;
 

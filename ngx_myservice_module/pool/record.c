@@ -1,6 +1,6 @@
 /*
- * One record: who may use the lease, when it ends, when the instance is tried
- * again.
+ * One record: who may use the lease, its epoch, when it ends, when the instance
+ * is tried again.
  */
 
 #include <string.h>
@@ -189,4 +189,48 @@ ms_record_hard_end(const ms_pool_terms_t *terms, uint64_t started)
                                : MS_POOL_NEVER;
 
     return terms->ends != 0 && terms->ends < end ? terms->ends : end;
+}
+
+
+uint64_t
+ms_record_epoch(ms_pool_t *pool, uint64_t clock)
+{
+    ms_pool_epoch_seen(pool, clock);
+    ms_pool_epoch_seen(pool, pool->epoch + 1);
+
+    return pool->epoch;
+}
+
+
+/* The highest first: a worker that dies in between leaves no lease of a later
+ * epoch than is known. */
+void
+ms_record_raise(ms_pool_t *pool, ms_record_t *r, uint64_t epoch)
+{
+    ms_pool_epoch_seen(pool, epoch);
+    ms_record_order();
+
+    epoch = epoch < MS_POOL_EPOCH_MAX ? epoch : MS_POOL_EPOCH_MAX;
+
+    if (epoch > r->epoch) {
+        r->epoch = epoch;
+    }
+}
+
+
+uint64_t
+ms_pool_epoch(const ms_pool_t *pool)
+{
+    return pool->epoch;
+}
+
+
+void
+ms_pool_epoch_seen(ms_pool_t *pool, uint64_t epoch)
+{
+    epoch = epoch < MS_POOL_EPOCH_MAX ? epoch : MS_POOL_EPOCH_MAX;
+
+    if (epoch > pool->epoch) {
+        pool->epoch = epoch;
+    }
 }

@@ -18,7 +18,9 @@
  *     tree, heap ordered sets of records
  *     index      finds records by session, by name, by position
  *     state      the one function that changes a state, and what ends a lease
- *     claim, lease, learn, member, signs   the operations of pool.h
+ *     claim      which instance a session gets; claim_at: the one that a store
+ *                gave it
+ *     lease, learn, member, signs   the other operations of pool.h
  *     rebuild    after a crash
  *     pool       memory, entering, status
  *     check      all invariants, for the tests
@@ -54,6 +56,7 @@
 typedef struct {
     uint64_t  position;                 /* on the ring, the hash of the name */
     uint64_t  lease;                    /* 0: no owner */
+    uint64_t  epoch;                    /* of the lease, also of the last one */
     union {
         uint64_t  started;
         uint64_t  released;             /* without owner: the last lease if
@@ -142,6 +145,7 @@ struct ms_pool_s {
     uint32_t  nblocks;
 
     uint64_t  leases;                   /* granted so far */
+    uint64_t  epoch;                    /* the highest that is known */
     uint64_t  alerts;
     uint64_t  drain;                    /* ms_pool_drain_time() */
     uint64_t  ended[MS_ENDS];
@@ -325,6 +329,12 @@ uint64_t ms_record_retry(const ms_record_t *r, uint64_t now);
 /* When the lease ends if nobody uses it; when anything happens next. */
 uint64_t ms_record_lease_end(const ms_record_t *r);
 uint64_t ms_record_due(const ms_record_t *r);
+
+/* The next epoch, which is the highest from now on. */
+uint64_t ms_record_epoch(ms_pool_t *pool, uint64_t clock);
+
+/* The lease has the epoch unless it has a higher one. */
+void ms_record_raise(ms_pool_t *pool, ms_record_t *r, uint64_t epoch);
 
 /* The end that no use puts off. */
 uint64_t ms_record_hard_end(const ms_pool_terms_t *terms, uint64_t started);

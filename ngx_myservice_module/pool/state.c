@@ -171,6 +171,14 @@ ms_state_own(ms_pool_t *pool, ms_record_t *r, const ms_owner_t *owner)
     r->ends = ms_record_hard_end(terms, owner->now);
     r->ttl = terms->ttl < UINT32_MAX ? (uint32_t) terms->ttl : UINT32_MAX;
 
+    if (terms->epoch != 0) {
+        r->epoch = 0;
+        ms_record_raise(pool, r, terms->epoch);
+
+    } else {
+        r->epoch = ms_record_epoch(pool, terms->clock);
+    }
+
     pool->leases++;
     ms_record_order();
     r->lease = pool->leases;

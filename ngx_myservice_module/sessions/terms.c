@@ -61,6 +61,10 @@ ms_terms_learned(ms_sessions_srv_conf_t *conf, ms_pool_terms_t *terms)
 static void
 ms_terms_usual(ms_sessions_srv_conf_t *conf, ms_pool_terms_t *terms)
 {
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
     /*
      * The instance counts its idle time from the end of a call, and the
      * gateway may skip a renewal. The lease must never end before the instance
@@ -74,6 +78,7 @@ ms_terms_usual(ms_sessions_srv_conf_t *conf, ms_pool_terms_t *terms)
     terms->call_every = 0;
     terms->tentative = 0;
     terms->tells = conf->tells & 1;
+    terms->clock = ((uint64_t) tp->sec * 1000 + tp->msec) * 1000;
 }
 
 

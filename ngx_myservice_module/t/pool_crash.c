@@ -92,6 +92,83 @@ do_claim_other_terms(ms_pool_t *pool, const ms_lease_t *lease)
 
 
 static void
+claim_at(ms_pool_t *pool, const char *session, size_t len, uint32_t instance,
+    ms_given_t given)
+{
+    ms_lease_t     granted;
+    ms_pool_key_t  key;
+
+    ms_pool_key(pool, session, len, &key);
+    ms_pool_claim_at(pool, &key, &world_terms, instance, given, 4711, 10,
+                     &granted);
+}
+
+
+/* a store gives "a" an instance, new, moved, or used already elsewhere */
+static void
+do_at_new(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim_at(pool, "a", 1, ms_pool_find(pool, "x", 1), MS_GIVEN_NEW);
+}
+
+
+static void
+do_at_moved(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim_at(pool, "a", 1, ms_pool_find(pool, "y", 1), MS_GIVEN_MOVED);
+}
+
+
+static void
+do_at_before(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim_at(pool, "a", 1, ms_pool_find(pool, "z", 1), MS_GIVEN_BEFORE);
+}
+
+
+static void
+do_at_long(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim_at(pool, text, sizeof(text), ms_pool_find(pool, "x", 1),
+             MS_GIVEN_BEFORE);
+}
+
+
+static void
+do_at_own(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    claim_at(pool, "a", 1, lease->instance, MS_GIVEN_BEFORE);
+}
+
+
+/* the instance knows a higher epoch */
+static void
+do_stale(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_terms_t  terms;
+
+    terms = world_terms;
+    terms.epoch = 4711;
+    ms_pool_stale(pool, lease, 0, &terms, 10);
+}
+
+
+static void
+do_stale_own(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_terms_t  terms;
+
+    terms = world_terms;
+    terms.epoch = 4711;
+    ms_pool_stale(pool, lease, 1, &terms, 10);
+}
+
+
+static void
 do_confirm(ms_pool_t *pool, const ms_lease_t *lease)
 {
     ms_pool_confirm(pool, lease, 10);
@@ -342,6 +419,32 @@ const crash_t  crash_cases[] = {
                            "process @a p1" }, do_process },
     { "begin anew", { THREE, "claim a NEW", "confirm a", "process @a p1",
                       "anew @a p2" }, do_claim_short },
+    { "given", { THREE }, do_at_new },
+    { "given, moved", { THREE }, do_at_moved },
+    { "given before", { THREE }, do_at_before },
+    { "given, and it had another", { THREE, "claim a NEW", "confirm a" },
+      do_at_new },
+    { "given before, and it had another",
+      { THREE, "claim a NEW", "confirm a" }, do_at_before },
+    { "given, and it had another, down",
+      { THREE, "claim a NEW", "confirm a", "fail a" }, do_at_moved },
+    { "given, its own", { THREE, "claim a NEW" }, do_at_own },
+    { "given, its own, to begin anew",
+      { THREE, "claim a NEW", "confirm a", "process @a p1", "anew @a p2" },
+      do_at_own },
+    { "given, taken", { "add x", "claim b NEW", "confirm b" }, do_at_new },
+    { "given, taken, down", { "add x", "claim b NEW", "confirm b", "fail b" },
+      do_at_new },
+    { "given, taken, drains",
+      { "add x", "claim b NEW", "confirm b", "drain x" }, do_at_new },
+    { "given, down", { THREE, "down x", "down y", "down z" }, do_at_new },
+    { "given before, down", { THREE, "down x", "down y", "down z" },
+      do_at_before },
+    { "given before, drained", { "add z", "drain z" }, do_at_before },
+    { "given, long", { "add x" }, do_at_long },
+    { "stale, tentative", { THREE, "claim a NEW" }, do_stale },
+    { "stale", { THREE, "claim a NEW", "confirm a" }, do_stale },
+    { "stale, its own", { THREE, "claim a NEW", "confirm a" }, do_stale_own },
     { "confirm", { THREE, "claim a NEW" }, do_confirm },
     { "give back", { THREE, "claim a NEW" }, do_give_back },
     { "give back, its probe failed", { THREE, "claim a NEW", "down @a" },

@@ -47,6 +47,7 @@ typedef struct {
     uint64_t             suspect;       /* until then; 0: not */
     uint64_t             passed;
     uint64_t             lease;         /* a number of the model's own */
+    uint64_t             epoch;
     uint64_t             released;      /* the last one, by its session */
     uint64_t             joined;        /* the last one before it did */
     uint64_t             started;
@@ -77,6 +78,7 @@ typedef struct {
     uint64_t             retry;
     uint64_t             drain;         /* how long one lasts */
     uint64_t             leases;
+    uint64_t             epoch;         /* the highest one so far */
     uint64_t             instance_at[MODEL_INSTANCES];
     uint64_t             session_at[MODEL_SESSIONS];
     bool                 session_long[MODEL_SESSIONS];
@@ -86,6 +88,7 @@ typedef struct {
 typedef struct {
     int                  instance;
     uint64_t             lease;
+    uint64_t             epoch;
     uint64_t             granted;
 } model_lease_t;
 
@@ -94,6 +97,11 @@ void model_enter(model_t *model, uint64_t now);
 ms_claim_t model_claim(model_t *model, int session,
     const ms_pool_terms_t *terms, model_seek_t *seek, uint64_t now,
     model_lease_t *lease);
+ms_claim_t model_claim_at(model_t *model, int session,
+    const ms_pool_terms_t *terms, int instance, ms_given_t given,
+    uint64_t epoch, uint64_t now, model_lease_t *lease);
+void model_stale(model_t *model, model_lease_t lease, bool serves,
+    const ms_pool_terms_t *terms, uint64_t now);
 void model_message(model_t *model, model_lease_t lease);
 void model_confirm(model_t *model, model_lease_t lease, uint64_t now);
 void model_give_back(model_t *model, model_lease_t lease, uint64_t now);

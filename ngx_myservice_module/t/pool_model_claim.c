@@ -278,7 +278,7 @@ claim_own(model_t *model, int own, const ms_pool_terms_t *terms, bool message,
     i->learned = false;
     i->used = now;
     i->ttl = terms->ttl;
-    *lease = (model_lease_t) { own, i->lease, now };
+    *lease = (model_lease_t) { own, i->lease, i->epoch, now };
 
     return decision;
 }
@@ -502,7 +502,136 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
                                                 : model_subject(terms);
     model->instances[to].last = session;
     (void) in_time(&model->instances[to], terms, seek, now);
-    *lease = (model_lease_t) { to, model->instances[to].lease, now };
+    *lease = (model_lease_t) { to, model->instances[to].lease,
+                               model->instances[to].epoch, now };
 
     return seek->moved ? MS_CLAIM_MOVED : MS_CLAIM_NEW;
+}
+
+
+/* The session cannot stay on its own instance. */
+static bool
+away(const model_instance_t *i)
+{
+    return i->state == MS_INSTANCE_DOWN || i->moves || (i->lost && i->removed);
+}
+
+
+/* As if the session had claimed its own instance, whatever probes found. */
+static ms_claim_t
+own_at(model_t *model, int own, const ms_pool_terms_t *terms, uint64_t now,
+    model_lease_t *lease)
+{
+    model_instance_t  *i;
+
+    i = &model->instances[own];
+
+    if (away(i)) {
+        *lease = (model_lease_t) { own, i->lease, i->epoch, now };
+        return MS_CLAIM_UNAVAILABLE;
+    }
+
+    return claim_own(model, own, terms, false, now, lease);
+}
+
+
+/* The session begins on the instance, which nobody has. */
+static void
+begin_at(model_t *model, int instance, int session, bool tentative,
+    const ms_pool_terms_t *terms, uint64_t now)
+{
+    bool               down;
+    model_instance_t  *i;
+
+    i = &model->instances[instance];
+    down = i->state == MS_INSTANCE_DOWN;
+    model_bind(model, instance, MS_INSTANCE_TENTATIVE, session, terms, now);
+
+    if (down || !tentative) {
+        i->state = down ? MS_INSTANCE_DOWN : model_confirmed(i);
+        i->suspect = 0;
+    }
+
+    i->last = session;
+}
+
+
+ms_claim_t
+model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
+    int instance, ms_given_t given, uint64_t epoch, uint64_t now,
+    model_lease_t *lease)
+{
+    int                own, subject;
+    bool               anew;
+    uint64_t           next_call;
+    ms_pool_terms_t    of_store;
+    model_instance_t  *i, *before;
+
+    model_epoch(model, epoch);
+
+    own = model_own(model, session);
+    i = &model->instances[instance];
+    before = own != MODEL_NOBODY ? &model->instances[own] : NULL;
+
+    if (!i->member || (i->removed && before != i)) {
+        return MS_CLAIM_EMPTY;
+    }
+
+    subject = before != NULL ? before->subject : 0;
+
+    if (subject != 0 && model_subject(terms) != 0
+        && subject != model_subject(terms))
+    {
+        return MS_CLAIM_DENIED;
+    }
+
+    if (before != NULL && terms->tells && !before->lost
+        && (before->untold
+            || (before != i && given != MS_GIVEN_BEFORE
+                && model_serves(before))))
+    {
+        model_lose(model, before,
+                   before->why != MS_END_NONE ? before->why : MS_END_HEALTH);
+        before->lost = true;
+        before->untold = false;
+        return MS_CLAIM_LOST;
+    }
+
+    anew = before == i && i->lost && !away(i);
+
+    if (before == i && !anew) {
+        model_raise(model, i, epoch);
+        return own_at(model, own, terms, now, lease);
+    }
+
+    if (before == NULL && !(i->owner >= 0 && model->session_long[i->owner])
+        && !model_fits(model, session))
+    {
+        return MS_CLAIM_FULL;
+    }
+
+    next_call = before != NULL ? before->next_call : 0;
+
+    if (before != NULL) {
+        leave(model, own, now);
+    }
+
+    if (model_leased(i)) {
+        model_why(i, MS_END_CONFLICT);
+        leave(model, instance, now);
+    }
+
+    of_store = *terms;
+    of_store.epoch = epoch;
+    begin_at(model, instance, session, given != MS_GIVEN_BEFORE || anew,
+             &of_store, now);
+    i->subject = subject != 0 ? subject : model_subject(terms);
+    i->next_call = next_call;
+    i->follows = given == MS_GIVEN_MOVED || anew;
+    *lease = (model_lease_t) { instance, i->lease, i->epoch, now };
+
+    return i->state == MS_INSTANCE_DOWN ? MS_CLAIM_UNAVAILABLE
+           : anew || given == MS_GIVEN_MOVED ? MS_CLAIM_MOVED
+           : given == MS_GIVEN_NEW ? MS_CLAIM_NEW
+           : before != NULL ? MS_CLAIM_MOVED : MS_CLAIM_REBUILT;
 }

@@ -14,6 +14,26 @@ model_leased(const model_instance_t *i)
 }
 
 
+model_instance_t *
+model_holder(model_t *model, model_lease_t lease)
+{
+    model_instance_t  *i;
+
+    i = &model->instances[lease.instance];
+
+    return i->member && model_leased(i) && i->lease == lease.lease ? i : NULL;
+}
+
+
+void
+model_checked(model_instance_t *i, uint64_t now)
+{
+    i->health = MS_VERDICT_PASSED;
+    i->passed = now;
+    i->suspect = 0;
+}
+
+
 uint64_t
 model_lease_end(const model_instance_t *i)
 {
@@ -251,6 +271,21 @@ model_own(const model_t *model, int session)
 
 
 void
+model_epoch(model_t *model, uint64_t epoch)
+{
+    model->epoch = epoch > model->epoch ? epoch : model->epoch;
+}
+
+
+void
+model_raise(model_t *model, model_instance_t *i, uint64_t epoch)
+{
+    model_epoch(model, epoch);
+    i->epoch = epoch > i->epoch ? epoch : i->epoch;
+}
+
+
+void
 model_bind(model_t *model, int instance, ms_instance_state_t state,
     int session, const ms_pool_terms_t *terms, uint64_t now)
 {
@@ -262,6 +297,14 @@ model_bind(model_t *model, int instance, ms_instance_state_t state,
     i->owner = session;
     i->released = 0;
     i->lease = ++model->leases;
+    i->epoch = terms->epoch;
+
+    if (terms->epoch == 0) {
+        model_epoch(model, terms->clock);
+        i->epoch = model->epoch + 1;
+    }
+
+    model_epoch(model, i->epoch);
     i->pending = 1;
     i->no_message = false;
     i->next_call = 0;

@@ -12,6 +12,12 @@
 /* The instance has an owner, or one that it does not name. */
 bool model_leased(const model_instance_t *i);
 
+/* The instance of the lease, NULL if that has ended. */
+model_instance_t *model_holder(model_t *model, model_lease_t lease);
+
+/* A check has passed. */
+void model_checked(model_instance_t *i, uint64_t now);
+
 /* Its state with a confirmed lease. */
 ms_instance_state_t model_confirmed(const model_instance_t *i);
 
@@ -42,6 +48,12 @@ void model_leaves(model_t *model, model_instance_t *i);
 /* The session has the lease of the instance from now on. */
 void model_bind(model_t *model, int instance, ms_instance_state_t state,
     int session, const ms_pool_terms_t *terms, uint64_t now);
+
+/* Somebody knows that epoch. */
+void model_epoch(model_t *model, uint64_t epoch);
+
+/* The lease has it at least. */
+void model_raise(model_t *model, model_instance_t *i, uint64_t epoch);
 
 /* The instance of the session, or MODEL_NOBODY. */
 int model_own(const model_t *model, int session);

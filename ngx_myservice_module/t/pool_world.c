@@ -83,6 +83,58 @@ world_claim(world_t *world, const char *session, const char *decision)
 
 
 static void
+world_given(world_t *world, const char *session, const char *instance,
+    const char *given, const char *epoch, const char *decision)
+{
+    ms_claim_t      got;
+    ms_given_t      how;
+    ms_pool_key_t   hashed;
+    world_slot_t   *slot;
+
+    slot = world_slot(world, session);
+    how = given[0] == 'n' ? MS_GIVEN_NEW
+          : given[0] == 'm' ? MS_GIVEN_MOVED : MS_GIVEN_BEFORE;
+
+    ms_pool_key(world->pool, session, strlen(session), &hashed);
+    got = ms_pool_claim_at(world->pool, &hashed, &world->terms,
+                           world_instance(world, instance), how,
+                           strtoul(epoch, NULL, 10), world->now,
+                           &slot->lease);
+    ck_assert_str_eq(decisions[got], decision);
+}
+
+
+static void
+world_stale(world_t *world, const char *session, const char *owner,
+    const char *epoch)
+{
+    ms_pool_terms_t  terms;
+
+    terms = world->terms;
+    terms.epoch = strtoul(epoch, NULL, 10);
+
+    ms_pool_stale(world->pool, &world_slot(world, session)->lease,
+                  owner[0] != '-', &terms, world->now);
+}
+
+
+static void
+world_epoch(world_t *world, const char *instance, const char *epoch)
+{
+    ms_instance_info_t  info;
+
+    if (epoch == NULL) {
+        ck_assert_uint_eq(ms_pool_epoch(world->pool),
+                          strtoul(instance, NULL, 10));
+        return;
+    }
+
+    ms_pool_info(world->pool, world_instance(world, instance), &info);
+    ck_assert_uint_eq(info.epoch, strtoul(epoch, NULL, 10));
+}
+
+
+static void
 world_is(world_t *world, const char *name, const char *state,
     const char *owner)
 {
@@ -323,10 +375,10 @@ world_step(world_t *world, const char *step)
 {
     int          n;
     const char  *broken;
-    char         word[5][16];
+    char         word[6][24];
 
-    n = sscanf(step, "%15s %15s %15s %15s %15s", word[0], word[1], word[2],
-               word[3], word[4]);
+    n = sscanf(step, "%23s %23s %23s %23s %23s %23s", word[0], word[1],
+               word[2], word[3], word[4], word[5]);
     ck_assert_int_ge(n, 2);
 
     if (strcmp(word[0], "at") == 0) {
@@ -348,6 +400,21 @@ world_step(world_t *world, const char *step)
 
     } else if (strcmp(word[0], "claim") == 0) {
         world_claim(world, word[1], word[2]);
+
+    } else if (strcmp(word[0], "given") == 0 && n == 6) {
+        world_given(world, word[1], word[2], word[3], word[4], word[5]);
+
+    } else if (strcmp(word[0], "stale") == 0 && n == 4) {
+        world_stale(world, word[1], word[2], word[3]);
+
+    } else if (strcmp(word[0], "epoch") == 0) {
+        world_epoch(world, word[1], n > 2 ? word[2] : NULL);
+
+    } else if (strcmp(word[0], "clock") == 0) {
+        world->terms.clock = strtoul(word[1], NULL, 10);
+
+    } else if (strcmp(word[0], "reported") == 0) {
+        world->terms.epoch = strtoul(word[1], NULL, 10);
 
     } else if (strcmp(word[0], "learn") == 0 && n >= 4) {
         world_learn(world, word[1], word[2], word[3], n > 4 ? word[4] : "0");

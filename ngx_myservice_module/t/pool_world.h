@@ -15,6 +15,12 @@
  *     full INSTANCE                 an add that is refused
  *     tell|quiet INSTANCE           ms_pool_elsewhere() in the next 500
  *     claim SESSION DECISION        a claim in the session's request
+ *     given SESSION INSTANCE new|moved|before EPOCH DECISION
+ *                                   ms_pool_claim_at()
+ *     stale SESSION OWNER EPOCH     ms_pool_stale() with its last grant; OWNER
+ *                                   "-": the instance has no session
+ *     clock N, reported N           terms->clock, terms->epoch from now on
+ *     epoch N, epoch INSTANCE N     of the pool, of a lease
  *     request SESSION               a new request of the session
  *     confirm|back|late|release|fail|touch|lost SESSION    with its last grant
  *                                   late: ms_pool_suspect()

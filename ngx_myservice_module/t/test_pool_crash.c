@@ -49,6 +49,7 @@ same_instance(const ms_instance_info_t *a, const ms_instance_info_t *b)
            && a->drain == b->drain
            && a->removed == b->removed
            && a->lease == b->lease
+           && a->epoch == b->epoch
            && a->name_len == b->name_len
            && a->session_len == b->session_len
            && a->used == b->used

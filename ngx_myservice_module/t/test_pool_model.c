@@ -141,6 +141,7 @@ compare_owner(const pair_t *pair, const model_instance_t *model,
     }
 
     same(info->foreign, model->foreign);
+    same(info->epoch, model->epoch);
     same(info->bound, model->subject != 0);
     same(info->started, model->started);
     same(info->used, model->used);
@@ -196,6 +197,7 @@ compare(const pair_t *pair)
     }
 
     same(ms_pool_alerts(pair->pool), 0);
+    same(ms_pool_epoch(pair->pool), pair->model.epoch);
     compare_ended(pair);
 
     for (i = 0; i < MODEL_INSTANCES; i++) {
@@ -243,8 +245,92 @@ some_terms(pair_t *pair)
     terms.ends = pick(pair, 4) == 0 ? pair->now + 1 + pick(pair, 300) : 0;
     terms.tentative = pick(pair, 4) == 0 ? 1 + pick(pair, 2) : 0;
     terms.call_every = pick(pair, 4) == 0 ? 1 + pick(pair, 1500000) : 0;
+    terms.clock = (pair->now + pick(pair, 100)) * 1000;
+    terms.epoch = 0;
 
     return terms;
+}
+
+
+/* of an instance or a store: about what is known here */
+static uint64_t
+some_epoch(pair_t *pair)
+{
+    uint64_t  epoch;
+
+    epoch = pair->model.epoch + pick(pair, 2000);
+
+    return epoch > 1000 ? epoch - 1000 : 1;
+}
+
+
+static ms_pool_terms_t
+some_reported(pair_t *pair)
+{
+    ms_pool_terms_t  terms;
+
+    terms = some_terms(pair);
+    terms.epoch = pick(pair, 2) == 0 ? 0 : some_epoch(pair);
+
+    return terms;
+}
+
+
+static void
+keep_grant(pair_t *pair, const grant_t *grant)
+{
+    same(grant->lease.instance,
+         ms_pool_find(pair->pool, pair->names[grant->model.instance],
+                      strlen(pair->names[grant->model.instance])));
+    same(grant->lease.epoch, grant->model.epoch);
+    same(grant->lease.tentative,
+         pair->model.instances[grant->model.instance].state
+         == MS_INSTANCE_TENTATIVE);
+    same(grant->lease.moved,
+         grant->lease.tentative
+         && pair->model.instances[grant->model.instance].follows);
+
+    pair->granted[pair->grants++ % GRANTS] = *grant;
+}
+
+
+/* a store has decided */
+static void
+step_claim_at(pair_t *pair)
+{
+    int              s, i;
+    grant_t          grant;
+    uint32_t         id;
+    uint64_t         epoch;
+    ms_claim_t       decision, expected;
+    ms_given_t       given;
+    ms_pool_key_t    hashed;
+    ms_pool_terms_t  terms;
+
+    s = (int) pick(pair, (unsigned) pair->sessions);
+    i = (int) pick(pair, MODEL_INSTANCES);
+    given = (ms_given_t) pick(pair, 3);
+    epoch = some_epoch(pair);
+    terms = some_terms(pair);
+    memset(&grant, 0, sizeof(grant));
+
+    id = ms_pool_find(pair->pool, pair->names[i], strlen(pair->names[i]));
+    ms_pool_key(pair->pool, pair->texts[s], pair->lengths[s], &hashed);
+    decision = ms_pool_claim_at(pair->pool, &hashed, &terms, id, given, epoch,
+                                pair->now, &grant.lease);
+    expected = model_claim_at(&pair->model, s, &terms, i, given, epoch,
+                              pair->now, &grant.model);
+    same(decision, expected);
+    same(grant.lease.lease != 0, decision < MS_CLAIM_BUSY
+                                 || decision == MS_CLAIM_UNAVAILABLE);
+
+    if (grant.lease.lease == 0) {
+        return;
+    }
+
+    same(grant.lease.instance, id);
+    same(ms_pool_session(pair->pool, &hashed, pair->now), id);
+    keep_grant(pair, &grant);
 }
 
 
@@ -290,23 +376,12 @@ step_claim(pair_t *pair)
         return;
     }
 
-    same(grant.lease.instance,
-                      ms_pool_find(pair->pool,
-                                   pair->names[grant.model.instance],
-                                   strlen(pair->names[grant.model.instance])));
-    same(grant.lease.tentative,
-                     pair->model.instances[grant.model.instance].state
-                     == MS_INSTANCE_TENTATIVE);
-    same(grant.lease.moved,
-         grant.lease.tentative
-         && pair->model.instances[grant.model.instance].follows);
-
     if (grant.lease.tentative && decision != MS_CLAIM_HIT) {
         same(grant.lease.lease > pair->last_lease, true);
         pair->last_lease = grant.lease.lease;
     }
 
-    pair->granted[pair->grants++ % GRANTS] = grant;
+    keep_grant(pair, &grant);
 }
 
 
@@ -336,7 +411,7 @@ step_lease(pair_t *pair)
              model_lease_state(&pair->model, grant.model));
     }
 
-    switch (pick(pair, 10 + pair->trouble)) {
+    switch (pick(pair, 11 + pair->trouble)) {
 
     case 0:
     case 1:
@@ -377,8 +452,16 @@ step_lease(pair_t *pair)
         model_suspect(&pair->model, grant.model, pair->now);
         break;
 
-    case 7:
+    case 10:
         terms = some_terms(pair);
+        terms.epoch = some_epoch(pair);
+        touched = pick(pair, 2) == 0;
+        ms_pool_stale(pair->pool, &grant.lease, touched, &terms, pair->now);
+        model_stale(&pair->model, grant.model, touched, &terms, pair->now);
+        break;
+
+    case 7:
+        terms = some_reported(pair);
         s = (int) pick(pair, (unsigned) pair->sessions + 1);
 
         if (s == pair->sessions) {
@@ -415,7 +498,7 @@ step_learn(pair_t *pair, int i, uint32_t id)
     uint64_t         sent, left;
     ms_pool_terms_t  terms;
 
-    terms = some_terms(pair);
+    terms = some_reported(pair);
     sent = pair->now + 1 - pick(pair, pair->now < 60 ? 1 : 60);
     left = pick(pair, 2) ? 0 : 1 + pick(pair, 2 * (unsigned) terms.ttl);
     s = (int) pick(pair, (unsigned) pair->sessions * 2) - pair->sessions;
@@ -612,6 +695,14 @@ START_TEST(test_random)
         case 3:
             step_lease(&pair);
             break;
+
+        case 4:
+            if (pick(&pair, 2) == 0) {
+                step_claim_at(&pair);
+                break;
+            }
+
+            /* fall through */
 
         default:
             step_claim(&pair);

@@ -16,7 +16,7 @@
 
 
 /* another layout of the shared memory needs another number */
-#define MS_LAYOUT           13
+#define MS_LAYOUT           14
 
 /* names of an upstream that are resolved, and room that the zone must have for
  * the instances of each */

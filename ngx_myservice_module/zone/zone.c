@@ -10,6 +10,10 @@
 #include "zone/events.h"
 
 
+static ms_claim_t ms_zone_granted(ms_pool_t *pool, ms_claim_t claim,
+    ms_grant_t *grant);
+static void ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key,
+    ms_claim_t claim, ms_grant_t *grant, ngx_log_t *log);
 static void ms_zone_began(ms_zone_t *zone, ms_pool_key_t *key,
     ms_claim_t claim, ngx_str_t *instance);
 
@@ -33,10 +37,9 @@ ms_claim_t
 ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     ms_pool_seek_t *seek, ms_grant_t *grant, ngx_log_t *log)
 {
-    ms_pool_t           *pool;
-    ms_claim_t           claim;
-    ngx_uint_t           rebuilt;
-    ms_instance_info_t   info;
+    ms_pool_t   *pool;
+    ms_claim_t   claim;
+    ngx_uint_t   rebuilt;
 
     pool = ms_zone_lock(zone, &rebuilt);
 
@@ -44,22 +47,7 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
                           &grant->lease);
 
     if (claim < MS_CLAIM_BUSY) {
-        ms_pool_address(pool, grant->lease.instance, &info);
-
-        ngx_memcpy(grant->name_buf, info.name, info.name_len);
-        grant->name.data = grant->name_buf;
-        grant->name.len = info.name_len;
-
-        ngx_memcpy(&grant->sockaddr, info.addr, info.addr_len);
-        grant->socklen = (socklen_t) info.addr_len;
-
-        if (info.addr_len == 0) {
-
-            /* a worker died while it changed the address */
-
-            ms_pool_fail(pool, &grant->lease, ngx_current_msec);
-            claim = MS_CLAIM_UNAVAILABLE;
-        }
+        claim = ms_zone_granted(pool, claim, grant);
     }
 
     if (claim < MS_CLAIM_DECISIONS) {
@@ -68,6 +56,78 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 
     ms_zone_unlock(zone, rebuilt, log);
 
+    ms_zone_claimed(zone, key, claim, grant, log);
+
+    return claim;
+}
+
+
+ms_claim_t
+ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
+    ngx_str_t *instance, ms_given_t given, uint64_t epoch, ms_grant_t *grant,
+    ngx_log_t *log)
+{
+    uint32_t     id;
+    ms_pool_t   *pool;
+    ms_claim_t   claim;
+    ngx_uint_t   rebuilt;
+
+    grant->lease.lease = 0;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    id = ms_pool_find(pool, (char *) instance->data, instance->len);
+    claim = ms_pool_claim_at(pool, key, terms, id, given, epoch,
+                             ngx_current_msec, &grant->lease);
+
+    if (grant->lease.lease) {
+        claim = ms_zone_granted(pool, claim, grant);
+    }
+
+    if (claim < MS_CLAIM_DECISIONS) {
+        zone->sh->decisions[claim]++;
+    }
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    ms_zone_claimed(zone, key, claim, grant, log);
+
+    return claim;
+}
+
+
+/* under the lock */
+
+static ms_claim_t
+ms_zone_granted(ms_pool_t *pool, ms_claim_t claim, ms_grant_t *grant)
+{
+    ms_instance_info_t  info;
+
+    ms_pool_address(pool, grant->lease.instance, &info);
+
+    ngx_memcpy(grant->name_buf, info.name, info.name_len);
+    grant->name.data = grant->name_buf;
+    grant->name.len = info.name_len;
+
+    ngx_memcpy(&grant->sockaddr, info.addr, info.addr_len);
+    grant->socklen = (socklen_t) info.addr_len;
+
+    if (info.addr_len == 0) {
+
+        /* a worker died while it changed the address */
+
+        ms_pool_fail(pool, &grant->lease, ngx_current_msec);
+        return MS_CLAIM_UNAVAILABLE;
+    }
+
+    return claim;
+}
+
+
+static void
+ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key, ms_claim_t claim,
+    ms_grant_t *grant, ngx_log_t *log)
+{
     if (claim == MS_CLAIM_NEW || claim == MS_CLAIM_MOVED
         || claim == MS_CLAIM_REBUILT)
     {
@@ -77,8 +137,6 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     if (claim == MS_CLAIM_FULL) {
         ms_zone_full(zone, MS_FULL_SESSIONS, log);
     }
-
-    return claim;
 }
 
 
@@ -252,6 +310,52 @@ ms_zone_conflict(ms_zone_t *zone, ms_lease_t *lease, ngx_str_t *owner,
 
     ms_pool_conflict(pool, lease, owner->data, owner->len, terms,
                      ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
+ms_zone_stale(ms_zone_t *zone, ms_lease_t *lease, ngx_uint_t serves,
+    ms_pool_terms_t *terms, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    ms_pool_stale(pool, lease, serves, terms, ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+uint64_t
+ms_zone_epoch(ms_zone_t *zone, ngx_log_t *log)
+{
+    uint64_t     epoch;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    epoch = ms_pool_epoch(pool);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return epoch;
+}
+
+
+void
+ms_zone_epoch_seen(ms_zone_t *zone, uint64_t epoch, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    ms_pool_epoch_seen(pool, epoch);
 
     ms_zone_unlock(zone, rebuilt, log);
 }

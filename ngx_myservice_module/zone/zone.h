@@ -61,6 +61,20 @@ ms_claim_t ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key,
     ms_pool_terms_t *terms, ms_pool_seek_t *seek, ms_grant_t *grant,
     ngx_log_t *log);
 
+/*
+ * The same for the instance of that name, which a store has given to the
+ * session: see ms_pool_claim_at().  "grant" is filled also with
+ * MS_CLAIM_UNAVAILABLE if "grant->lease.lease" is not 0.
+ */
+ms_claim_t ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key,
+    ms_pool_terms_t *terms, ngx_str_t *instance, ms_given_t given,
+    uint64_t epoch, ms_grant_t *grant, ngx_log_t *log);
+
+/* the highest epoch that is known; takes the lock, which
+ * ms_zone_epoch_seen() does, too */
+uint64_t ms_zone_epoch(ms_zone_t *zone, ngx_log_t *log);
+void ms_zone_epoch_seen(ms_zone_t *zone, uint64_t epoch, ngx_log_t *log);
+
 /* 1 if the session has an instance */
 ngx_uint_t ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log);
 
@@ -102,6 +116,11 @@ typedef void (*ms_lease_pt)(ms_pool_t *pool, const ms_lease_t *lease,
 void ms_zone_update(ms_zone_t *zone, ms_lease_t *lease, ms_lease_pt change,
     ngx_log_t *log);
 void ms_zone_conflict(ms_zone_t *zone, ms_lease_t *lease, ngx_str_t *owner,
+    ms_pool_terms_t *terms, ngx_log_t *log);
+
+
+/* ms_pool_stale() */
+void ms_zone_stale(ms_zone_t *zone, ms_lease_t *lease, ngx_uint_t serves,
     ms_pool_terms_t *terms, ngx_log_t *log);
 
 void ms_zone_stats(ms_zone_t *zone, ms_zone_stats_t *stats, ngx_log_t *log);

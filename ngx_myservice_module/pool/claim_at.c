@@ -1,0 +1,251 @@
+/*
+ * Claims of an instance that a store has given to the session: this gateway
+ * follows, whatever it knew before.
+ */
+
+#include <string.h>
+
+#include "pool/claim.h"
+#include "pool/index.h"
+#include "pool/state.h"
+#include "pool/text.h"
+
+
+static int ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance,
+    ms_given_t given);
+static ms_claim_t ms_at_own(ms_pool_t *pool, uint32_t own,
+    const ms_pool_terms_t *terms, uint64_t now, ms_lease_t *lease);
+static int ms_at_away(const ms_record_t *r);
+static void ms_at_leave(ms_pool_t *pool, uint32_t own, uint64_t now);
+static int ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
+    const ms_owner_t *owner);
+
+
+ms_claim_t
+ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
+    const ms_pool_terms_t *terms, uint32_t instance, ms_given_t given,
+    uint64_t epoch, uint64_t now, ms_lease_t *lease)
+{
+    int               anew, down;
+    uint32_t          own;
+    uint64_t          next_call, subject[2];
+    ms_owner_t        owner;
+    ms_record_t      *r;
+    ms_pool_terms_t   of_store;
+
+    ms_pool_epoch_seen(pool, epoch);
+
+    own = ms_pool_session(pool, key, now);
+    r = ms_record_member(pool, instance);
+
+    if (r == NULL || (r->removed && own != instance)) {
+        return MS_CLAIM_EMPTY;
+    }
+
+    next_call = 0;
+    subject[0] = 0;
+
+    if (own != MS_POOL_NONE) {
+
+        if (!ms_record_admits(ms_record(pool, own), terms->subject)) {
+            return MS_CLAIM_DENIED;
+        }
+
+        if (terms->tells && ms_at_lost(pool, own, instance, given)) {
+            return MS_CLAIM_LOST;
+        }
+
+        next_call = ms_record(pool, own)->next_call;
+        memcpy(subject, ms_record(pool, own)->subject, sizeof(subject));
+    }
+
+    anew = own == instance && r->lost && !ms_at_away(r);
+
+    if (own == instance && !anew) {
+        ms_record_raise(pool, r, epoch);
+        return ms_at_own(pool, own, terms, now, lease);
+    }
+
+    if (own == MS_POOL_NONE && r->session_len <= MS_SESSION_INLINE
+        && !ms_text_fits(pool, key->len, MS_SESSION_INLINE))
+    {
+        return MS_CLAIM_FULL;
+    }
+
+    of_store = *terms;
+    of_store.epoch = epoch;
+
+    owner = (ms_owner_t) {
+        .session = key->session,
+        .len = key->len,
+        .hash = (uint32_t) key->hash,
+        .terms = &of_store,
+        .now = now
+    };
+
+    ms_record_begin(pool);
+
+    if (own != MS_POOL_NONE) {
+        ms_at_leave(pool, own, now);
+    }
+
+    if (r->lease != 0) {
+        ms_record_why(r, MS_END_CONFLICT);
+        ms_at_leave(pool, instance, now);
+    }
+
+    down = ms_at_bind(pool, instance, given != MS_GIVEN_BEFORE || anew,
+                      &owner);
+
+    r->follows = r->state == MS_INSTANCE_TENTATIVE
+                 && (given == MS_GIVEN_MOVED || anew);
+    r->next_call = next_call;
+
+    if (subject[0] != 0) {
+        ms_record_bind(r, (uint8_t *) subject);
+    }
+
+    ms_record_commit(pool);
+
+    ms_claim_grant(pool, instance, now, lease);
+
+    if (down) {
+        return MS_CLAIM_UNAVAILABLE;
+    }
+
+    if (given == MS_GIVEN_NEW && !anew) {
+        return MS_CLAIM_NEW;
+    }
+
+    return given == MS_GIVEN_MOVED || own != MS_POOL_NONE ? MS_CLAIM_MOVED
+                                                          : MS_CLAIM_REBUILT;
+}
+
+
+/*
+ * Returns 1 if the session is to be told that it has lost its own instance: the
+ * next claim begins anew.  A loss that another gateway has dealt with is told
+ * only if this one has noted it, too.
+ */
+static int
+ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance, ms_given_t given)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, own);
+
+    if (r->lost
+        || (!r->untold
+            && (own == instance || given == MS_GIVEN_BEFORE
+                || !ms_record_serves(r))))
+    {
+        return 0;
+    }
+
+    ms_record_begin(pool);
+
+    ms_state_lose(pool, own, r->why != MS_END_NONE ? r->why : MS_END_HEALTH);
+    r->lost = 1;
+    r->untold = 0;
+
+    ms_record_commit(pool);
+
+    return 1;
+}
+
+
+/* The session has the instance already. */
+static ms_claim_t
+ms_at_own(ms_pool_t *pool, uint32_t own, const ms_pool_terms_t *terms,
+    uint64_t now, ms_lease_t *lease)
+{
+    ms_claim_t    decision;
+    ms_record_t  *r;
+
+    r = ms_record(pool, own);
+    decision = r->learned ? MS_CLAIM_REBUILT : MS_CLAIM_HIT;
+
+    if (ms_at_away(r)) {
+        ms_claim_grant(pool, own, now, lease);
+        return MS_CLAIM_UNAVAILABLE;
+    }
+
+    if (r->state == MS_INSTANCE_TENTATIVE && r->pending < UINT16_MAX) {
+        r->pending++;
+    }
+
+    if (r->why != MS_END_NONE) {
+        r->untold = 0;
+        r->why = MS_END_NONE;
+    }
+
+    ms_record_bind(r, terms->subject);
+    ms_record_use(r, now);
+    ms_claim_terms(pool, own, terms);
+    ms_claim_grant(pool, own, now, lease);
+
+    return decision;
+}
+
+
+/* The session that has the instance cannot stay there. */
+static int
+ms_at_away(const ms_record_t *r)
+{
+    return r->state == MS_INSTANCE_DOWN || r->moves || (r->lost && r->removed);
+}
+
+
+static void
+ms_at_leave(ms_pool_t *pool, uint32_t own, uint64_t now)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, own);
+
+    if (r->state == MS_INSTANCE_DOWN) {
+        ms_state_vacate(pool, own, MS_INSTANCE_DOWN, r->retry_at);
+
+    } else {
+        ms_state_end(pool, own, now);
+    }
+}
+
+
+/* The instance has no owner, in whatever state.  Returns 1 if it is down: it
+ * stays so, and gets the owner. */
+static int
+ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
+    const ms_owner_t *owner)
+{
+    int           down;
+    uint64_t      retry_at;
+    ms_record_t  *r;
+
+    r = ms_record(pool, instance);
+    down = r->state == MS_INSTANCE_DOWN;
+    retry_at = r->retry_at;
+
+    if (r->state != MS_INSTANCE_FREE) {
+        (void) ms_state_change(pool, instance, MS_INSTANCE_FREE, NULL);
+    }
+
+    (void) ms_state_change(pool, instance, MS_INSTANCE_TENTATIVE, owner);
+    r->pending = 1;
+
+    if (!tentative || down) {
+        r->pending = 0;
+        (void) ms_state_change(pool, instance,
+                               r->drain ? MS_INSTANCE_DRAINING
+                                       : MS_INSTANCE_LEASED,
+                               &ms_owner_kept);
+    }
+
+    if (down) {
+        r->retry_at = retry_at;
+        (void) ms_state_change(pool, instance, MS_INSTANCE_DOWN,
+                               &ms_owner_kept);
+    }
+
+    return down;
+}
