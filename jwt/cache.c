@@ -21,6 +21,7 @@
  * and in the list of use.  Each takes cache->stride bytes. */
 typedef struct {
     uint64_t        hash;
+    uint64_t        mark;
     int64_t         expires;
     uint32_t        next;
     uint32_t        newer;
@@ -298,6 +299,7 @@ ms_cache_find(ms_cache_t *cache, const ms_cache_key_t *key, int64_t now,
     value->data = entry->data;
     value->data_len = entry->data_len;
     value->expires = entry->expires;
+    value->mark = &entry->mark;
 
     return 1;
 }
@@ -345,6 +347,7 @@ ms_cache_put(ms_cache_t *cache, const ms_cache_key_t *key, int64_t now,
     cache->free = entry->next;
 
     entry->hash = key->hash;
+    entry->mark = 0;
     entry->token_len = (uint32_t) key->len;
     text = ms_cache_text(key, &len);
     memcpy(entry->token, text, len);

@@ -37,6 +37,8 @@ typedef struct {
     const void  *data;                  /* what the caller keeps with it */
     size_t       data_len;
     int64_t      expires;
+    uint64_t    *mark;                  /* for the caller, 0 at first; set by
+                                           ms_cache_find() alone */
 } ms_cache_value_t;
 
 typedef struct {

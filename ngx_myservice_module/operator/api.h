@@ -76,6 +76,13 @@ ngx_uint_t ms_api_session_id(ms_api_t *api, ngx_int_t *rc);
 /* answers that the session has no instance */
 ngx_int_t ms_api_no_session(ms_api_t *api);
 
+ngx_int_t ms_api_revoke(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_revocations(ms_api_t *api, json_t *body);
+ngx_int_t ms_api_revocation_end(ms_api_t *api, json_t *body);
+
+/* ends the lease of api->session and refuses its tokens; answers */
+ngx_int_t ms_api_revoke_session(ms_api_t *api);
+
 /* sends the page; NGX_ERROR of a writer is an error of the server */
 ngx_int_t ms_api_send(ms_api_t *api, ngx_uint_t status, ngx_int_t rc);
 

@@ -194,6 +194,9 @@ ms_api_title(ngx_uint_t status)
     case NGX_HTTP_UNSUPPORTED_MEDIA_TYPE:
         return "Unsupported Media Type";
 
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        return "Service Unavailable";
+
     case 421:
         return "Misdirected Request";
 

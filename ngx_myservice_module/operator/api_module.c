@@ -132,6 +132,9 @@ static const ms_api_route_t  ms_api_routes[] = {
       ms_api_release },
     { NGX_HTTP_POST, 4, { "upstreams", NULL, "sessions", "move" },
       ms_api_move },
+    { NGX_HTTP_GET, 1, { "revocations" }, ms_api_revocations },
+    { NGX_HTTP_POST, 1, { "revocations" }, ms_api_revoke },
+    { NGX_HTTP_DELETE, 2, { "revocations", NULL }, ms_api_revocation_end },
     { 0, 0, { NULL }, NULL }
 };
 
@@ -306,7 +309,7 @@ ms_api_find_zone(ms_api_t *api)
     ngx_array_t  *zones;
     ms_zone_t   **zone;
 
-    if (api->n < 2) {
+    if (api->n < 2 || api->parts[0].data[0] != 'u') {
         return NGX_OK;
     }
 

@@ -228,9 +228,16 @@ ngx_int_t
 ms_api_release(ms_api_t *api, json_t *body)
 {
     ngx_int_t  rc;
+    ngx_str_t  revoke;
 
     if (!ms_api_session_id(api, &rc)) {
         return rc;
+    }
+
+    if (ngx_http_arg(api->request, (u_char *) "revoke", 6, &revoke) == NGX_OK
+        && revoke.len == 1 && revoke.data[0] == '1')
+    {
+        return ms_api_revoke_session(api);
     }
 
     if (ms_zone_release(api->zone, &api->session,

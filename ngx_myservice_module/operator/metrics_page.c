@@ -9,6 +9,7 @@
 #include "operator/page.h"
 #include "sessions/sessions.h"
 #include "token/conf.h"
+#include "token/revocations.h"
 #include "token/stats.h"
 #include "version.h"
 #include "zone/names.h"
@@ -64,6 +65,7 @@ static ngx_int_t ms_metrics_name_answers(ms_metrics_t *m, const char *name);
 static ngx_int_t ms_metrics_tokens(ms_metrics_t *m, const char *name);
 static ngx_int_t ms_metrics_cache(ms_metrics_t *m, const char *name);
 static ngx_int_t ms_metrics_keys(ms_metrics_t *m, const char *name);
+static ngx_int_t ms_metrics_revocations(ms_metrics_t *m, const char *name);
 
 
 static ngx_str_t  ms_metrics_type =
@@ -118,6 +120,9 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
     { "myservice_keys_updates_total", "counter",
       "replacements of keys in workers, by outcome",
       ms_metrics_keys },
+    { "myservice_revocations", "gauge",
+      "entries of the list of revoked tokens",
+      ms_metrics_revocations },
     { NULL, NULL, NULL, NULL }
 };
 
@@ -588,4 +593,21 @@ ms_metrics_keys(ms_metrics_t *m, const char *name)
                               ms_jwt_sum(m->tokens, MS_JWT_FAILURES))
               == NGX_OK
            ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ms_metrics_revocations(ms_metrics_t *m, const char *name)
+{
+    u_char  *p;
+
+    p = ms_page_room(&m->page, MS_METRICS_LINE);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    m->page.buf->last = ngx_sprintf(p, "%s %ui\n", name,
+                                    ms_revocations_count());
+
+    return NGX_OK;
 }

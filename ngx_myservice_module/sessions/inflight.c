@@ -8,6 +8,7 @@
 
 #include "core/grpc.h"
 #include "core/log.h"
+#include "core/revoked.h"
 #include "core/texts.h"
 #include "sessions/lease.h"
 #include "sessions/loss.h"
@@ -38,10 +39,12 @@ static ngx_uint_t ms_inflight_over(ms_call_t *call);
 static void ms_inflight_moved(ms_call_t *call);
 static void ms_inflight_dead(ms_call_t *call);
 static void ms_inflight_expired(ms_call_t *call);
+static void ms_inflight_revoked(ms_call_t *call);
 
 
 static ngx_str_t  ms_moved = ngx_string("session moved");
 static ngx_str_t  ms_token_expired = ngx_string("token expired");
+static ngx_str_t  ms_token_revoked = ngx_string("token revoked");
 static ngx_str_t  ms_session_expired = ngx_string("session expired");
 static ngx_str_t  ms_exiting =
     ngx_string("gateway is shutting down at worker_shutdown_timeout");
@@ -182,7 +185,16 @@ ms_inflight_look(ms_call_t *call, ngx_log_t *log)
 
     lease = &call->grant.lease;
 
-    if (lease->lease == 0 || call->aborted) {
+    if (call->aborted) {
+        return;
+    }
+
+    if (ms_revoked(call->request)) {
+        ms_inflight_revoked(call);
+        return;
+    }
+
+    if (lease->lease == 0) {
         return;
     }
 
@@ -370,4 +382,19 @@ ms_inflight_expired(ms_call_t *call)
     }
 
     ms_deadline_abort(call, MS_GRPC_UNAVAILABLE, &ms_session_expired);
+}
+
+
+static void
+ms_inflight_revoked(ms_call_t *call)
+{
+    ngx_connection_t  *c;
+
+    c = call->request->connection;
+
+    ngx_http_set_log_request(c->log, call->request);
+
+    ms_log_error(NGX_LOG_INFO, c->log, 0, "call ends: %V", &ms_token_revoked);
+
+    ms_deadline_abort(call, MS_GRPC_UNAUTHENTICATED, &ms_token_revoked);
 }

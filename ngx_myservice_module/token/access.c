@@ -2,7 +2,8 @@
 /*
  * The access phase: verifies the call's token. The order of refusals: no
  * session id, a bad token, a bad session id, an expired token, a token of
- * another session. The worker's cache keeps the claims of good tokens only.
+ * another session. A good token may be a revoked one, also when it comes from
+ * the worker's cache, which keeps the claims of good tokens only.
  */
 
 #include "token/access.h"
@@ -19,6 +20,7 @@
 #include "token/jwks.h"
 #include "token/keyring.h"
 #include "token/reasons.h"
+#include "token/revocations.h"
 #include "token/stats.h"
 
 
@@ -35,8 +37,12 @@ static ms_cache_t *ms_jwt_cache(ms_jwt_policy_t *policy);
 static ngx_uint_t ms_jwt_verify_anew(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
     ms_jwt_policy_t *policy, const char *text, size_t len, ms_cache_key_t *key,
     ngx_str_t *session);
+static ngx_int_t ms_jwt_identify(u_char *packed, ms_jwt_policy_t *policy,
+    ms_token_t *token);
 static ngx_uint_t ms_jwt_good(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
     ms_cache_value_t *value, ngx_str_t *session);
+static ngx_uint_t ms_jwt_not_revoked(ngx_uint_t *generation,
+    const u_char *packed);
 static ngx_uint_t ms_jwt_take_session(ngx_http_request_t *r,
     ms_cache_value_t *value);
 static ngx_int_t ms_jwt_deny(ngx_http_request_t *r, ngx_uint_t reason);
@@ -276,6 +282,39 @@ ms_jwt_cache(ms_jwt_policy_t *policy)
 }
 
 
+/* subject and ids; NGX_DECLINED if they have no text */
+
+static ngx_int_t
+ms_jwt_identify(u_char *packed, ms_jwt_policy_t *policy, ms_token_t *token)
+{
+    ngx_int_t       rc;
+    ngx_str_t       session;
+    ms_token_ids_t  ids;
+
+    ngx_memzero(packed, MS_JWT_PACKED);
+
+    if (policy->subject) {
+        rc = ms_jwt_subject(packed, token->claims, policy->subject);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (!ms_revocations_on()) {
+        return NGX_OK;
+    }
+
+    session.data = (u_char *) token->session;
+    session.len = token->session_len;
+
+    rc = ms_revocation_ids(&ids, token->claims, &session);
+    ngx_memcpy(packed + MS_JWT_IDS, &ids, sizeof(ms_token_ids_t));
+
+    return rc;
+}
+
+
 /* "key" is that of the cache, if there is one */
 
 static ngx_uint_t
@@ -283,7 +322,7 @@ ms_jwt_verify_anew(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
     ms_jwt_policy_t *policy, const char *text, size_t len, ms_cache_key_t *key,
     ngx_str_t *session)
 {
-    u_char               packed[MS_SUBJECT_SIZE
+    u_char               packed[MS_JWT_PACKED
                                 + ms_jwt_claims_size(MS_JWT_CLAIMS)];
     ngx_int_t            rc;
     uint64_t             evictions;
@@ -303,14 +342,11 @@ ms_jwt_verify_anew(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
         return reason;
     }
 
-    ngx_memzero(packed, MS_SUBJECT_SIZE);
+    rc = ms_jwt_identify(packed, policy, &token);
 
-    if (policy->subject) {
-        rc = ms_jwt_subject(packed, token.claims, policy->subject);
-        if (rc != NGX_OK) {
-            ms_token_free(&token);
-            return rc == NGX_DECLINED ? MS_TOKEN_CLAIM : MS_TOKEN_INTERNAL;
-        }
+    if (rc != NGX_OK) {
+        ms_token_free(&token);
+        return rc == NGX_DECLINED ? MS_TOKEN_CLAIM : MS_TOKEN_INTERNAL;
     }
 
     jmcf = ngx_http_get_module_main_conf(r, ngx_http_myservice_jwt_module);
@@ -318,11 +354,11 @@ ms_jwt_verify_anew(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
     value.session = token.session;
     value.session_len = token.session_len;
     value.data = packed;
-    value.data_len = MS_SUBJECT_SIZE
-                     + ms_jwt_pack_claims(
-                                          packed + MS_SUBJECT_SIZE,
+    value.data_len = MS_JWT_PACKED
+                     + ms_jwt_pack_claims(packed + MS_JWT_PACKED,
                                           &jmcf->claims, token.claims);
     value.expires = token.expires;
+    value.mark = NULL;
 
     if (key) {
         ms_cache_put(policy->cache, key, ngx_time(), &value);
@@ -354,7 +390,17 @@ ms_jwt_good(ngx_http_request_t *r, ms_jwt_ctx_t *ctx, ms_cache_value_t *value,
     ngx_str_t *session)
 {
     u_char      *packed;
-    ngx_uint_t   reason;
+    ngx_uint_t   reason, generation;
+
+    generation = value->mark ? *value->mark : 0;
+
+    if (!ms_jwt_not_revoked(&generation, value->data)) {
+        return MS_JWT_REVOKED;
+    }
+
+    if (value->mark) {
+        *value->mark = generation;
+    }
 
     if (session == NULL) {
         reason = ms_jwt_take_session(r, value);
@@ -377,10 +423,49 @@ ms_jwt_good(ngx_http_request_t *r, ms_jwt_ctx_t *ctx, ms_cache_value_t *value,
     ngx_memcpy(packed, value->data, value->data_len);
 
     ctx->subject = packed;
-    ctx->claims = packed + MS_SUBJECT_SIZE;
+    ctx->claims = packed + MS_JWT_PACKED;
+    ctx->generation = generation;
     ctx->expires = value->expires;
 
     return MS_TOKEN_OK;
+}
+
+
+/* asks the list if it has changed since "generation" */
+
+static ngx_uint_t
+ms_jwt_not_revoked(ngx_uint_t *generation, const u_char *packed)
+{
+    ngx_uint_t      now;
+    ms_token_ids_t  ids;
+
+    now = ms_revocations_generation();
+
+    if (*generation == now) {
+        return 1;
+    }
+
+    ngx_memcpy(&ids, packed + MS_JWT_IDS, sizeof(ms_token_ids_t));
+
+    if (ms_revocations_have(&ids)) {
+        return 0;
+    }
+
+    *generation = now;
+
+    return 1;
+}
+
+
+ngx_uint_t
+ms_jwt_revoked(ngx_http_request_t *r)
+{
+    ms_jwt_ctx_t  *ctx;
+
+    ctx = ms_jwt_get_ctx(r);
+
+    return ctx && ctx->subject
+           && !ms_jwt_not_revoked(&ctx->generation, ctx->subject);
 }
 
 

@@ -13,5 +13,8 @@
 
 ngx_int_t ms_jwt_handler(ngx_http_request_t *r);
 
+/* whether the token that the handler accepted was revoked since */
+ngx_uint_t ms_jwt_revoked(ngx_http_request_t *r);
+
 
 #endif /* MS_TOKEN_ACCESS_H */

@@ -25,8 +25,6 @@
 #define MS_JWT_NONE  0xffff
 
 
-static ngx_int_t ms_jwt_scalar(const json_t *value, u_char *buf,
-    ngx_str_t *text);
 static ngx_int_t ms_jwt_claim_text(const json_t *value, u_char *buf,
     ngx_str_t *text);
 
@@ -131,7 +129,7 @@ ms_jwt_subject(u_char *subject, const json_t *claims, const char *name)
 
         if (value) {
 
-            if (ms_jwt_scalar(value, number, &part) != NGX_OK
+            if (ms_jwt_text(value, number, &part) != NGX_OK
                 || part.len > MS_TOKEN_MAX - 1)
             {
                 return NGX_DECLINED;
@@ -158,16 +156,14 @@ ms_jwt_subject(u_char *subject, const json_t *claims, const char *name)
 static ngx_int_t
 ms_jwt_claim_text(const json_t *value, u_char *buf, ngx_str_t *text)
 {
-    return ms_jwt_scalar(value, buf, text) == NGX_OK
+    return ms_jwt_text(value, buf, text) == NGX_OK
            && text->len <= MS_JWT_CLAIM_MAX ? NGX_OK
                                                             : NGX_DECLINED;
 }
 
 
-/* numbers are written to "buf" */
-
-static ngx_int_t
-ms_jwt_scalar(const json_t *value, u_char *buf, ngx_str_t *text)
+ngx_int_t
+ms_jwt_text(const json_t *value, u_char *buf, ngx_str_t *text)
 {
     int  n;
 

@@ -43,6 +43,10 @@ size_t ms_jwt_pack_claims(u_char *buf, ngx_array_t *names,
 ngx_int_t ms_jwt_subject(u_char *subject, const json_t *claims,
     const char *name);
 
+/* The text of a string, number or boolean, borrowed from "value" or written to
+ * "buf" of MS_JWT_CLAIM_MAX bytes; NGX_DECLINED for other types. */
+ngx_int_t ms_jwt_text(const json_t *value, u_char *buf, ngx_str_t *text);
+
 /* Claim number "n" of what was packed; NGX_DECLINED if it has no value. */
 ngx_int_t ms_jwt_claim(u_char *packed, ngx_uint_t n, ngx_str_t *value);
 

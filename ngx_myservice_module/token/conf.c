@@ -7,6 +7,7 @@
 #include "core/metadata.h"
 #include "core/values.h"
 #include "token/conf.h"
+#include "token/revocations.h"
 
 
 #define MS_JWT_CACHE      1024
@@ -15,11 +16,17 @@
 #define MS_JWT_INTERVAL  300000                     /* milliseconds */
 #define MS_JWT_TIMEOUT   10000
 
+#define MS_JWT_KEEP      86400                      /* seconds */
+
 
 static char *ms_jwt_complete(ngx_conf_t *cf, ms_jwt_loc_conf_t *conf);
 static ms_jwt_policy_t *ms_jwt_policy(ngx_conf_t *cf, ms_jwt_loc_conf_t *conf,
     ms_keyring_t *keyring);
 static ngx_uint_t ms_jwt_same(const char *a, const char *b);
+static char *ms_jwt_revocations_zone(ngx_conf_t *cf,
+    const ms_value_t *parameter, ngx_str_t *value, void *conf);
+static char *ms_jwt_revocations_file(ngx_conf_t *cf,
+    const ms_value_t *parameter, ngx_str_t *value, void *conf);
 static ms_key_source_t *ms_jwt_add_source(ngx_conf_t *cf,
     ms_jwt_loc_conf_t *jlcf, ms_key_source_e type, ngx_str_t *name);
 
@@ -51,6 +58,20 @@ static const ms_value_t  ms_jwt_key_check_value[] = {
     { ngx_null_string, ms_value_time,
       offsetof(ms_jwt_main_conf_t, key_check), 100, 86400000, NULL,
       MS_VALUE_OFF },
+
+      ms_null_value
+};
+
+
+static const ms_value_t  ms_jwt_revocations_parameters[] = {
+
+    { ngx_string("zone="), ms_jwt_revocations_zone, 0, 0, 0, NULL, 0 },
+
+    { ngx_string("file="), ms_jwt_revocations_file, 0, 0, 0, NULL, 0 },
+
+    { ngx_string("keep="), ms_value_time,
+      offsetof(ms_jwt_main_conf_t, revocations_keep), 1000,
+      MS_REVOCATION_MAX * (ngx_int_t) 1000, NULL, MS_VALUE_SEC },
 
       ms_null_value
 };
@@ -232,6 +253,7 @@ ms_jwt_policy(ngx_conf_t *cf, ms_jwt_loc_conf_t *conf, ms_keyring_t *keyring)
     policy->subject = subject;
     policy->entries = conf->cache;
     policy->rules = rules;
+    jmcf->leeway = ngx_max(jmcf->leeway, conf->leeway);
 
     policies = ngx_array_push(&jmcf->policies);
     if (policies == NULL) {
@@ -496,4 +518,77 @@ ms_jwt_key_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return ms_values_parse(cf, ms_jwt_key_check_value, 1, jmcf);
+}
+
+
+char *
+ms_jwt_revocations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ms_jwt_main_conf_t  *jmcf = conf;
+
+    if (jmcf->revocations) {
+        return "is duplicate";
+    }
+
+    jmcf->revocations_keep = MS_JWT_KEEP;
+
+    if (ms_values_parse(cf, ms_jwt_revocations_parameters, 1, jmcf)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return jmcf->revocations ? NGX_CONF_OK : "needs \"zone=name:size\"";
+}
+
+
+static char *
+ms_jwt_revocations_zone(ngx_conf_t *cf, const ms_value_t *parameter,
+    ngx_str_t *value, void *conf)
+{
+    ms_jwt_main_conf_t  *jmcf = conf;
+
+    u_char     *p;
+    ssize_t     size;
+    ngx_str_t   name, text;
+
+    p = ngx_strlchr(value->data, value->data + value->len, ':');
+    size = NGX_ERROR;
+
+    if (p) {
+        name.data = value->data;
+        name.len = p - value->data;
+        text.data = p + 1;
+        text.len = value->data + value->len - text.data;
+        size = ngx_parse_size(&text);
+    }
+
+    if (p == NULL || name.len == 0
+        || size < (ssize_t) (8 * ngx_pagesize))
+    {
+        return ms_value_invalid(cf, parameter, value,
+                                "a name and a size from 32k on, \"name:1m\"");
+    }
+
+    jmcf->revocations = ms_revocations_zone(cf, &name, size,
+                                            &jmcf->revocations_file);
+
+    return jmcf->revocations ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
+ms_jwt_revocations_file(ngx_conf_t *cf, const ms_value_t *parameter,
+    ngx_str_t *value, void *conf)
+{
+    ms_jwt_main_conf_t  *jmcf = conf;
+
+    if (value->len == 0) {
+        return ms_value_invalid(cf, parameter, value, "a path");
+    }
+
+    jmcf->revocations_file = *value;
+
+    return ngx_conf_full_name(cf->cycle, &jmcf->revocations_file, 0) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
 }

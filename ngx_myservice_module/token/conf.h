@@ -14,6 +14,13 @@
 #include "jwt/cache.h"
 #include "jwt/token.h"
 #include "token/keyring.h"
+#include "token/revocation.h"
+
+
+/* what is kept of a good token: the subject, its ids, the packed claims */
+
+#define MS_JWT_IDS     MS_SUBJECT_SIZE
+#define MS_JWT_PACKED  (MS_JWT_IDS + sizeof(ms_token_ids_t))
 
 
 /* what a decision depends on, shared by the locations that agree */
@@ -40,6 +47,10 @@ typedef struct {
     ngx_msec_t                  key_check;      /* 0: off */
     ngx_array_t                 claims;         /* of ngx_str_t, with NUL */
     ngx_shm_zone_t             *zone;
+    ngx_shm_zone_t             *revocations;    /* NULL: off */
+    ngx_str_t                   revocations_file;
+    time_t                      revocations_keep;
+    time_t                      leeway;         /* the longest */
 } ms_jwt_main_conf_t;
 
 
@@ -69,6 +80,7 @@ char *ms_jwt_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ms_jwt_subject_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ms_jwt_cache_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ms_jwt_key_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ms_jwt_revocations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
 extern ngx_module_t  ngx_http_myservice_jwt_module;

@@ -18,6 +18,8 @@ typedef struct {
     ngx_str_t         token;                    /* borrowed from r->pool */
     ngx_uint_t        tokens;                   /* headers with one */
     u_char           *subject;                  /* of a good token, or NULL */
+    ngx_uint_t        generation;               /* of the list of revoked ones,
+                                                   when it was not there */
     u_char           *claims;                   /* packed; of a good token */
     time_t            expires;
 

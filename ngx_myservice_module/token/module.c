@@ -5,6 +5,7 @@
  */
 
 #include "core/metadata.h"
+#include "core/revoked.h"
 #include "core/variable.h"
 #include "token/access.h"
 #include "token/claims.h"
@@ -15,6 +16,8 @@
 #include "token/key_check.h"
 #include "token/keyring.h"
 #include "token/reasons.h"
+#include "token/revocations.h"
+#include "token/revocations_keeper.h"
 #include "token/stats.h"
 
 
@@ -141,6 +144,13 @@ static ngx_command_t  ms_jwt_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ms_jwt_cache_size,
       NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("myservice_jwt_revocations"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
+      ms_jwt_revocations,
+      NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
@@ -443,7 +453,11 @@ ms_jwt_init_process(ngx_cycle_t *cycle)
 
     ms_jwt_open_stats(jmcf->zone);
 
-    size = MS_SUBJECT_SIZE + ms_jwt_claims_size(jmcf->claims.nelts);
+    ms_revocations_open(jmcf->revocations, jmcf->leeway);
+    ms_revoked_open(jmcf->revocations ? ms_jwt_revoked : NULL);
+    ms_revocations_keep(cycle);
+
+    size = MS_JWT_PACKED + ms_jwt_claims_size(jmcf->claims.nelts);
     policies = jmcf->policies.elts;
 
     for (i = 0; i < jmcf->policies.nelts; i++) {

@@ -22,7 +22,9 @@ static ms_reason_t  ms_reasons[] = {
     { MS_GRPC_UNAUTHENTICATED, "TOKENS",
       "missing or invalid token" },
     { MS_GRPC_UNAVAILABLE, "NO_KEYS",
-      "service unavailable" }
+      "service unavailable" },
+    { MS_GRPC_UNAUTHENTICATED, "REVOKED",
+      "token revoked" }
 };
 
 

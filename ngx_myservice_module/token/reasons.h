@@ -21,6 +21,7 @@ typedef enum {
     MS_JWT_SESSION_MISMATCH,
     MS_JWT_TOKENS,                              /* more than one */
     MS_JWT_NO_KEYS,                             /* a source has no keys */
+    MS_JWT_REVOKED,
     MS_JWT_REASONS
 } ms_jwt_reason_e;
 
