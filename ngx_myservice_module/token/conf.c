@@ -8,6 +8,7 @@
 #include "core/values.h"
 #include "token/conf.h"
 #include "token/revocations.h"
+#include "token/revocations_file.h"
 
 
 #define MS_JWT_CACHE      1024
@@ -571,7 +572,8 @@ ms_jwt_revocations_zone(ngx_conf_t *cf, const ms_value_t *parameter,
     }
 
     jmcf->revocations = ms_revocations_zone(cf, &name, size,
-                                            &jmcf->revocations_file);
+                                            &jmcf->revocations_file,
+                                            ms_revocations_load_file);
 
     return jmcf->revocations ? NGX_CONF_OK : NGX_CONF_ERROR;
 }

@@ -7,8 +7,6 @@
 
 #include "token/revocations.h"
 
-#include "token/revocations_file.h"
-
 
 /* bytes of the zone for each chain; an entry takes 128 of them as a rule */
 #define MS_REVOCATIONS_CHAIN   256
@@ -52,6 +50,8 @@ static void ms_revocations_drop(ms_revoked_t **link);
 /* the tag of the zone is its address */
 static ngx_uint_t         ms_revocations_tag;
 
+static ms_revocations_load_pt  ms_revocations_load;
+
 /* of this worker */
 static ngx_slab_pool_t   *ms_revocations_pool;
 static ms_revocations_t  *ms_revocations;
@@ -60,7 +60,7 @@ static time_t             ms_revocations_late;
 
 ngx_shm_zone_t *
 ms_revocations_zone(ngx_conf_t *cf, ngx_str_t *name, size_t size,
-    ngx_str_t *file)
+    ngx_str_t *file, ms_revocations_load_pt load)
 {
     ngx_shm_zone_t  *zone;
 
@@ -69,6 +69,7 @@ ms_revocations_zone(ngx_conf_t *cf, ngx_str_t *name, size_t size,
     if (zone) {
         zone->init = ms_revocations_init;
         zone->data = file;
+        ms_revocations_load = load;
     }
 
     return zone;

@@ -11,13 +11,17 @@
 #include "token/revocation.h"
 
 
+/* fills the list that is open, of a zone of "size" bytes; logs errors */
+typedef ngx_int_t (*ms_revocations_load_pt)(ngx_str_t *file, size_t size,
+    ngx_log_t *log);
+
 /*
- * Adds the zone of the list to the configuration.  A new zone begins with the
- * entries of "file" (a full path with a NUL behind it, or empty), which is
- * looked at then.  NULL after an error was logged.
+ * Adds the zone of the list to the configuration.  A new zone begins with what
+ * "load" takes from "file", which is looked at then: a full path with a NUL
+ * behind it; empty: "load" is not called.  NULL after an error was logged.
  */
 ngx_shm_zone_t *ms_revocations_zone(ngx_conf_t *cf, ngx_str_t *name,
-    size_t size, ngx_str_t *file);
+    size_t size, ngx_str_t *file, ms_revocations_load_pt load);
 
 /* From here on this worker uses the list; NULL: there is none.  "leeway" is the
  * longest of the configuration, in seconds. */

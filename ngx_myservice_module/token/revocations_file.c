@@ -47,7 +47,7 @@ static ngx_int_t ms_revocations_failed(ms_revocations_file_t *f,
 
 
 ngx_int_t
-ms_revocations_load(ngx_str_t *file, size_t size, ngx_log_t *log)
+ms_revocations_load_file(ngx_str_t *file, size_t size, ngx_log_t *log)
 {
     size_t         len;
     u_char        *text;

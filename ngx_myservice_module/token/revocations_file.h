@@ -16,7 +16,7 @@
  * zone.  A file that is not there has none.  NGX_ERROR after what is wrong was
  * logged: no entry may be lost.
  */
-ngx_int_t ms_revocations_load(ngx_str_t *file, size_t size, ngx_log_t *log);
+ngx_int_t ms_revocations_load_file(ngx_str_t *file, size_t size, ngx_log_t *log);
 
 /*
  * Replaces the file by one with the entries of now: another one is written,
