@@ -17,6 +17,8 @@
 #include <ngx_http.h>
 
 #include "http2/mux_failure.h"
+#include "wire/header_block.h"
+#include "wire/hpack.h"
 #include "wire/mux_frames.h"
 
 
@@ -109,6 +111,8 @@ struct ms_mux_stream_s {
                                                 the connection */
     ngx_msec_t                 since;        /* its HEADERS */
 
+    const ms_fields_t         *fields;       /* the same for all calls of the
+                                                session, or NULL */
     ms_mux_out_t               out;          /* from the grpc module */
     int64_t                    window;       /* the instance's */
     size_t                     belief;       /* what the grpc module takes for
@@ -133,7 +137,6 @@ struct ms_mux_stream_s {
     unsigned                   blocked:1;    /* in conn->blocked */
     unsigned                   in_closed:1;
     unsigned                   out_closed:1;
-    unsigned                   ending:1;     /* END_STREAM was in HEADERS */
     unsigned                   eof:1;
     unsigned                   error:1;
     unsigned                   reused:1;     /* the connection had calls
@@ -179,6 +182,9 @@ struct ms_mux_conn_s {
     ms_mux_in_t                in;
     u_char                    *carry;        /* the beginning of a frame */
     size_t                     carry_len;
+
+    ms_hpack_t                 table;        /* of the instance, for what we
+                                                send */
 
     ms_mux_block_t            *out;
     ms_mux_block_t            *out_last;

@@ -20,6 +20,7 @@ typedef struct {
     ms_mux_failure_e                 failure;    /* of the attempt */
     uint64_t                         failed;     /* number of the connection */
     uint64_t                         after;      /* the next one is newer */
+    const ms_fields_t               *fields;     /* of the balancer, or NULL */
     ngx_str_t                        name;       /* for TLS */
     ngx_uint_t                       active;
 
@@ -97,6 +98,25 @@ ms_mux_call_fresh(ngx_http_request_t *r)
 
 
 ngx_uint_t
+ms_mux_call_fields(ngx_http_request_t *r, const ms_fields_t *fields)
+{
+    ms_mux_call_t  *ctx;
+
+    ctx = ms_mux_call_find(r);
+
+    /* an "error_page" may have led to an upstream without it */
+
+    if (ctx == NULL || !ctx->active || r->upstream->peer.data != ctx) {
+        return 0;
+    }
+
+    ctx->fields = fields;
+
+    return 1;
+}
+
+
+ngx_uint_t
 ms_mux_call_own(ngx_http_request_t *r)
 {
     ms_mux_call_t  *ctx;
@@ -140,6 +160,7 @@ ms_mux_call_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
     ctx->stream = NULL;
     ctx->failure = MS_MUX_NONE;
     ctx->after = 0;
+    ctx->fields = NULL;
     ctx->active = 1;
 
     ctx->data = u->peer.data;
@@ -267,6 +288,7 @@ ms_mux_call_attach(ms_mux_call_t *ctx, ngx_peer_connection_t *pc,
         ms_mux_tls_pretend(&s->c);
     }
 
+    s->fields = ctx->fields;
     ctx->stream = s;
 
     pc->connection = &s->c;

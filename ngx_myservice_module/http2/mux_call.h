@@ -31,6 +31,14 @@ ms_mux_failure_e ms_mux_call_failure(ngx_http_request_t *r);
  */
 ngx_uint_t ms_mux_call_fresh(ngx_http_request_t *r);
 
+/*
+ * In peer.get(): fields that are the same for all calls of a session, of
+ * MS_HPACK_SHARE bytes at most, are sent behind the grpc module's.  They are
+ * borrowed until the call ends.  0 if the call is not multiplexed.
+ */
+ngx_uint_t ms_mux_call_fields(ngx_http_request_t *r,
+    const ms_fields_t *fields);
+
 /* whether the bytes that were received last are not the instance's */
 ngx_uint_t ms_mux_call_own(ngx_http_request_t *r);
 

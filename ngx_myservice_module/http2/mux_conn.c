@@ -112,6 +112,8 @@ ms_mux_conn_init(ms_mux_conn_t *mc, ngx_connection_t *c, ms_mux_conf_t *conf)
     mc->init_window = MS_MUX_WINDOW_INIT;
     mc->seen = ngx_current_msec;
 
+    ms_hpack_init(&mc->table);
+
     ngx_queue_init(&mc->streams);
     ngx_queue_init(&mc->blocked);
 

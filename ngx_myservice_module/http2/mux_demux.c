@@ -207,10 +207,10 @@ ms_mux_demux_control(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
 static ngx_int_t
 ms_mux_demux_settings(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
 {
-    int64_t           change;
-    uint32_t          limit, window;
-    ngx_queue_t      *q;
-    ms_mux_stream_t  *s;
+    int64_t             change;
+    ngx_queue_t        *q;
+    ms_mux_stream_t    *s;
+    ms_mux_settings_t   settings;
 
     if (piece->flags & MS_FLAG_ACK) {
         return NGX_OK;
@@ -218,20 +218,21 @@ ms_mux_demux_settings(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
 
     /* without the setting: no limit in the first of them, the same later */
 
-    limit = mc->settings ? mc->peer->limit : MS_MUX_WINDOW_MAX;
-    window = mc->init_window;
+    settings.limit = mc->settings ? mc->peer->limit : MS_MUX_WINDOW_MAX;
+    settings.window = mc->init_window;
+    settings.table = mc->table.wanted;
 
-    if (ms_mux_settings(piece->pos, piece->last - piece->pos, &limit, &window)
-        != 0)
+    if (ms_mux_settings(piece->pos, piece->last - piece->pos, &settings) != 0)
     {
         return NGX_DECLINED;
     }
 
     mc->settings = 1;
-    mc->peer->limit = limit;
+    mc->peer->limit = settings.limit;
+    ms_hpack_setting(&mc->table, settings.table);
 
-    change = (int64_t) window - mc->init_window;
-    mc->init_window = window;
+    change = (int64_t) settings.window - mc->init_window;
+    mc->init_window = settings.window;
 
     for (q = ngx_queue_head(&mc->streams);
          change && q != ngx_queue_sentinel(&mc->streams);

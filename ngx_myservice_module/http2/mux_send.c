@@ -10,6 +10,7 @@
  */
 
 #include "http2/mux_send.h"
+#include "http2/mux_head.h"
 #include "http2/mux_write.h"
 
 
@@ -19,8 +20,7 @@
 
 static ngx_int_t ms_mux_send_take(ms_mux_stream_t *s, ngx_buf_t *b,
     ngx_uint_t *frames);
-static ngx_int_t ms_mux_send_head(ms_mux_stream_t *s, size_t left);
-static ngx_int_t ms_mux_send_open(ms_mux_stream_t *s);
+static ngx_int_t ms_mux_send_head(ms_mux_stream_t *s, ngx_buf_t *b);
 static ngx_int_t ms_mux_send_payload(ms_mux_stream_t *s, u_char *p,
     size_t *n, ngx_uint_t *frames);
 static ngx_int_t ms_mux_send_data(ms_mux_stream_t *s, u_char *p, size_t *n,
@@ -101,7 +101,7 @@ ms_mux_send_take(ms_mux_stream_t *s, ngx_buf_t *b, ngx_uint_t *frames)
 
         case MS_MUX_OUT_HEAD:
             b->pos += p - b->pos;
-            rc = ms_mux_send_head(s, b->last - b->pos);
+            rc = ms_mux_send_head(s, b);
             break;
 
         case MS_MUX_OUT_PAYLOAD:
@@ -121,24 +121,14 @@ ms_mux_send_take(ms_mux_stream_t *s, ngx_buf_t *b, ngx_uint_t *frames)
 
     s->c.sent += b->pos - start;
 
-    /* blocks of other calls must not get into this one */
-
-    if (rc == NGX_OK && s->out.block && b->pos == b->last) {
-        ngx_log_error(NGX_LOG_ALERT, s->c.log, 0,
-                      "the grpc module sends a header block in parts");
-        s->conn->broken = 1;
-        ms_mux_flush_soon(s->conn);
-        return NGX_ERROR;
-    }
-
     return rc;
 }
 
 
-/* the header of a frame; "left" bytes follow in the same buffer */
+/* behind the header of a frame */
 
 static ngx_int_t
-ms_mux_send_head(ms_mux_stream_t *s, size_t left)
+ms_mux_send_head(ms_mux_stream_t *s, ngx_buf_t *b)
 {
     uint8_t         head[MS_FRAME_HEADER];
     ms_mux_out_t   *out;
@@ -147,10 +137,14 @@ ms_mux_send_head(ms_mux_stream_t *s, size_t left)
     mc = s->conn;
     out = &s->out;
 
-    if (s->id == 0 && out->type != MS_FRAME_HEADERS) {
+    if (s->id == 0) {
 
         /* without memory the grpc module may lose its header */
 
+        return out->type == MS_FRAME_HEADERS ? ms_mux_head(s, b) : NGX_ERROR;
+    }
+
+    if (out->type == MS_FRAME_HEADERS) {
         return NGX_ERROR;
     }
 
@@ -161,19 +155,8 @@ ms_mux_send_head(ms_mux_stream_t *s, size_t left)
         return NGX_OK;
     }
 
-    /* a header block with all of its frames: none of it may fail later */
-
-    if (ms_mux_reserve(mc, MS_FRAME_HEADER + left) != NGX_OK) {
+    if (ms_mux_reserve(mc, MS_FRAME_HEADER + out->rest) != NGX_OK) {
         return NGX_ERROR;
-    }
-
-    if (out->type == MS_FRAME_HEADERS) {
-
-        if (ms_mux_send_open(s) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        s->ending = (out->flags & MS_FLAG_END_STREAM) != 0;
     }
 
     (void) ms_frame_put_header(head, out->rest, out->type, out->flags, s->id);
@@ -182,36 +165,6 @@ ms_mux_send_head(ms_mux_stream_t *s, size_t left)
     if (out->type == MS_FRAME_DATA && (out->flags & MS_FLAG_END_STREAM)) {
         s->out_closed = 1;
     }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_mux_send_open(ms_mux_stream_t *s)
-{
-    ms_mux_conn_t     *mc;
-    ms_mux_stream_t  **p;
-
-    mc = s->conn;
-
-    s->id = ms_mux_id(&mc->next_id);
-
-    if (s->id == 0) {
-        mc->draining = 1;
-        return NGX_ERROR;
-    }
-
-    s->place = mc->put;
-    s->since = ngx_current_msec;
-
-    if ((ngx_msec_int_t) (mc->asked - mc->seen) <= 0) {
-        mc->asked = s->since;
-    }
-
-    p = &mc->buckets[(s->id >> 1) % MS_MUX_BUCKETS];
-    s->next = *p;
-    *p = s;
 
     return NGX_OK;
 }
@@ -234,10 +187,6 @@ ms_mux_send_payload(ms_mux_stream_t *s, u_char *p, size_t *n,
 
     ms_mux_put(s->conn, p, *n);
     ms_mux_out_took(out, *n);
-
-    if (out->rest == 0 && s->ending && !out->block) {
-        s->out_closed = 1;
-    }
 
     return NGX_OK;
 }

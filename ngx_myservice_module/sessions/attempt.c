@@ -31,6 +31,7 @@
 static ms_lease_pt ms_attempt_known(ms_call_t *call, uint32_t instance);
 static ngx_int_t ms_attempt_refuse(ms_call_t *call);
 static ngx_int_t ms_attempt_start(ms_call_t *call);
+static ngx_int_t ms_attempt_fields(ms_call_t *call);
 static ngx_int_t ms_attempt_keep_name(ms_call_t *call);
 static void ms_attempt_last(ngx_peer_connection_t *pc);
 static ngx_int_t ms_attempt_rewind(ms_call_t *call);
@@ -135,10 +136,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
 granted:
 
-    if (ms_replay_append(call->request->pool, call->header, &call->block,
-                         &call->fields)
-        != NGX_OK)
-    {
+    if (ms_attempt_fields(call) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -205,6 +203,31 @@ ms_attempt_start(ms_call_t *call)
     return ms_fields_add(&call->fields, name.data, name.len, value->data,
                          value->len)
            == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+/* for this attempt, and for all of them */
+
+static ngx_int_t
+ms_attempt_fields(ms_call_t *call)
+{
+    ngx_pool_t  *pool;
+
+    pool = call->request->pool;
+
+    if (call->lasting.len
+        && !ms_mux_call_fields(call->request, &call->lasting))
+    {
+        if (ms_replay_keep(pool, call->header, &call->block, &call->lasting)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        call->lasting.len = 0;
+    }
+
+    return ms_replay_append(pool, call->header, &call->block, &call->fields);
 }
 
 

@@ -36,6 +36,7 @@ static void ms_call_location(ms_call_t *call);
 static ngx_int_t ms_call_supported(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ms_call_session(ms_call_t *c);
+static ngx_int_t ms_call_fields(ms_call_t *call);
 static void ms_call_message(ms_call_t *call, ngx_chain_t *in);
 static void ms_call_wrap(ms_call_t *call, ngx_http_upstream_t *u);
 
@@ -243,9 +244,7 @@ ms_call_begin(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     call->header = u->request_bufs->buf;
 
     if (ms_terms_terms(r, call->conf, &call->terms) != NGX_OK
-        || ms_terms_fields(r->pool, call->conf, &call->key,
-                           &call->terms, &call->fields)
-           != NGX_OK
+        || ms_call_fields(call) != NGX_OK
         || ms_replay_block(call->header, &call->block)
            != NGX_OK)
     {
@@ -399,6 +398,51 @@ ms_call_session(ms_call_t *call)
     }
 
     ms_zone_key(call->conf->zone, &session, &call->key);
+
+    return NGX_OK;
+}
+
+
+/* for the instance, without those of an attempt */
+
+static ngx_int_t
+ms_call_fields(ms_call_t *call)
+{
+    size_t               size;
+    u_char              *p;
+    ms_lasting_t         to;
+    ms_lasting_conf_t   *conf;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+    conf = &call->loc_conf->lasting;
+
+    ngx_memzero(&call->lasting, sizeof(ms_fields_t));
+    ngx_memzero(&call->fields, sizeof(ms_fields_t));
+
+    to.lasting = &call->lasting;
+    to.fields = &call->fields;
+    to.left = MS_HPACK_SHARE;
+
+    size = ms_terms_size(&call->key);
+    call->lasting.size = size;
+    call->fields.size = size + MS_TERMS_ROOM;
+
+    ms_lasting_client(r, conf, &to);
+
+    p = ngx_pnalloc(r->pool, call->lasting.size + call->fields.size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    call->lasting.data = p;
+    call->fields.data = p + call->lasting.size;
+
+    to.left = MS_HPACK_SHARE;
+
+    ms_lasting_client(r, conf, &to);
+    ms_terms_fields(call->conf, &call->key, &call->terms, &to);
+    ms_fields_keep(&call->fields);
 
     return NGX_OK;
 }

@@ -71,6 +71,9 @@ typedef struct {
     ms_replay_t                 replay;
     ngx_buf_t                  *header;
     ms_block_t                  block;          /* inside "header" */
+    ms_fields_t                 lasting;        /* the same for all calls of
+                                                   the session; empty when
+                                                   they are in the block */
     ms_fields_t                 fields;         /* appended to the block */
     ngx_str_t                  *fault;          /* in the answer, NULL: none */
 

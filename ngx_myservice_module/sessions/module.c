@@ -547,7 +547,7 @@ ms_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    if (ms_pass_guard(cf) != NGX_OK) {
+    if (ms_pass_guard(cf, &conf->lasting) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -19,7 +19,9 @@
      |NGX_HTTP_UPSTREAM_IGN_XA_CHARSET)
 
 
-static ngx_array_t *ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source);
+static ngx_array_t *ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source,
+    ms_lasting_conf_t *lasting);
+static ngx_uint_t ms_pass_set(ngx_array_t *source, ngx_str_t *name);
 static ngx_int_t ms_pass_drop(ngx_conf_t *cf, ngx_array_t *headers,
     ngx_str_t *name);
 static ngx_array_t *ms_pass_hide(ngx_conf_t *cf, ngx_array_t *names);
@@ -57,7 +59,7 @@ extern ngx_module_t  ngx_http_grpc_module;
  */
 
 ngx_int_t
-ms_pass_guard(ngx_conf_t *cf)
+ms_pass_guard(ngx_conf_t *cf, ms_lasting_conf_t *lasting)
 {
     ngx_http_module_t         *grpc;
     ngx_http_upstream_conf_t  *ucf;
@@ -75,7 +77,7 @@ ms_pass_guard(ngx_conf_t *cf)
 
     ucf = &conf->upstream;
 
-    conf->headers_source = ms_pass_headers(cf, glcf->headers_source);
+    conf->headers_source = ms_pass_headers(cf, glcf->headers_source, lasting);
     ucf->hide_headers = ms_pass_hide(cf, glcf->upstream.hide_headers);
     ucf->pass_headers = ms_pass_allow(cf, glcf->upstream.pass_headers);
 
@@ -100,7 +102,8 @@ ms_pass_guard(ngx_conf_t *cf)
  */
 
 static ngx_array_t *
-ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source)
+ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source,
+    ms_lasting_conf_t *lasting)
 {
     ngx_str_t                 *name;
     ngx_uint_t                 i;
@@ -141,7 +144,46 @@ ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source)
         }
     }
 
+    for (i = 0; ms_lasting_names[i].len; i++) {
+
+        if (ms_pass_set(source, &ms_lasting_names[i])) {
+            continue;
+        }
+
+        to = ngx_array_push(headers);
+        if (to == NULL) {
+            return NULL;
+        }
+
+        to->key = ms_lasting_names[i];
+        ngx_str_set(&to->value, "");
+
+        ms_lasting_take(lasting, i);
+    }
+
     return headers;
+}
+
+
+/* by a "grpc_set_header" */
+
+static ngx_uint_t
+ms_pass_set(ngx_array_t *source, ngx_str_t *name)
+{
+    ngx_uint_t     i;
+    ngx_keyval_t  *kv;
+
+    kv = source ? source->elts : NULL;
+
+    for (i = 0; source && i < source->nelts; i++) {
+        if (kv[i].key.len == name->len
+            && ngx_strncasecmp(kv[i].key.data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

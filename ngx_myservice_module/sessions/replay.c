@@ -14,6 +14,9 @@
 /* bytes that a buffer of the copy has free for later parts of the body */
 #define MS_REPLAY_ROOM   4096
 
+/* and one for a header for fields of an attempt */
+#define MS_REPLAY_MORE   256
+
 
 static ngx_buf_t *ms_replay_room(ngx_pool_t *pool, ms_replay_t *replay,
     size_t len);
@@ -342,6 +345,8 @@ ms_replay_append(ngx_pool_t *pool, ngx_buf_t *header, ms_block_t *block,
 
     if ((size_t) (header->end - header->start) < size) {
 
+        size += MS_REPLAY_MORE;
+
         p = ngx_pnalloc(pool, size);
         if (p == NULL) {
             return NGX_ERROR;
@@ -359,6 +364,18 @@ ms_replay_append(ngx_pool_t *pool, ngx_buf_t *header, ms_block_t *block,
     header->last = p + ms_block_append(block, p, fields->data, fields->len);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ms_replay_keep(ngx_pool_t *pool, ngx_buf_t *header, ms_block_t *block,
+    ms_fields_t *fields)
+{
+    if (ms_replay_append(pool, header, block, fields) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ms_replay_block(header, block);
 }
 
 

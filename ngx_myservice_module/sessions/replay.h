@@ -54,6 +54,10 @@ ngx_int_t ms_replay_block(ngx_buf_t *header, ms_block_t *block);
 ngx_int_t ms_replay_append(ngx_pool_t *pool, ngx_buf_t *header,
     ms_block_t *block, ms_fields_t *fields);
 
+/* the same for good: the fields belong to the block then */
+ngx_int_t ms_replay_keep(ngx_pool_t *pool, ngx_buf_t *header,
+    ms_block_t *block, ms_fields_t *fields);
+
 /* the complete body as new buffers; NGX_DECLINED if it was not kept */
 ngx_int_t ms_replay_body(ngx_http_request_t *r, ms_replay_t *replay,
     ngx_chain_t **body);

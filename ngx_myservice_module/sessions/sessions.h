@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "sessions/lasting.h"
 #include "zone/zone.h"
 
 
@@ -36,6 +37,7 @@ typedef struct {
 
     /* the balancer of the location's upstream, NULL if it has none */
     ms_sessions_srv_conf_t  *balancer;
+    ms_lasting_conf_t        lasting;
 } ms_sessions_loc_conf_t;
 
 

@@ -20,9 +20,15 @@ static void ms_terms_usual(ms_sessions_srv_conf_t *conf,
     ms_pool_terms_t *terms);
 static ngx_int_t ms_terms_left(ngx_http_request_t *r,
     ms_sessions_srv_conf_t *conf, ngx_msec_t *left);
-static u_char *ms_terms_field(u_char *p, const char *name, ngx_msec_t ms);
+static void ms_terms_field(ms_lasting_t *to, ngx_str_t *name, ngx_msec_t ms);
 static ngx_int_t ms_terms_msec(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, ngx_msec_t ms);
+
+
+static ngx_str_t  ms_terms_id = ngx_string("session-id");
+static ngx_str_t  ms_terms_ttl = ngx_string("session-ttl");
+static ngx_str_t  ms_terms_ends = ngx_string("session-ends");
+static ngx_str_t  ms_terms_subject = ngx_string("session-subject");
 
 
 ngx_int_t
@@ -129,68 +135,64 @@ ms_terms_left(ngx_http_request_t *r, ms_sessions_srv_conf_t *conf,
 }
 
 
-ngx_int_t
-ms_terms_fields(ngx_pool_t *pool, ms_sessions_srv_conf_t *conf,
-    ms_pool_key_t *key, ms_pool_terms_t *terms, ms_fields_t *fields)
+size_t
+ms_terms_size(ms_pool_key_t *key)
 {
-    u_char      *p, subject[2 * MS_POOL_SUBJECT];
-    ngx_msec_t   left;
+    return ms_field_max(ms_terms_id.len, key->len)
+           + ms_field_max(ms_terms_ttl.len, NGX_INT64_LEN)
+           + ms_field_max(ms_terms_ends.len, NGX_INT64_LEN)
+           + ms_field_max(ms_terms_subject.len, 2 * MS_POOL_SUBJECT);
+}
 
-    fields->size = ms_field_max(sizeof("session-id") - 1, key->len)
-                   + ms_field_max(sizeof("session-ttl") - 1, NGX_INT64_LEN)
-                   + ms_field_max(sizeof("session-ends") - 1, NGX_INT64_LEN)
-                   + ms_field_max(sizeof("session-subject") - 1,
-                                  2 * MS_POOL_SUBJECT)
-                   + MS_TERMS_ROOM;
 
-    p = ngx_pnalloc(pool, fields->size);
-    if (p == NULL) {
-        return NGX_ERROR;
+void
+ms_terms_fields(ms_sessions_srv_conf_t *conf, ms_pool_key_t *key,
+    ms_pool_terms_t *terms, ms_lasting_t *to)
+{
+    u_char      subject[2 * MS_POOL_SUBJECT];
+    ngx_msec_t  left;
+
+    ms_lasting_put(to, &ms_terms_id, key->session, key->len);
+
+    if (terms->subject) {
+        (void) ngx_hex_dump(subject, (u_char *) terms->subject,
+                            MS_POOL_SUBJECT);
+
+        ms_lasting_put(to, &ms_terms_subject, subject, sizeof(subject));
     }
-
-    fields->data = p;
-
-    p = ms_field_write(p, "session-id", sizeof("session-id") - 1,
-                       key->session, key->len);
 
     left = conf->ttl;
 
     if (terms->ends) {
         left = terms->ends - MS_TERMS_GRACE - ngx_current_msec;
 
-        p = ms_terms_field(p, "session-ends", left);
+        ms_terms_field(to, &ms_terms_ends, left);
     }
 
     if (left < conf->ttl) {
-        p = ms_terms_field(p, "session-ttl", left);
+        ms_terms_field(to, &ms_terms_ttl, left);
 
     } else {
-        p = ms_field_write(p, "session-ttl", sizeof("session-ttl") - 1,
-                           conf->ttl_text.data, conf->ttl_text.len);
+        ms_lasting_put(to, &ms_terms_ttl, conf->ttl_text.data,
+                       conf->ttl_text.len);
     }
-
-    if (terms->subject) {
-        (void) ngx_hex_dump(subject, (u_char *) terms->subject,
-                            MS_POOL_SUBJECT);
-
-        p = ms_field_write(p, "session-subject", sizeof("session-subject") - 1,
-                           subject, sizeof(subject));
-    }
-
-    fields->len = p - fields->data;
-    ms_fields_keep(fields);
-
-    return NGX_OK;
 }
 
 
-static u_char *
-ms_terms_field(u_char *p, const char *name, ngx_msec_t ms)
-{
-    u_char  text[NGX_INT64_LEN];
+/* one that changes with each call */
 
-    return ms_field_write(p, name, ngx_strlen(name), text,
-                          ngx_sprintf(text, "%M", ms) - text);
+static void
+ms_terms_field(ms_lasting_t *to, ngx_str_t *name, ngx_msec_t ms)
+{
+    u_char        text[NGX_INT64_LEN];
+    ms_fields_t  *fields;
+
+    fields = to->fields;
+
+    fields->len = ms_field_write(fields->data + fields->len, name->data,
+                                 name->len, text,
+                                 ngx_sprintf(text, "%M", ms) - text)
+                  - fields->data;
 }
 
 

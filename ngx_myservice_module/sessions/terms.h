@@ -6,6 +6,7 @@
 #define MS_SESSIONS_TERMS_H
 
 
+#include "sessions/lasting.h"
 #include "sessions/sessions.h"
 #include "wire/header_block.h"
 
@@ -17,6 +18,7 @@
  */
 #define MS_TERMS_GRACE  1000
 
+/* bytes that an attempt may add to the fields of a call */
 #define MS_TERMS_ROOM   64
 
 
@@ -27,10 +29,12 @@
 ngx_int_t ms_terms_terms(ngx_http_request_t *r, ms_sessions_srv_conf_t *conf,
     ms_pool_terms_t *terms);
 
-/* The fields about the session and its terms for the instance, encoded.  An
- * attempt may add MS_TERMS_ROOM bytes of its own. */
-ngx_int_t ms_terms_fields(ngx_pool_t *pool, ms_sessions_srv_conf_t *conf,
-    ms_pool_key_t *key, ms_pool_terms_t *terms, ms_fields_t *fields);
+/* bytes of the fields about a session and its terms, encoded */
+size_t ms_terms_size(ms_pool_key_t *key);
+
+/* Writes them for the instance. */
+void ms_terms_fields(ms_sessions_srv_conf_t *conf, ms_pool_key_t *key,
+    ms_pool_terms_t *terms, ms_lasting_t *to);
 
 /* The terms of a session that an instance reports; its token is not known.
  * Under a lock only after ms_upgrading(). */

@@ -63,6 +63,7 @@ fake_header_block(fake_t *fake, fake_conn_t *conn, fake_call_t *call,
     nghttp2_nv  nv;
 
     used = 0;
+    atomic_store(&fake->seen.block, len);
     pthread_mutex_lock(&fake->mutex);
     fake->metadata[0] = '\0';
 
@@ -90,6 +91,8 @@ fake_header_block(fake_t *fake, fake_conn_t *conn, fake_call_t *call,
 
     pthread_mutex_unlock(&fake->mutex);
     nghttp2_hd_inflate_end_headers(conn->inflater);
+    atomic_store(&fake->seen.table,
+                 nghttp2_hd_inflate_get_dynamic_table_size(conn->inflater));
 }
 
 

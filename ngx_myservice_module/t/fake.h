@@ -52,6 +52,8 @@ typedef struct {
     atomic_uint   pongs;
     atomic_uint   goaways;
     atomic_uint   continuations;
+    atomic_ulong  block;                /* bytes of the last header block */
+    atomic_ulong  table;                /* of HPACK behind it */
     atomic_ulong  data;                 /* bytes */
     atomic_ulong  largest;              /* DATA */
     atomic_ulong  window;               /* the gateway's for a new stream */

@@ -27,23 +27,14 @@ ms_mux_out_begin(ms_mux_out_t *out)
     out->flags = out->head[MS_FRAME_FLAGS];
     out->skip = 0;
 
-    if (out->block && out->type != MS_FRAME_CONTINUATION) {
-        return MS_MUX_OUT_BAD;
-    }
-
     switch (out->type) {
 
     case MS_FRAME_HEADERS:
-        out->block = !(out->flags & MS_FLAG_END_HEADERS);
-        break;
 
-    case MS_FRAME_CONTINUATION:
-
-        if (!out->block) {
+        if (out->flags & (MS_FLAG_PADDED|MS_FLAG_PRIORITY)) {
             return MS_MUX_OUT_BAD;
         }
 
-        out->block = !(out->flags & MS_FLAG_END_HEADERS);
         break;
 
     case MS_FRAME_DATA:
@@ -132,6 +123,69 @@ ms_mux_out_took(ms_mux_out_t *out, size_t n)
 
     if (out->rest == 0) {
         out->head_len = 0;
+    }
+}
+
+
+int
+ms_mux_out_block(ms_mux_out_t *out, const uint8_t **pos, const uint8_t *last,
+    size_t *len)
+{
+    size_t          n;
+    uint8_t         flags;
+    const uint8_t  *p;
+
+    p = *pos;
+    n = out->rest;
+    flags = out->flags;
+    *len = 0;
+
+    for ( ;; ) {
+
+        if (n > (size_t) (last - p)) {
+            return -1;
+        }
+
+        p += n;
+        *len += n;
+
+        if (flags & MS_FLAG_END_HEADERS) {
+            break;
+        }
+
+        if (last - p < MS_FRAME_HEADER
+            || p[MS_FRAME_TYPE] != MS_FRAME_CONTINUATION)
+        {
+            return -1;
+        }
+
+        n = ms_frame_length(p);
+        flags = p[MS_FRAME_FLAGS];
+        p += MS_FRAME_HEADER;
+    }
+
+    *pos = p;
+    ms_mux_out_took(out, out->rest);
+
+    return 0;
+}
+
+
+void
+ms_mux_out_join(uint8_t *to, const uint8_t *pos, size_t first, size_t len)
+{
+    size_t  n;
+
+    for (n = first; /* void */; n = ms_frame_length(pos - MS_FRAME_HEADER)) {
+        memcpy(to, pos, n);
+        to += n;
+        len -= n;
+
+        if (len == 0) {
+            return;
+        }
+
+        pos += n + MS_FRAME_HEADER;
     }
 }
 
@@ -364,8 +418,7 @@ ms_mux_preface(uint8_t *p, uint32_t window)
 
 
 int
-ms_mux_settings(const uint8_t *p, size_t len, uint32_t *limit,
-    uint32_t *window)
+ms_mux_settings(const uint8_t *p, size_t len, ms_mux_settings_t *settings)
 {
     uint32_t        value;
     const uint8_t  *last;
@@ -377,8 +430,12 @@ ms_mux_settings(const uint8_t *p, size_t len, uint32_t *limit,
 
         switch (p[0] << 8 | p[1]) {
 
+        case MS_SETTING_HEADER_TABLE_SIZE:
+            settings->table = value;
+            break;
+
         case MS_SETTING_MAX_STREAMS:
-            *limit = value;
+            settings->limit = value;
             break;
 
         case MS_SETTING_WINDOW:
@@ -387,7 +444,7 @@ ms_mux_settings(const uint8_t *p, size_t len, uint32_t *limit,
                 return -1;
             }
 
-            *window = value;
+            settings->window = value;
             break;
         }
     }

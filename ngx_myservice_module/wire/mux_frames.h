@@ -57,8 +57,6 @@ typedef struct {
     uint8_t   type;
     uint8_t   flags;
     unsigned  skip:1;                   /* the gateway keeps this frame */
-    unsigned  block:1;                  /* a header block has begun, and
-                                           END_HEADERS is still to come */
 } ms_mux_out_t;
 
 
@@ -71,6 +69,20 @@ ms_mux_out_e ms_mux_out_next(ms_mux_out_t *out, const uint8_t **pos,
     const uint8_t *last);
 
 void ms_mux_out_took(ms_mux_out_t *out, size_t n);
+
+/*
+ * Behind the header of HEADERS: looks for the end of its block, which may go on
+ * in CONTINUATION frames, and moves there.  "len" is set to the bytes of the
+ * block without headers of frames.  -1: not all of it is before "last".
+ */
+int ms_mux_out_block(ms_mux_out_t *out, const uint8_t **pos,
+    const uint8_t *last, size_t *len)
+    __attribute__((warn_unused_result));
+
+/* Copies the block of "len" bytes that begins at "pos" without headers of
+ * frames; "first" is the length of its first frame. */
+void ms_mux_out_join(uint8_t *to, const uint8_t *pos, size_t first,
+    size_t len);
 
 
 typedef enum {
@@ -122,10 +134,16 @@ ms_mux_in_e ms_mux_in_next(ms_mux_in_t *in, uint8_t **pos, uint8_t *last,
  * and the largest window for the connection; returns the end of it. */
 uint8_t *ms_mux_preface(uint8_t *p, uint32_t window);
 
-/* The settings that matter here; -1 if there are malformed ones. "limit" and
- * "window" stay as they are if they are not among them. */
-int ms_mux_settings(const uint8_t *p, size_t len, uint32_t *limit,
-    uint32_t *window)
+/* What a peer says in SETTINGS, as far as it matters here. */
+typedef struct {
+    uint32_t  limit;                    /* streams at once */
+    uint32_t  window;                   /* of a new stream */
+    uint32_t  table;                    /* of HPACK, bytes */
+} ms_mux_settings_t;
+
+/* Those that are not among them stay as they are; -1 if there are malformed
+ * ones. */
+int ms_mux_settings(const uint8_t *p, size_t len, ms_mux_settings_t *settings)
     __attribute__((warn_unused_result));
 
 /* The id of the next stream; 0 if the connection has no more. */

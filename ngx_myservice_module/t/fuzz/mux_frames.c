@@ -84,11 +84,12 @@ in(const uint8_t *data, size_t size, size_t step)
     size_t           from, n, left;
     uint8_t         *pos, *last, *p;
     uint64_t         sum;
-    uint32_t         limit, window;
     ms_mux_in_t      state;
     ms_mux_in_e      rc;
     ms_mux_piece_t   piece;
     static uint8_t   read[2 * MAX];
+
+    ms_mux_settings_t  settings;
 
     memset(&state, 0, sizeof(state));
     sum = 0;
@@ -119,12 +120,11 @@ in(const uint8_t *data, size_t size, size_t step)
             }
 
             if (rc == MS_MUX_IN_CONTROL && piece.type == MS_FRAME_SETTINGS) {
-                limit = 0;
-                window = 0;
+                memset(&settings, 0, sizeof(settings));
                 must(ms_mux_settings(piece.pos,
                                      (size_t) (piece.last - piece.pos),
-                                     &limit, &window) != 0
-                     || window <= MS_MUX_WINDOW_MAX);
+                                     &settings) != 0
+                     || settings.window <= MS_MUX_WINDOW_MAX);
             }
         }
 
@@ -134,6 +134,39 @@ in(const uint8_t *data, size_t size, size_t step)
     }
 
     return add(sum, left);
+}
+
+
+/* A header block, which is there as a whole or not at all. */
+static void
+block(const uint8_t *data, size_t size)
+{
+    size_t          len, first;
+    ms_mux_out_t    state;
+    const uint8_t  *pos, *from;
+    static uint8_t  joined[MAX];
+
+    memset(&state, 0, sizeof(state));
+    state.preface = MS_MUX_PREFACE;
+    pos = data;
+
+    if (ms_mux_out_next(&state, &pos, data + size) != MS_MUX_OUT_HEAD
+        || state.type != MS_FRAME_HEADERS)
+    {
+        return;
+    }
+
+    from = pos;
+    first = state.rest;
+
+    if (ms_mux_out_block(&state, &pos, data + size, &len) != 0) {
+        must(pos == from);
+        return;
+    }
+
+    must(pos <= data + size && len <= (size_t) (pos - from));
+    ms_mux_out_join(joined, from, first, len);
+    must(memcmp(joined, from, first) == 0);
 }
 
 
@@ -152,6 +185,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     must(in(data, size, step) == in(data, size, MAX));
     must(out(data, size, step) == out(data, size, MAX));
+    block(data, size);
 
     return 0;
 }

@@ -1,0 +1,127 @@
+
+/* Fields for the instance that are the same for all calls of a session. */
+
+#include "sessions/lasting.h"
+
+
+static ngx_int_t ms_lasting_find(ms_lasting_conf_t *conf, ngx_table_elt_t *h);
+
+
+/* the longest is shorter than there are bits in "lens" */
+
+ngx_str_t  ms_lasting_names[] = {
+    ngx_string("te"),
+    ngx_string("authorization"),
+    ngx_string("content-type"),
+    ngx_string("user-agent"),
+    ngx_string("grpc-encoding"),
+    ngx_string("grpc-accept-encoding"),
+    ngx_string("accept-encoding"),
+    ngx_string("x-myservice-role"),
+    ngx_null_string
+};
+
+
+void
+ms_lasting_take(ms_lasting_conf_t *conf, ngx_uint_t name)
+{
+    conf->names |= (ngx_uint_t) 1 << name;
+    conf->lens |= (ngx_uint_t) 1 << ms_lasting_names[name].len;
+}
+
+
+void
+ms_lasting_put(ms_lasting_t *to, ngx_str_t *name, const u_char *value,
+    size_t len)
+{
+    size_t        size;
+    ms_fields_t  *fields;
+
+    size = ms_hpack_size(name->len, len);
+    fields = to->fields;
+
+    if (size <= to->left) {
+        to->left -= size;
+        fields = to->lasting;
+    }
+
+    if (fields->data == NULL) {
+        fields->size += ms_field_max(name->len, len);
+        return;
+    }
+
+    fields->len = ms_field_write(fields->data + fields->len, name->data,
+                                 name->len, value, len)
+                  - fields->data;
+}
+
+
+void
+ms_lasting_client(ngx_http_request_t *r, ms_lasting_conf_t *conf,
+    ms_lasting_t *to)
+{
+    ngx_str_t         value;
+    ngx_int_t         n;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            n = ms_lasting_find(conf, &h[i]);
+
+            if (n == NGX_DECLINED) {
+                continue;
+            }
+
+            value = h[i].value;
+
+            if (n == 0) {
+
+                /* "te", as the grpc module sends it */
+
+                if (ngx_strlcasestrn(value.data, value.data + value.len,
+                                     (u_char *) "trailers", 8 - 1)
+                    == NULL)
+                {
+                    continue;
+                }
+
+                ngx_str_set(&value, "trailers");
+            }
+
+            ms_lasting_put(to, &ms_lasting_names[n], value.data, value.len);
+        }
+    }
+}
+
+
+static ngx_int_t
+ms_lasting_find(ms_lasting_conf_t *conf, ngx_table_elt_t *h)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    if (h->key.len >= sizeof(ngx_uint_t) * 8
+        || !(conf->lens & (ngx_uint_t) 1 << h->key.len))
+    {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; ms_lasting_names[i].len; i++) {
+        name = &ms_lasting_names[i];
+
+        if (name->len == h->key.len
+            && conf->names & (ngx_uint_t) 1 << i
+            && ngx_memcmp(name->data, h->lowcase_key, name->len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return NGX_DECLINED;
+}

@@ -1,0 +1,366 @@
+/*
+ * The dynamic table of an HPACK encoder (RFC 7541).
+ */
+
+#include "wire/hpack.h"
+
+#include <string.h>
+
+
+#define MS_HPACK_STATIC   61            /* entries, appendix A */
+
+/* representations, section 6 */
+#define MS_HPACK_INDEXED  0x80
+#define MS_HPACK_INDEXING 0x40
+#define MS_HPACK_RESIZE   0x20
+
+/* longer integers are taken for malformed */
+#define MS_HPACK_INT_MAX  4             /* bytes behind the prefix */
+
+
+static void ms_hpack_evict(ms_hpack_t *table, uint32_t limit);
+static uint32_t ms_hpack_find(ms_hpack_t *table, const uint8_t *field,
+    size_t len);
+static void ms_hpack_add(ms_hpack_t *table, const uint8_t *field, size_t len,
+    size_t size);
+static const uint8_t *ms_hpack_field(const uint8_t *p, const uint8_t *last,
+    size_t *size);
+static const uint8_t *ms_hpack_string(const uint8_t *p, const uint8_t *last,
+    size_t *len);
+static const uint8_t *ms_hpack_read(const uint8_t *p, const uint8_t *last,
+    uint8_t prefix, size_t *n);
+static uint8_t *ms_hpack_write(uint8_t *p, uint8_t type, uint8_t prefix,
+    uint32_t n);
+
+
+void
+ms_hpack_init(ms_hpack_t *table)
+{
+    memset(table, 0, offsetof(ms_hpack_t, entries));
+
+    table->limit = MS_HPACK_SIZE;
+    table->wanted = MS_HPACK_SIZE;
+    table->lowest = MS_HPACK_SIZE;
+}
+
+
+void
+ms_hpack_setting(ms_hpack_t *table, uint32_t size)
+{
+    table->wanted = size < MS_HPACK_SIZE ? size : MS_HPACK_SIZE;
+
+    if (table->wanted < table->lowest) {
+        table->lowest = table->wanted;
+    }
+}
+
+
+/* The peer emptied its table down to the lowest of its settings. */
+uint8_t *
+ms_hpack_begin(ms_hpack_t *table, uint8_t *p)
+{
+    if (table->lowest < table->limit) {
+        table->limit = table->lowest;
+        ms_hpack_evict(table, table->limit);
+        p = ms_hpack_write(p, MS_HPACK_RESIZE, 0x1f, table->limit);
+    }
+
+    if (table->wanted != table->limit) {
+        table->limit = table->wanted;
+        p = ms_hpack_write(p, MS_HPACK_RESIZE, 0x1f, table->limit);
+    }
+
+    table->lowest = table->limit;
+
+    return p;
+}
+
+
+uint8_t *
+ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
+    size_t len)
+{
+    size_t          n, size, room;
+    uint32_t        index;
+    const uint8_t  *last, *next;
+
+    last = fields + len;
+    room = table->limit / 2;
+
+    for ( /* void */ ; fields < last; fields = next) {
+
+        next = ms_hpack_field(fields, last, &size);
+
+        if (next == NULL) {
+            next = last;
+            size = MS_HPACK_SIZE;
+        }
+
+        n = (size_t) (next - fields);
+
+        if (size > room) {
+            memcpy(p, fields, n);
+            p += n;
+            continue;
+        }
+
+        room -= size;
+        index = ms_hpack_find(table, fields, n);
+
+        if (index) {
+            p = ms_hpack_write(p, MS_HPACK_INDEXED, 0x7f, index);
+            continue;
+        }
+
+        ms_hpack_add(table, fields, n, size);
+
+        memcpy(p, fields, n);
+        *p = MS_HPACK_INDEXING;
+        p += n;
+    }
+
+    return p;
+}
+
+
+static void
+ms_hpack_evict(ms_hpack_t *table, uint32_t limit)
+{
+    while (table->used > limit) {
+        table->used -= table->entries[(table->added - table->n)
+                                      % MS_HPACK_ENTRIES].size;
+        table->n--;
+    }
+}
+
+
+/* The index of a field, 0: it is not in the table.  Fields that came one after
+ * the other come so again. */
+static uint32_t
+ms_hpack_find(ms_hpack_t *table, const uint8_t *field, size_t len)
+{
+    uint32_t                 i, k;
+    const ms_hpack_entry_t  *entry;
+
+    k = table->hint;
+
+    for (i = 0; i < table->n; i++, k++) {
+
+        /* behind the newest, or gone: goes on with the oldest */
+
+        if (table->added - k - 1 >= table->n) {
+            k = table->added - table->n;
+        }
+
+        entry = &table->entries[k % MS_HPACK_ENTRIES];
+
+        if (entry->len == len
+            && memcmp(table->data + entry->pos, field, len) == 0)
+        {
+            table->hint = k + 1;
+            return MS_HPACK_STATIC + table->added - k;
+        }
+    }
+
+    return 0;
+}
+
+
+/* "size" is within the table's limit. */
+static void
+ms_hpack_add(ms_hpack_t *table, const uint8_t *field, size_t len, size_t size)
+{
+    uint32_t           i, from;
+    ms_hpack_entry_t  *entry;
+
+    ms_hpack_evict(table, table->limit - (uint32_t) size);
+
+    if (len > sizeof(table->data) - table->end) {
+
+        /* entries stand in their order: the oldest moves to the beginning */
+
+        from = table->end;
+
+        if (table->n) {
+            from = table->entries[(table->added - table->n)
+                                  % MS_HPACK_ENTRIES].pos;
+        }
+
+        for (i = table->added - table->n; i != table->added; i++) {
+            entry = &table->entries[i % MS_HPACK_ENTRIES];
+            entry->pos = (uint16_t) (entry->pos - from);
+        }
+
+        memmove(table->data, table->data + from, table->end - from);
+        table->end -= from;
+    }
+
+    entry = &table->entries[table->added % MS_HPACK_ENTRIES];
+
+    entry->pos = (uint16_t) table->end;
+    entry->len = (uint16_t) len;
+    entry->size = (uint16_t) size;
+
+    memcpy(table->data + table->end, field, len);
+
+    table->end += (uint32_t) len;
+    table->used += (uint32_t) size;
+    table->added++;
+    table->n++;
+    table->hint = table->added;
+}
+
+
+/* A literal with a new name, neither name nor value Huffman-coded: its end, and
+ * its size in a table; NULL if it is none. */
+static const uint8_t *
+ms_hpack_field(const uint8_t *p, const uint8_t *last, size_t *size)
+{
+    size_t  name, value;
+
+    if (p == last || *p != 0) {
+        return NULL;
+    }
+
+    p++;
+
+    if (p == last || *p & 0x80) {
+        return NULL;
+    }
+
+    p = ms_hpack_string(p, last, &name);
+
+    if (p == NULL || p == last || *p & 0x80) {
+        return NULL;
+    }
+
+    p = ms_hpack_string(p, last, &value);
+
+    *size = ms_hpack_size(name, value);
+
+    return p;
+}
+
+
+int
+ms_hpack_plain(uint8_t *block, size_t len)
+{
+    size_t          n;
+    uint8_t        *p;
+    const uint8_t  *pos, *last;
+
+    pos = block;
+    last = block + len;
+
+    while (pos < last) {
+
+        p = block + (pos - block);
+
+        if (*p & MS_HPACK_INDEXED) {
+            pos = ms_hpack_read(pos, last, 0x7f, &n);
+
+            if (pos == NULL || n == 0 || n > MS_HPACK_STATIC) {
+                return -1;
+            }
+
+            continue;
+        }
+
+        if (*p & MS_HPACK_INDEXING) {
+
+            /* four bits are left for the index, all of them say that more
+             * bytes follow */
+
+            if ((*p & 0x3f) >= 0x0f) {
+                return -1;
+            }
+
+            *p &= 0x0f;
+
+        } else if (*p & MS_HPACK_RESIZE) {
+            return -1;
+        }
+
+        pos = ms_hpack_read(pos, last, 0x0f, &n);
+
+        if (pos == NULL || n > MS_HPACK_STATIC) {
+            return -1;
+        }
+
+        if (n == 0) {
+            pos = ms_hpack_string(pos, last, &n);
+        }
+
+        if (pos) {
+            pos = ms_hpack_string(pos, last, &n);
+        }
+
+        if (pos == NULL) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Section 5.2. */
+static const uint8_t *
+ms_hpack_string(const uint8_t *p, const uint8_t *last, size_t *len)
+{
+    p = ms_hpack_read(p, last, 0x7f, len);
+
+    if (p == NULL || *len > (size_t) (last - p)) {
+        return NULL;
+    }
+
+    return p + *len;
+}
+
+
+/* Section 5.1. */
+static const uint8_t *
+ms_hpack_read(const uint8_t *p, const uint8_t *last, uint8_t prefix, size_t *n)
+{
+    unsigned  i;
+
+    if (p == last) {
+        return NULL;
+    }
+
+    *n = *p++ & prefix;
+
+    if (*n < prefix) {
+        return p;
+    }
+
+    for (i = 0; i < MS_HPACK_INT_MAX && p < last; i++) {
+        *n += (size_t) (*p & 0x7f) << 7 * i;
+
+        if (!(*p++ & 0x80)) {
+            return p;
+        }
+    }
+
+    return NULL;
+}
+
+
+static uint8_t *
+ms_hpack_write(uint8_t *p, uint8_t type, uint8_t prefix, uint32_t n)
+{
+    if (n < prefix) {
+        *p++ = (uint8_t) (type | n);
+        return p;
+    }
+
+    *p++ = type | prefix;
+
+    for (n -= prefix; n > 0x7f; n >>= 7) {
+        *p++ = (uint8_t) (0x80 | n);
+    }
+
+    *p++ = (uint8_t) n;
+
+    return p;
+}
