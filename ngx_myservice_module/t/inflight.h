@@ -44,7 +44,7 @@
 #define ONE      "server 127.0.0.1:8081 fail_timeout=1s;\n"
 #define TWO      ONE "server 127.0.0.1:8082 fail_timeout=1s;\n"
 #define RESUME   "myservice_resume MyServiceSubscribe;\n"
-#define HEALTH   "myservice_health interval=200ms timeout=300ms;\n"
+#define HEALTH   "myservice_health interval=200ms timeout=1s;\n"
 
 #define SLOW     "/my_service.MyServiceAPI/Slow"
 /* its ServingStatus */

@@ -24,7 +24,7 @@
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    upstream u {\n"                                                      \
     "        myservice_sessions $myservice_session zone=u:1m;\n"              \
-    "        myservice_health interval=200ms timeout=400ms fails=2;\n"        \
+    "        myservice_health interval=200ms timeout=1s fails=2;\n"        \
     servers                                                                   \
     "        keepalive 16;\n"                                                 \
     "    }\n"                                                                 \

@@ -61,7 +61,7 @@
     STATUS_SERVER                                                             \
     "}\n"
 
-#define FAST  "myservice_health interval=200ms timeout=300ms;\n"
+#define FAST  "myservice_health interval=200ms timeout=1s;\n"
 #define ONE   "server 127.0.0.1:8081;\n"
 #define TWO   ONE "server 127.0.0.1:8082;\n"
 #define HERE  "127.0.0.1"

@@ -50,7 +50,7 @@ START_TEST(inflight_dead_keep)
 {
     client_call_t  *stream, *call;
 
-    dead(CONF("myservice_health interval=200ms timeout=300ms inflight=keep;\n"
+    dead(CONF("myservice_health interval=200ms timeout=1s inflight=keep;\n"
               ONE, ""), &stream, &call);
     inflight_goes_on(stream, 1000);
     inflight_goes_on(call, 10);

@@ -50,7 +50,7 @@
 #define ONE     "server 127.0.0.1:8081;\n"
 #define TWO     ONE "server 127.0.0.1:8082;\n"
 #define FAIL    "myservice_moved fail;\n"
-#define HEALTH  "myservice_health interval=100ms timeout=200ms;\n"
+#define HEALTH  "myservice_health interval=100ms timeout=1s;\n"
 #define CONF    CONF_WITH(FAIL TWO, "", "")
 
 #define LOST    "session lost its instance"

@@ -18,7 +18,7 @@
 #define CONF(workers, size, upstream)                                         \
     RESOLVED_CONF(workers, "u:" size, upstream)
 
-#define HEALTH  "myservice_health interval=200ms timeout=300ms "
+#define HEALTH  "myservice_health interval=200ms timeout=1s "
 
 #define HTTP(text)                                                            \
     "%%GLOBALS%%\nevents {}\nhttp {\n%%GLOBALS_HTTP%%\n" text "}\n"

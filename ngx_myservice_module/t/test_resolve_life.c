@@ -17,7 +17,7 @@
     RESOLVED_CONF(workers, "u:" size, upstream)
 
 #define OTHER   "myservice_resolve other.test:%%PORT_8081%% "
-#define HEALTH  "myservice_health interval=200ms timeout=300ms "
+#define HEALTH  "myservice_health interval=200ms timeout=1s "
 
 
 static dns_t  *dns;
