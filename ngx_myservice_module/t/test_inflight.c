@@ -178,7 +178,7 @@ START_TEST(inflight_released_expires)
                              "myservice_jwt on;\n"
                              "myservice_jwt_secret_file %%DIR%%/secret;\n"));
     stream = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
-                         token_make("s1", 3), "s1", "", 0);
+                         token_make("s1", 6), "s1", "", 0);
     client_wait_messages(stream, 1);
     client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
     inflight_goes_on(stream, 500);

@@ -485,7 +485,7 @@ expires(const char *conf)
     client_call_t  *c;
 
     (void) start(conf);
-    token = token_make("s1", 2);
+    token = token_make("s1", 5);
     c = call(token, "s1");
     client_assert(c, 0, "");
 

@@ -230,11 +230,11 @@ START_TEST(expires_later)
     gateway_start(CONF(EXPIRES, TOKEN));
 
     start = harness_now();
-    client_assert(call_get(ECHO, "s1", 2), 0, "");
-    client_assert(call_get(ECHO, "s1", 5), 0, "");
-    client_assert(call_get(ECHO, "s1", 2), 0, "");
+    client_assert(call_get(ECHO, "s1", 3), 0, "");
+    client_assert(call_get(ECHO, "s1", 7), 0, "");
+    client_assert(call_get(ECHO, "s1", 3), 0, "");
     (void) await_instance("s2");
-    harness_lasted(start, 4000);
+    harness_lasted(start, 6000);
     ck_assert(!gateway_logged(CONFLICT));
 }
 END_TEST
@@ -249,7 +249,7 @@ START_TEST(expires_stream)
     gateway_start(CONF(EXPIRES, TOKEN
                        "myservice_resume MyServiceSubscribe;\n"));
 
-    stream = call_get(SUBSCRIBE, "s1", 2);
+    stream = call_get(SUBSCRIBE, "s1", 4);
     client_assert(stream, 16, "token expired");
     ck_assert_uint_ge(client_messages(stream), 1);
     (void) await_instance("s2");
@@ -269,11 +269,11 @@ START_TEST(expires_stream_goes_on)
     gateway_start(CONF(EXPIRES, TOKEN));
 
     start = harness_now();
-    stream = call_start(SUBSCRIBE, "s1", 2);
+    stream = call_start(SUBSCRIBE, "s1", 5);
     client_wait_messages(stream, 1);
     client_assert(call_get(ECHO, "s1", 60), 0, "");
 
-    while (harness_now() - start < 4000) {
+    while (harness_now() - start < 7000) {
         client_poll(50);
         ck_assert(!stream->done);
     }
