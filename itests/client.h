@@ -22,7 +22,7 @@
 #define CLIENT_POD    256
 
 /* Only a call that hangs takes longer. */
-#define CLIENT_CALL_TIMEOUT  15000
+#define CLIENT_CALL_TIMEOUT  60000
 
 
 typedef enum {

@@ -35,7 +35,7 @@
 /* what an instance logs then */
 #define READ      "keys of tokens read again"
 
-/* ms until a retired key is gone: the life of its tokens (5 s) and the grace;
+/* ms until a retired key is gone: the life of its tokens and the grace;
  * an authsvc that reads the change later than the grace, as it may on a busy
  * machine, keeps the key a minute longer. */
 #define GONE      180000
