@@ -20,6 +20,7 @@ static api_result_t run_events(ctl_t *ctl, const char *argument);
 static api_result_t run_drain(ctl_t *ctl, const char *argument);
 static api_result_t run_undrain(ctl_t *ctl, const char *argument);
 static api_result_t run_release(ctl_t *ctl, const char *argument);
+static api_result_t run_revoke(ctl_t *ctl, const char *argument);
 static api_result_t run_move(ctl_t *ctl, const char *argument);
 static api_result_t run_add(ctl_t *ctl, const char *argument);
 static api_result_t run_remove(ctl_t *ctl, const char *argument);
@@ -38,6 +39,8 @@ const command_t  commands[] = {
     { "undrain", "ADDRESS", "the instance takes sessions again",
       run_undrain },
     { "release", "SESSION", "ends the session's lease", run_release },
+    { "revoke", NULL, "refuses tokens: --jti, or --iss and --sub",
+      run_revoke },
     { "move", "SESSION", "its next call goes to another instance",
       run_move },
     { "add", "ADDRESS", "adds an instance, which stays over reloads",
@@ -522,13 +525,63 @@ run_undrain(ctl_t *ctl, const char *argument)
 static api_result_t
 run_release(ctl_t *ctl, const char *argument)
 {
-    char          *query;
+    char          *query, *whole;
     json_t        *answer;
     api_result_t   result;
 
     query = session_query(argument);
-    result = run_one(ctl, "DELETE", "sessions", NULL, query, NULL, &answer);
+
+    if (asprintf(&whole, "%s%s", query, ctl->revoke ? "&revoke=1" : "") < 0) {
+        abort();
+    }
+
+    result = run_one(ctl, "DELETE", "sessions", NULL, whole, NULL, &answer);
+    free(whole);
     free(query);
+    json_decref(answer);
+
+    return result;
+}
+
+
+/* By the gateway's clock and its keep=, if there is no --until. */
+static api_result_t
+run_revoke(ctl_t *ctl, const char *argument)
+{
+    json_t        *answer, *body;
+    api_result_t   result;
+
+    (void) argument;
+
+    if ((ctl->jti == NULL) == (ctl->iss == NULL && ctl->sub == NULL)
+        || (ctl->iss == NULL) != (ctl->sub == NULL))
+    {
+        snprintf(ctl->api.error, sizeof(ctl->api.error), "revoke needs --jti, "
+                 "or --iss and --sub");
+        return API_REFUSED;
+    }
+
+    body = ctl->jti != NULL ? json_pack("{s:s}", "jti", ctl->jti)
+                            : json_pack("{s:s, s:s}", "iss", ctl->iss, "sub",
+                                        ctl->sub);
+
+    if (body == NULL) {
+        snprintf(ctl->api.error, sizeof(ctl->api.error), "--jti, --iss and "
+                 "--sub are UTF-8");
+        return API_REFUSED;
+    }
+
+    if (ctl->until != 0) {
+        json_object_set_new(body, "until", json_integer(ctl->until));
+    }
+
+    result = api_request(&ctl->api, "POST", "/revocations", body, &answer);
+
+    if (result == API_OK) {
+        show_json(answer);
+    }
+
+    json_decref(body);
     json_decref(answer);
 
     return result;

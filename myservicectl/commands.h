@@ -19,6 +19,11 @@ typedef struct {
     int          json;
     int          follow;                /* of "events" */
     int          force;                 /* of "remove" */
+    int          revoke;                /* of "release" */
+    const char  *jti;                   /* of "revoke"; NULL: not given */
+    const char  *iss;
+    const char  *sub;
+    int64_t      until;                 /* seconds since 1970, 0: not given */
     const char  *deadline;              /* of "drain", "5m"; NULL: none */
     int          wait;                  /* of "drain" */
     int64_t      wait_time;             /* ms */

@@ -20,7 +20,7 @@ _myservicectl() {
             awk 'NR > 1 && $7 != "-" { print $7 }') ;;
     *)
         words=$(printf '%s\n' status instances instance session events drain undrain \
-            release move add remove)
+            release revoke move add remove)
         [[ $current != -* ]] ||
             words=$(myservicectl --help | grep -oE '^ +--[a-z-]+' | tr -d ' ') ;;
     esac

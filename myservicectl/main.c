@@ -110,6 +110,18 @@ main(int argc, char **argv)
           INT64_C(86400) * 1000, "how long at most" },
         { "force", NULL, OPTION_FLAG, &ctl.force, NULL, 0, 0,
           "with \"remove\": at once, its lease ends" },
+        { "revoke", NULL, OPTION_FLAG, &ctl.revoke, NULL, 0, 0,
+          "with \"release\": the session's tokens are refused, too" },
+        { "jti ID", NULL, OPTION_STRING, &ctl.jti, NULL, 1, 256,
+          "with \"revoke\": one token" },
+        { "iss NAME", NULL, OPTION_STRING, &ctl.iss, NULL, 1, 256,
+          "with \"revoke\": the tokens of this issuer" },
+        { "sub NAME", NULL, OPTION_STRING, &ctl.sub, NULL, 1, 256,
+          "for this user that were issued until now" },
+        { "until", NULL, OPTION_NUMBER, &ctl.until, "0", 0,
+          INT64_C(99999999999),
+          "when they have expired, seconds since 1970; 0: after keep= of the "
+          "gateway" },
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
     };
 
