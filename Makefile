@@ -164,7 +164,7 @@ $(B)/authsvc: $(OBJ)/authsvc/main.o $(LIBS)
 $(B)/integrationtests: $(OBJ)/itests/main.o $(LIBS)
 $(B)/backendcheck: $(OBJ)/backendcheck/main.o $(LIBS)
 $(B)/myservicectl: $(OBJ)/myservicectl/main.o $(LIBS)
-$(B)/myservicectl: LDLIBS += -lcurl
+$(B)/myservicectl $(B)/authsvc: LDLIBS += -lcurl
 $(B)/healthcheck: $(OBJ)/docker/healthcheck.o $(LIBS)
 
 $(PROGRAMS):

@@ -121,14 +121,17 @@ audit_end(json_t *line, char out[AUDIT_LINE])
 }
 
 
-/* It fits: at most 128 + 256 + 64 bytes of others become six each. */
+/* It fits: at most 128 + 256 + 64 bytes of others become six each.  A command
+ * has no session, but as long a detail. */
 size_t
 audit_line(const audit_event_t *event, const struct timespec *now,
     char out[AUDIT_LINE])
 {
     json_t  *line;
 
-    line = audit_begin(now, "login");
+    line = audit_begin(now, event->command != NULL ? "command" : "login");
+    audit_member(line, "command", event->command, 32);
+    audit_member(line, "by", event->by, 64);
     audit_member(line, "outcome", event->outcome, 16);
     audit_member(line, "reason", event->reason, 32);
     audit_member(line, "user", event->user, LIMIT_USERNAME);
@@ -137,6 +140,7 @@ audit_line(const audit_event_t *event, const struct timespec *now,
     audit_member(line, "role", event->role, LIMIT_ROLE);
     audit_member(line, "kid", event->kid, 64);
     audit_member(line, "jti", event->jti, 64);
+    audit_member(line, "detail", event->detail, 256);
 
     return audit_end(line, out);
 }

@@ -1,6 +1,7 @@
 /*
  * The audit log: one JSON line per login, with the user, the session, the
- * address, the outcome and the token.  Passwords and tokens are never in it.
+ * address, the outcome and the token, and one per command of "authsvc user" and
+ * "authsvc key".  Passwords and tokens are never in it.
  *
  * Callers only copy a line into memory; a thread writes, so that no login
  * waits for a disk or for the reader of a pipe.  A line that cannot be written
@@ -43,6 +44,9 @@ typedef struct {
     const char  *role;
     const char  *kid;
     const char  *jti;
+    const char  *command;               /* "user disable"; NULL: a login */
+    const char  *by;                    /* who ran it */
+    const char  *detail;                /* why it failed */
 } audit_event_t;
 
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "authsvc/audit/command.h"
 #include "authsvc/core/command.h"
 #include "authsvc/core/files.h"
 #include "authsvc/keys/dir.h"
@@ -23,6 +24,7 @@ typedef struct {
     int64_t      grace;                 /* ms */
     int          activate;              /* only for "generate" */
     int          at_once;               /* only for "retire" */
+    audit_options_t  audit;
 } keys_options_t;
 
 typedef struct {
@@ -63,6 +65,7 @@ static const option_t  keys_table[] = {
     { "grace", "AUTHSVC_KEY_GRACE", OPTION_TIME, &opts.grace, "1m", 0,
       KEYDIR_TTL_MAX * 1000,
       "how long a retired key stays after its last token" },
+    AUDIT_COMMAND_OPTION(&opts.audit),
     { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
 };
 
@@ -333,8 +336,10 @@ keys_change(keys_t *keys, const command_t *command)
 static int
 keys_run(const command_t *command, char **words, char *error)
 {
-    int            alg;
-    static keys_t  keys;
+    int             alg, rc;
+    audit_t        *audit;
+    audit_event_t   event;
+    static keys_t   keys;
 
     alg = signkey_alg_find(opts.algorithm);
 
@@ -349,15 +354,23 @@ keys_run(const command_t *command, char **words, char *error)
         return 2;
     }
 
-    keys.kid = words[0];
+    keys.kid = command->n > 0 ? words[0] : NULL;
     keys.alg = (signkey_alg_t) alg;
 
-    if (keys_change(&keys, command) != 0) {
-        snprintf(error, COMMAND_ERROR, "%s", keys.dir.error);
+    if (audit_command_open(&opts.audit, &audit, error, COMMAND_ERROR) != 0) {
         return 1;
     }
 
-    return 0;
+    rc = keys_change(&keys, command) == 0 ? 0 : 1;
+    if (rc != 0) {
+        snprintf(error, COMMAND_ERROR, "%s", keys.dir.error);
+    }
+
+    memset(&event, 0, sizeof(event));
+    event.kid = keys.kid;
+    audit_command_close(audit, "key", command->name, &event, rc, error);
+
+    return rc;
 }
 
 

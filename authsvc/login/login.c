@@ -110,7 +110,11 @@ login_run(store_t *store, const issuer_t *issuer,
         return LOGIN_STORE;
     }
 
-    check = password_check(status == STORE_OK ? user.hash : NULL,
+    /* a disabled user takes as long as an unknown one, and is told the same */
+
+    answer->disabled = status == STORE_OK && user.disabled;
+    check = password_check(status == STORE_OK && !user.disabled ? user.hash
+                                                                : NULL,
                            request->password);
 
     if (check == PASSWORD_UNCHECKED) {

@@ -38,6 +38,7 @@ typedef struct {
 typedef struct {
     issue_t  token;                     /* its text is to be freed */
     char     role[LIMIT_ROLE + 1];
+    bool     disabled;                  /* the user is; LOGIN_DENIED */
 } login_answer_t;
 
 

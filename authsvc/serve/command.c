@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <curl/curl.h>
 #include <sodium.h>
 
 #include "authsvc/core/version.h"
 #include "authsvc/keys/ring.h"
 #include "authsvc/login/backoff.h"
 #include "authsvc/login/password.h"
+#include "authsvc/revoke/courier.h"
 #include "authsvc/serve/cores.h"
 #include "authsvc/serve/keeper.h"
 #include "authsvc/serve/service.h"
@@ -35,6 +37,7 @@
 #define SERVE_MAX_MESSAGE    (64 * 1024)
 #define SERVE_ERROR          512
 #define SERVE_LOOK           1000       /* ms between two looks at files */
+#define SERVE_SEND           2000       /* ms between attempts at gateways */
 
 
 typedef struct {
@@ -45,6 +48,7 @@ typedef struct {
     const char       *proxies;
     keyring_options_t keys;
     audit_options_t   audit;
+    gateways_tls_t    gateways;
     rpc_tls_files_t   tls;
     rpc_server_options_t  server;
     int64_t           token_ttl;        /* ms */
@@ -71,6 +75,7 @@ typedef struct {
     rpc_health_t      *health;
     rpc_reflection_t  *reflection;
     keeper_t          *keeper;
+    courier_t         *courier;
 } serve_t;
 
 
@@ -113,6 +118,7 @@ static const option_t  serve_table[] = {
       &opts.proxies, "127.0.0.0/8,::1,unix", 0, 1023,
       "networks whose x-real-ip names the client" },
     AUDIT_OPTIONS(&opts.audit),
+    GATEWAYS_TLS_OPTIONS(&opts.gateways),
     RPC_TLS_SERVER_OPTIONS("AUTHSVC", &opts.tls),
     RPC_SERVER_OPTIONS("AUTHSVC", &opts.server),
     { "log-level", "AUTHSVC_LOG_LEVEL", OPTION_LOG_LEVEL, &opts.log_level,
@@ -432,6 +438,34 @@ serve_keeper(serve_t *s)
 }
 
 
+static int
+serve_courier(serve_t *s)
+{
+    char      error[SERVE_ERROR];
+    store_t  *store;
+
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        log_error("libcurl does not start");
+        return -1;
+    }
+
+    store = store_open(opts.store, true, error, sizeof(error));
+    if (store == NULL) {
+        log_error("%s", error);
+        return -1;
+    }
+
+    s->courier = courier_start(store, &opts.gateways, SERVE_SEND);
+    if (s->courier == NULL) {
+        log_error("cannot start a thread: %s", strerror(errno));
+        store_close(store);
+        return -1;
+    }
+
+    return 0;
+}
+
+
 static void
 serve_drain(void *data)
 {
@@ -446,7 +480,8 @@ serve_run(rpc_run_t *run, serve_t *s)
 
     if (serve_key(s) != 0 || serve_tls(s) != 0 || serve_stores(s) != 0
         || serve_backoff(s) != 0 || serve_audit(s) != 0
-        || serve_server(s) != 0 || serve_keeper(s) != 0)
+        || serve_server(s) != 0 || serve_keeper(s) != 0
+        || serve_courier(s) != 0)
     {
         return -1;
     }
@@ -468,6 +503,7 @@ static void
 serve_free(serve_t *s)
 {
     keeper_stop(s->keeper);
+    courier_stop(s->courier);
 
     if (s->server != NULL) {
         (void) rpc_server_stop(s->server, 0);

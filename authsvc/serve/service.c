@@ -60,7 +60,8 @@ service_audit(const service_login_t *login, login_status_t status,
 
     memset(&event, 0, sizeof(event));
     event.outcome = service_results[status].outcome;
-    event.reason = service_results[status].reason;
+    event.reason = status == LOGIN_DENIED && answer->disabled
+                   ? "disabled" : service_results[status].reason;
     event.user = login->request.username;
     event.session = login->request.session;
     event.address = login->address;

@@ -10,22 +10,33 @@
 
 
 #define STORE_ERROR    256
-#define STORE_VERSION  2                /* of the schema, in all kinds */
+#define STORE_VERSION  3                /* of the schema, in all kinds */
 
 #define STORE_TOO_LONG  "a value of the user is too long"
 #define STORE_EMPTY     "has no tables of authsvc"
 #define STORE_NEWER     "has schema version %d, this program knows %d"
 
 
-/* Changes of one user, with their values. */
+/* Changes of one row, with their values. */
 typedef enum {
     STORE_ADD = 0,                      /* name, hash, role */
     STORE_SET_HASH,                     /* name, hash */
     STORE_RENEW_HASH,                   /* name, hash, old hash */
     STORE_SET_ROLE,                     /* name, role */
     STORE_DELETE,                       /* name */
+    STORE_DISABLE,                      /* name */
+    STORE_ENABLE,                       /* name */
+    STORE_OWE,                          /* gateway, request */
+    STORE_PAID,                         /* gateway, request */
     STORE_CHANGES
 } store_change_t;
+
+/* What is listed, as two texts each. */
+typedef enum {
+    STORE_USERS = 0,                    /* name, role */
+    STORE_OWED,                         /* gateway, request */
+    STORE_ROWS
+} store_rows_t;
 
 typedef struct {
     void            (*close)(store_t *store);
@@ -34,7 +45,8 @@ typedef struct {
                             store_user_t *user);
     store_status_t  (*change)(store_t *store, store_change_t change,
                               const char *const values[3]);
-    store_status_t  (*list)(store_t *store, store_list_pt list, void *data);
+    store_status_t  (*list)(store_t *store, store_rows_t rows,
+                            store_list_pt list, void *data);
     store_status_t  (*begin)(store_t *store);
     store_status_t  (*commit)(store_t *store);
     void            (*rollback)(store_t *store);

@@ -131,9 +131,47 @@ store_delete(store_t *store, const char *name)
 
 
 store_status_t
+store_disable(store_t *store, const char *name, bool disabled)
+{
+    return store_change(store, disabled ? STORE_DISABLE : STORE_ENABLE, name,
+                        NULL, NULL);
+}
+
+
+/* The kinds say "missing" when no row changed. */
+store_status_t
+store_owe(store_t *store, const char *gateway, const char *request)
+{
+    store_status_t  status;
+
+    status = store_change(store, STORE_OWE, gateway, request, NULL);
+
+    return status == STORE_MISSING ? STORE_OK : status;
+}
+
+
+store_status_t
+store_paid(store_t *store, const char *gateway, const char *request)
+{
+    store_status_t  status;
+
+    status = store_change(store, STORE_PAID, gateway, request, NULL);
+
+    return status == STORE_MISSING ? STORE_OK : status;
+}
+
+
+store_status_t
+store_list_owed(store_t *store, store_list_pt list, void *data)
+{
+    return store->backend->list(store, STORE_OWED, list, data);
+}
+
+
+store_status_t
 store_list(store_t *store, store_list_pt list, void *data)
 {
-    return store->backend->list(store, list, data);
+    return store->backend->list(store, STORE_USERS, list, data);
 }
 
 

@@ -53,8 +53,8 @@ typedef struct {
 
 enum {
     PG_FIND = STORE_CHANGES,
-    PG_LIST,
-    PG_STATEMENTS
+    PG_LIST,                            /* one for each store_rows_t */
+    PG_STATEMENTS = PG_LIST + STORE_ROWS
 };
 
 static const char *const  pg_statements[PG_STATEMENTS] = {
@@ -66,8 +66,20 @@ static const char *const  pg_statements[PG_STATEMENTS] = {
     [STORE_SET_ROLE] = "UPDATE users SET role = $2::text"
         " WHERE name = $1::text",
     [STORE_DELETE] = "DELETE FROM users WHERE name = $1::text",
-    [PG_FIND] = "SELECT hash, role FROM users WHERE name = $1::text",
-    [PG_LIST] = "SELECT name, role FROM users ORDER BY name"
+    [STORE_DISABLE] = "UPDATE users SET disabled = true"
+        " WHERE name = $1::text",
+    [STORE_ENABLE] = "UPDATE users SET disabled = false"
+        " WHERE name = $1::text",
+    [STORE_OWE] = "INSERT INTO revocations (gateway, request)"
+        " VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    [STORE_PAID] = "DELETE FROM revocations"
+        " WHERE gateway = $1::text AND request = $2::text",
+    [PG_FIND] = "SELECT hash, role, disabled FROM users"
+        " WHERE name = $1::text",
+    [PG_LIST + STORE_USERS] = "SELECT name, role || CASE WHEN disabled"
+        " THEN chr(9) || 'disabled' ELSE '' END FROM users ORDER BY name",
+    [PG_LIST + STORE_OWED] = "SELECT gateway, request FROM revocations"
+        " ORDER BY gateway, request"
 };
 
 /* Number i makes version i + 1; a released one is never changed. */
@@ -80,7 +92,13 @@ static const char *const  pg_migrations[STORE_VERSION] = {
     ")",
     "ALTER TABLE users ADD COLUMN changed bigint NOT NULL"
     "    DEFAULT extract(epoch FROM now())::bigint;"
-    "UPDATE users SET changed = created"
+    "UPDATE users SET changed = created",
+    "ALTER TABLE users ADD COLUMN disabled boolean NOT NULL DEFAULT false;"
+    "CREATE TABLE revocations ("
+    "    gateway text NOT NULL,"
+    "    request text NOT NULL,"
+    "    PRIMARY KEY (gateway, request)"
+    ")"
 };
 
 
@@ -470,6 +488,11 @@ store_pg_find(store_t *store, const char *name, store_user_t *user)
              ? store_copy(store, PQgetvalue(result, 0, 0),
                           PQgetvalue(result, 0, 1), user)
              : STORE_MISSING;
+
+    if (status == STORE_OK) {
+        user->disabled = strcmp(PQgetvalue(result, 0, 2), "t") == 0;
+    }
+
     PQclear(result);
 
     return status;
@@ -501,13 +524,15 @@ store_pg_change(store_t *store, store_change_t change,
 
 
 static store_status_t
-store_pg_list(store_t *store, store_list_pt list, void *data)
+store_pg_list(store_t *store, store_rows_t rows, store_list_pt list,
+    void *data)
 {
     int              i;
     PGresult        *result;
     store_status_t   status;
 
-    status = pg_read((store_pg_t *) store, PG_LIST, NULL, 0, &result);
+    status = pg_read((store_pg_t *) store, PG_LIST + (int) rows, NULL, 0,
+                     &result);
     if (status != STORE_OK) {
         return status;
     }

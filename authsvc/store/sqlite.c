@@ -39,7 +39,20 @@ static const char *const  sqlite_changes[STORE_CHANGES] = {
     [STORE_RENEW_HASH] = "UPDATE users SET hash = ?2"
                          " WHERE name = ?1 AND hash = ?3",
     [STORE_SET_ROLE] = "UPDATE users SET role = ?2 WHERE name = ?1",
-    [STORE_DELETE] = "DELETE FROM users WHERE name = ?1"
+    [STORE_DELETE] = "DELETE FROM users WHERE name = ?1",
+    [STORE_DISABLE] = "UPDATE users SET disabled = 1 WHERE name = ?1",
+    [STORE_ENABLE] = "UPDATE users SET disabled = 0 WHERE name = ?1",
+    [STORE_OWE] = "INSERT INTO revocations (gateway, request)"
+                  " VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    [STORE_PAID] = "DELETE FROM revocations"
+                   " WHERE gateway = ?1 AND request = ?2"
+};
+
+static const char *const  sqlite_lists[STORE_ROWS] = {
+    [STORE_USERS] = "SELECT name, role || iif(disabled, char(9) || 'disabled',"
+                    " '') FROM users ORDER BY name",
+    [STORE_OWED] = "SELECT gateway, request FROM revocations"
+                   " ORDER BY gateway, request"
 };
 
 /* Number i makes version i + 1; a released one is never changed. */
@@ -53,7 +66,14 @@ static const char *const  sqlite_migrations[STORE_VERSION] = {
 
     /* SQLite adds a column only with a constant as its default */
     "ALTER TABLE users ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;"
-    "UPDATE users SET changed = created"
+    "UPDATE users SET changed = created",
+
+    "ALTER TABLE users ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE revocations ("
+    "    gateway TEXT NOT NULL,"
+    "    request TEXT NOT NULL,"
+    "    PRIMARY KEY (gateway, request)"
+    ") STRICT, WITHOUT ROWID"
 };
 
 
@@ -119,6 +139,10 @@ store_sqlite_find(store_t *store, const char *name, store_user_t *user)
              : hash == NULL || role == NULL ? sqlite_failed(s)
              : store_copy(store, hash, role, user);
 
+    if (status == STORE_OK) {
+        user->disabled = sqlite3_column_int(s->find, 2) != 0;
+    }
+
     /* also ends the read transaction */
     sqlite3_reset(s->find);
     sqlite3_clear_bindings(s->find);
@@ -167,14 +191,14 @@ store_sqlite_change(store_t *store, store_change_t change,
 
 
 static store_status_t
-store_sqlite_list(store_t *store, store_list_pt list, void *data)
+store_sqlite_list(store_t *store, store_rows_t rows, store_list_pt list,
+    void *data)
 {
     int              rc;
     sqlite3_stmt    *stmt;
     store_sqlite_t  *s = (store_sqlite_t *) store;
 
-    if (sqlite3_prepare_v2(s->db, "SELECT name, role FROM users ORDER BY name",
-                           -1, &stmt, NULL)
+    if (sqlite3_prepare_v2(s->db, sqlite_lists[rows], -1, &stmt, NULL)
         != SQLITE_OK)
     {
         return sqlite_failed(s);
@@ -390,7 +414,8 @@ sqlite_connect(store_sqlite_t *s)
     }
 
     return sqlite3_prepare_v3(s->db,
-                              "SELECT hash, role FROM users WHERE name = ?",
+                              "SELECT hash, role, disabled FROM users"
+                              " WHERE name = ?",
                               -1, SQLITE_PREPARE_PERSISTENT, &s->find, NULL)
            == SQLITE_OK ? STORE_OK : sqlite_failed(s);
 }

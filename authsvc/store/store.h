@@ -27,6 +27,7 @@ typedef enum {
 typedef struct {
     char  hash[STORE_HASH + 1];
     char  role[LIMIT_ROLE + 1];
+    bool  disabled;                     /* may not log in */
 } store_user_t;
 
 typedef struct store_s  store_t;
@@ -76,7 +77,22 @@ store_status_t store_set_role(store_t *store, const char *name,
 store_status_t store_delete(store_t *store, const char *name)
     __attribute__((warn_unused_result));
 
-/* In the order of the names' bytes. */
+store_status_t store_disable(store_t *store, const char *name, bool disabled)
+    __attribute__((warn_unused_result));
+
+/* A request that a gateway has not acknowledged, and that it has; the same
+ * request twice is one. */
+store_status_t store_owe(store_t *store, const char *gateway,
+    const char *request) __attribute__((warn_unused_result));
+store_status_t store_paid(store_t *store, const char *gateway,
+    const char *request) __attribute__((warn_unused_result));
+
+/* Calls "list" with the gateway and the request of each. */
+store_status_t store_list_owed(store_t *store, store_list_pt list, void *data)
+    __attribute__((warn_unused_result));
+
+/* In the order of the names' bytes; the role of a disabled user is followed by
+ * a tab and "disabled". */
 store_status_t store_list(store_t *store, store_list_pt list, void *data)
     __attribute__((warn_unused_result));
 

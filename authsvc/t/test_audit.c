@@ -44,7 +44,8 @@ teardown(void)
 
 
 static const audit_event_t  good = {
-    "ok", "ok", "TestUser", "s-1", "192.0.2.7", "admin", "k1", "j1"
+    .outcome = "ok", .reason = "ok", .user = "TestUser", .session = "s-1",
+    .address = "192.0.2.7", .role = "admin", .kid = "k1", .jti = "j1"
 };
 
 static const audit_event_t  bad = {

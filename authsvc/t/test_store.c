@@ -276,7 +276,7 @@ START_TEST(test_migration)
     store_close(store);
     ck_assert_int_eq(stores_number(stores_kind == STORES_POSTGRES
                                    ? "SELECT count(*) FROM authsvc_schema"
-                                   : "PRAGMA user_version"), 2);
+                                   : "PRAGMA user_version"), 3);
 }
 END_TEST
 
@@ -292,8 +292,8 @@ START_TEST(test_newer)
     store_close(store);
 
     stores_sql(stores_kind == STORES_POSTGRES
-               ? "INSERT INTO authsvc_schema VALUES (3)"
-               : "PRAGMA user_version = 3");
+               ? "INSERT INTO authsvc_schema VALUES (4)"
+               : "PRAGMA user_version = 4");
 
     store = store_open(stores_location, true, error, sizeof(error));
     text = error;
@@ -301,7 +301,7 @@ START_TEST(test_newer)
         ck_assert_int_eq(store_check(store), STORE_FAILED);
         text = store_error(store);
     }
-    ck_assert_msg(strstr(text, "has schema version 3, this program knows 2")
+    ck_assert_msg(strstr(text, "has schema version 4, this program knows 3")
                   != NULL, "%s", text);
     store_close(store);
 }

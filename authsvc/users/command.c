@@ -1,26 +1,38 @@
 /*
- * "authsvc user": adds, changes, lists and imports users of a store.
+ * "authsvc user": adds, changes, disables, lists and imports users of a store.
  */
 
 #include "authsvc/users/command.h"
 
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
+#include <curl/curl.h>
 #include <sodium.h>
 
+#include "authsvc/audit/command.h"
 #include "authsvc/core/command.h"
 #include "authsvc/login/password.h"
+#include "authsvc/revoke/gateways.h"
 #include "authsvc/store/store.h"
 #include "authsvc/users/import.h"
 #include "authsvc/users/prompt.h"
 
 
+/* seconds: a login that runs when its user is disabled has ended by then */
+#define USERS_RUNNING  60
+
+
 typedef struct {
-    const char  *store;
-    const char  *role;                  /* NULL: not given */
-    int          create;
-    int          update;
-    int          skip;
+    const char       *store;
+    const char       *role;             /* NULL: not given */
+    const char       *gateways;         /* NULL: none */
+    const char       *issuer;
+    gateways_tls_t    tls;
+    audit_options_t   audit;
+    int               create;
+    int               update;
+    int               skip;
 } users_options_t;
 
 typedef struct {
@@ -34,6 +46,9 @@ static int users_add(void *data);
 static int users_passwd(void *data);
 static int users_role(void *data);
 static int users_del(void *data);
+static int users_disable(void *data);
+static int users_enable(void *data);
+static int users_revoke(void *data);
 static int users_list(void *data);
 static int users_import(void *data);
 static bool users_takes(const command_t *command);
@@ -45,6 +60,9 @@ static const command_t  users_commands[] = {
     { "passwd", " NAME", 1, users_passwd },
     { "role", " NAME ROLE", 2, users_role },
     { "del", " NAME", 1, users_del },
+    { "disable", " NAME", 1, users_disable },
+    { "enable", " NAME", 1, users_enable },
+    { "revoke", " NAME", 1, users_revoke },
     { "list", "", 0, users_list },
     { "import", " FILE [--role ROLE] [--create] [--update | --skip]", 1,
       users_import },
@@ -65,6 +83,14 @@ static const option_t  users_table[] = {
       "\"import\": existing users get password and role of the file" },
     { "skip", NULL, OPTION_FLAG, &opts.skip, NULL, 0, 0,
       "\"import\": existing users keep what they have" },
+    { "gateway-api LIST", "AUTHSVC_GATEWAY_API", OPTION_STRING,
+      &opts.gateways, NULL, 1, 4095, "\"disable\", \"revoke\": the gateways "
+      "that shall refuse the tokens, as http://127.0.0.1:10080/api, with "
+      "commas between" },
+    { "issuer NAME", "AUTHSVC_ISSUER", OPTION_STRING, &opts.issuer,
+      "myservice", 1, 255, "claim \"iss\" of the tokens" },
+    GATEWAYS_TLS_OPTIONS(&opts.tls),
+    AUDIT_COMMAND_OPTION(&opts.audit),
     { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
 };
 
@@ -180,6 +206,82 @@ users_del(void *data)
 }
 
 
+/* The tokens of the user that were issued until "before". */
+static int
+users_tell_gateways(users_t *users, int64_t before)
+{
+    int   left;
+    char  cause[512];
+
+    if (users_result(users, gateways_owe(users->store, opts.gateways,
+                                         opts.issuer, users->name, before))
+        != 0)
+    {
+        return -1;
+    }
+
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        snprintf(users->error, COMMAND_ERROR, "libcurl does not start");
+        return -1;
+    }
+
+    left = gateways_send(users->store, &opts.tls, NULL, cause, sizeof(cause));
+    curl_global_cleanup();
+
+    if (left != 0) {
+        snprintf(users->error, COMMAND_ERROR, "the store is changed, but not "
+                 "every gateway has acknowledged it: %s (authsvc serve "
+                 "repeats it)", cause);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* First the login, then the tokens: none is issued between. */
+static int
+users_disable(void *data)
+{
+    users_t  *users = data;
+
+    if (users_result(users, store_disable(users->store, users->name, true))
+        != 0)
+    {
+        return -1;
+    }
+
+    return opts.gateways == NULL
+           ? 0 : users_tell_gateways(users, time(NULL) + USERS_RUNNING);
+}
+
+
+static int
+users_enable(void *data)
+{
+    users_t  *users = data;
+
+    return users_result(users, store_disable(users->store, users->name,
+                                             false));
+}
+
+
+static int
+users_revoke(void *data)
+{
+    users_t       *users = data;
+    store_user_t   user;
+
+    if (users_result(users, store_find(users->store, users->name, &user))
+        != 0)
+    {
+        return -1;
+    }
+
+    return users_tell_gateways(users, time(NULL));
+}
+
+
 static void
 users_list_row(const char *name, const char *role, void *data)
 {
@@ -243,16 +345,20 @@ users_check(const users_t *users, const command_t *command)
              && !limits_username(users->name)
            ? LIMIT_USERNAME_TEXT
            : users->role != NULL && !limits_role(users->role)
-           ? LIMIT_ROLE_TEXT : NULL;
+           ? LIMIT_ROLE_TEXT
+           : command->run == users_revoke && opts.gateways == NULL
+           ? "--gateway-api (AUTHSVC_GATEWAY_API) is required" : NULL;
 }
 
 
 static int
 users_run(const command_t *command, char **words, char *error)
 {
-    int          rc;
-    users_t      users;
-    const char  *wrong;
+    int            rc;
+    users_t        users;
+    audit_t       *audit;
+    const char    *wrong;
+    audit_event_t  event;
 
     users.error = error;
     users.name = words[0];
@@ -265,14 +371,29 @@ users_run(const command_t *command, char **words, char *error)
         return 2;
     }
 
-    users.store = store_open(opts.store, opts.create, error, COMMAND_ERROR);
+    if (opts.gateways != NULL
+        && gateways_check(opts.gateways, error, COMMAND_ERROR) != 0)
+    {
+        return 2;
+    }
 
-    if (users.store == NULL) {
+    if (audit_command_open(&opts.audit, &audit, error, COMMAND_ERROR) != 0) {
         return 1;
     }
 
-    rc = command->run(&users) == 0 ? 0 : 1;
-    store_close(users.store);
+    rc = 1;
+    users.store = store_open(opts.store, opts.create, error, COMMAND_ERROR);
+
+    if (users.store != NULL) {
+        rc = command->run(&users) == 0 ? 0 : 1;
+        store_close(users.store);
+    }
+
+    memset(&event, 0, sizeof(event));
+    event.user = command->n > 0 && command->run != users_import ? users.name
+                                                                : NULL;
+    event.role = users.role;
+    audit_command_close(audit, "user", command->name, &event, rc, error);
 
     return rc;
 }
