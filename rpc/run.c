@@ -22,6 +22,7 @@
 
 #include "rpc/core.h"
 #include "rpc/log.h"
+#include "rpc/notify.h"
 
 
 /* Milliseconds from NOT_SERVING to the stop. */
@@ -194,12 +195,14 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
 
     run_address(address, sizeof(address), options->listen, port);
     log_info("listening on %s", address);
+    rpc_notify("READY=1");
 
     if (options->warning != NULL) {
         log_warn("%s", options->warning);
     }
 
     leave = run_wait(run, options);
+    rpc_notify("STOPPING=1");
 
     if (rpc_core_accept_failed()) {
         log_error("listener %s is dead: accept() failed; ending with status "

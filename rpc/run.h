@@ -48,8 +48,8 @@ typedef struct {
 rpc_run_t *rpc_run_create(void);
 
 /*
- * Listens, starts the server, logs "listening on ADDRESS", says SERVING,
- * waits, drains and stops.  Returns 0 after a stop that was asked for, -1
+ * Listens, starts the server, logs "listening on ADDRESS", says SERVING (and
+ * tells systemd, see rpc/notify.h), waits, drains and stops.  Returns 0 after a stop that was asked for, -1
  * with one line in the log when it could not start, or no longer accepts
  * connections: then a supervisor is to start it again.
  */

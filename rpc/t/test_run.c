@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,106 @@ START_TEST(signals)
 
     ck_assert_int_eq(rpc_run(run, server, &options), 0);
     ck_assert_int_eq(drained, 1);
+
+    pthread_join(thread, NULL);
+    stop();
+}
+END_TEST
+
+
+static int
+manager_listen(const char *path)
+{
+    int                 fd;
+    socklen_t           size;
+    struct sockaddr_un  address;
+
+    memset(&address, 0, sizeof(address));
+    address.sun_family = AF_UNIX;
+    strcpy(address.sun_path, path);
+    size = (socklen_t) (offsetof(struct sockaddr_un, sun_path)
+                        + strlen(path));
+
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0';
+    }
+
+    fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_NONBLOCK, 0);
+    ck_assert_int_ne(fd, -1);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *) &address, size), 0);
+
+    return fd;
+}
+
+
+static void
+manager_expect(int fd, const char *state)
+{
+    char     text[64];
+    ssize_t  n;
+
+    n = recv(fd, text, sizeof(text) - 1, 0);
+    ck_assert_int_gt(n, 0);
+    text[n] = '\0';
+    ck_assert_str_eq(text, state);
+}
+
+
+/* Once it listens, and before it drains, by a socket in the file system and by
+ * one in the abstract namespace. */
+
+START_TEST(tells_systemd)
+{
+    int                fd, number = SIGTERM;
+    char               path[64];
+    pthread_t          thread;
+    rpc_run_options_t  options;
+
+    snprintf(path, sizeof(path), "%s/test_run.%d.sock",
+             _i == 0 ? "/tmp" : "@", (int) getpid());
+    fd = manager_listen(path);
+    ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
+
+    start();
+
+    memset(&options, 0, sizeof(options));
+    options.listen = "127.0.0.1:0";
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, kill_thread, &number), 0);
+    ck_assert_int_eq(rpc_server_post(server, tell_ready, NULL), 0);
+    ck_assert_int_eq(rpc_run(run, server, &options), 0);
+
+    manager_expect(fd, "READY=1");
+    manager_expect(fd, "STOPPING=1");
+    ck_assert_int_eq(recv(fd, path, 1, 0), -1);
+
+    close(fd);
+    (void) unlink(getenv("NOTIFY_SOCKET"));
+    pthread_join(thread, NULL);
+    stop();
+}
+END_TEST
+
+
+/* A manager that is gone, or no socket at all, is no reason to end. */
+
+START_TEST(no_systemd)
+{
+    int                number = SIGTERM;
+    const char        *paths[] = { "/nonexistent/notify", "relative", "" };
+    pthread_t          thread;
+    rpc_run_options_t  options;
+
+    ck_assert_int_eq(setenv("NOTIFY_SOCKET", paths[_i], 1), 0);
+
+    start();
+
+    memset(&options, 0, sizeof(options));
+    options.listen = "127.0.0.1:0";
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, kill_thread, &number), 0);
+    ck_assert_int_eq(rpc_server_post(server, tell_ready, NULL), 0);
+    ck_assert_int_eq(rpc_run(run, server, &options), 0);
 
     pthread_join(thread, NULL);
     stop();
@@ -402,6 +503,8 @@ main(void)
     tc = tcase_create("run");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, signals, 0, 2);
+    tcase_add_loop_test(tc, tells_systemd, 0, 2);
+    tcase_add_loop_test(tc, no_systemd, 0, 3);
     tcase_add_loop_test(tc, leaves, 0, 2);
     tcase_add_test(tc, quit);
     tcase_add_test(tc, dead_after_accept);
