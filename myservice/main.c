@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 
 
 #define EXIT_USAGE  2
+#define MAIN_AGAIN  -1                  /* run the program anew */
 #define MAIN_ID     16                  /* random bytes */
 
 #define DAY  ((int64_t) 86400 * 1000)
@@ -42,6 +44,8 @@ typedef struct {
     rpc_tls_files_t   tls;
     rpc_server_options_t  server;
     int64_t           grace;
+    const char       *after_shutdown;
+    bool              stay;
     int               log_level;
 } config_t;
 
@@ -56,12 +60,14 @@ typedef struct {
 
 static int config_parse(config_t *config, int argc, char **argv);
 static void config_help(const option_t *table);
+static int config_stay(config_t *config, char *error, size_t size);
 static int config_tokens(config_t *config, char *error, size_t size);
 static int config_open(const config_t *config, char *error, size_t size);
 static bool config_unchecked(const config_t *config);
 static bool config_local(const char *listen);
 static int config_name(config_t *config);
 static int main_serve(const config_t *config);
+static int main_again(char **argv);
 static int main_run(rpc_run_t *run, rpc_server_t *server,
     const config_t *config, auth_t *auth, rpc_tls_t *tls);
 static int main_id(char id[2 * MAIN_ID + 1]);
@@ -90,7 +96,9 @@ main(int argc, char **argv)
 
     log_open("myservice", config.log_level);
 
-    return main_serve(&config);
+    code = main_serve(&config);
+
+    return code == MAIN_AGAIN ? main_again(argv) : code;
 }
 
 
@@ -149,6 +157,9 @@ config_parse(config_t *config, int argc, char **argv)
         { "drain-timeout", "MYSERVICE_DRAIN_TIMEOUT", OPTION_TIME,
           &config->grace, "10s", 0, DAY,
           "how long running calls may take when the instance stops" },
+        { "after-shutdown HOW", "MYSERVICE_AFTER_SHUTDOWN", OPTION_STRING,
+          &config->after_shutdown, "exit", 0, 0,
+          "exit or stay, which begins anew in the same process" },
         { "log-level", "MYSERVICE_LOG_LEVEL", OPTION_LOG_LEVEL,
           &config->log_level, "info", 0, 0, "what to log" },
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
@@ -162,7 +173,8 @@ config_parse(config_t *config, int argc, char **argv)
         && (rpc_tls_usage(&config->tls, RPC_TLS_SERVER, error, sizeof(error))
             != 0
             || config_tokens(config, error, sizeof(error)) != 0
-            || config_open(config, error, sizeof(error)) != 0))
+            || config_open(config, error, sizeof(error)) != 0
+            || config_stay(config, error, sizeof(error)) != 0))
     {
         first = OPTIONS_ERROR;
     }
@@ -200,6 +212,21 @@ config_help(const option_t *table)
            "taken from the\ncommand line, else from the environment, else from "
            "the file of --config.\n\n");
     options_help(table, stdout);
+}
+
+
+static int
+config_stay(config_t *config, char *error, size_t size)
+{
+    config->stay = strcmp(config->after_shutdown, "stay") == 0;
+
+    if (config->stay || strcmp(config->after_shutdown, "exit") == 0) {
+        return 0;
+    }
+
+    snprintf(error, size, "--after-shutdown: invalid value \"%.80s\", expected "
+             "exit or stay", config->after_shutdown);
+    return -1;
 }
 
 
@@ -337,6 +364,8 @@ config_name(config_t *config)
 }
 
 
+/* The exit code, or MAIN_AGAIN after a Shutdown. */
+
 static int
 main_serve(const config_t *config)
 {
@@ -393,6 +422,29 @@ done:
 }
 
 
+/* The process stays, but nothing in it: for the gateway it is another instance,
+ * as after a restart.  A signal that comes now waits for the new program. */
+
+static int
+main_again(char **argv)
+{
+    sigset_t  set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    (void) pthread_sigmask(SIG_BLOCK, &set, NULL);
+
+    log_info("beginning anew after Shutdown");
+    (void) execv("/proc/self/exe", argv);
+
+    log_error("cannot begin anew: %s (ending with status 1, to be started "
+              "again)", strerror(errno));
+
+    return EXIT_FAILURE;
+}
+
+
 /* Takes "server". */
 
 static int
@@ -439,7 +491,8 @@ main_run(rpc_run_t *run, rpc_server_t *server, const config_t *config,
     running.data = &all;
 
     if (rpc_run(run, server, &running) == 0) {
-        code = EXIT_SUCCESS;
+        code = config->stay && !rpc_run_signalled(run) ? MAIN_AGAIN
+                                                       : EXIT_SUCCESS;
     }
 
 done:

@@ -30,8 +30,9 @@
 
 
 struct rpc_run_s {
-    int  signals;               /* signalfd */
-    int  quit;                  /* eventfd */
+    int   signals;              /* signalfd */
+    int   quit;                 /* eventfd */
+    bool  signalled;            /* a signal asked for the stop */
 };
 
 typedef struct {
@@ -80,6 +81,7 @@ rpc_run_create(void)
 
     run->signals = -1;
     run->quit = -1;
+    run->signalled = false;
 
     /* the threads of the core inherit the mask */
 
@@ -167,7 +169,6 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
     const rpc_run_options_t *options)
 {
     int   port;
-    bool  leave;
     char  address[256];
 
     if (run_signals(run, options->reload != NULL) != 0) {
@@ -201,8 +202,11 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
         log_warn("%s", options->warning);
     }
 
-    leave = run_wait(run, options);
-    rpc_notify("STOPPING=1");
+    run->signalled = run_wait(run, options);
+
+    if (run->signalled) {
+        rpc_notify("STOPPING=1");
+    }
 
     if (rpc_core_accept_failed()) {
         log_error("listener %s is dead: accept() failed; ending with status "
@@ -211,7 +215,7 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
 
     run_end_at_signal();
 
-    if (leave && options->leave != NULL) {
+    if (run->signalled && options->leave != NULL) {
         run_leave(run, server, options);
     }
 
@@ -449,6 +453,13 @@ run_drain_post(void *data)
     }
 
     sem_post(&drain->done);
+}
+
+
+bool
+rpc_run_signalled(const rpc_run_t *run)
+{
+    return run->signalled;
 }
 
 

@@ -7,6 +7,7 @@
 #define RPC_RUN_H
 
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "rpc/health.h"
@@ -55,6 +56,9 @@ rpc_run_t *rpc_run_create(void);
  */
 int rpc_run(rpc_run_t *run, rpc_server_t *server,
     const rpc_run_options_t *options) __attribute__((warn_unused_result));
+
+/* After rpc_run(): whether a signal asked for the stop, not rpc_run_quit(). */
+bool rpc_run_signalled(const rpc_run_t *run);
 
 /* Makes rpc_run() drain and return.  From any thread, at any time. */
 void rpc_run_quit(rpc_run_t *run);

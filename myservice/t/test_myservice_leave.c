@@ -5,9 +5,11 @@
 
 #include <check.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "health.pb-c.h"
 #include "instance.h"
@@ -79,6 +81,51 @@ START_TEST(test_serves_its_session)
 
     assert_answer(call_shutdown(&instance, NULL, "s1"), 0, "");
     ck_assert_int_eq(instance_wait(&instance), 0);
+}
+END_TEST
+
+
+static void
+await_another(const char *id)
+{
+    int64_t   deadline;
+    answer_t  answer;
+
+    deadline = rpc_now() + PATIENCE;
+
+    do {
+        ck_assert_int_lt(rpc_now(), deadline);
+        answer = call_health(&instance);
+    } while (answer.code != 0 || strcmp(answer.id, id) == 0);
+}
+
+
+/* The process is the same, the instance is another one; SIGTERM ends it. */
+
+START_TEST(test_stays_after_shutdown)
+{
+    int          i;
+    char         id[64], path[64];
+    const char  *args[] = {
+        "--name", "pod-1", "--after-shutdown", "stay", "--listen", path, NULL
+    };
+
+    /* where it is found again */
+    snprintf(path, sizeof(path), "unix:/tmp/test_myservice_leave.%d.sock",
+             (int) getpid());
+    instance_start(&instance, args);
+
+    for (i = 0; i < 2; i++) {
+        strcpy(id, call_health(&instance).id);
+        assert_served(call_echo(&instance, NULL, "s1"), "s1");
+        assert_answer(call_shutdown(&instance, NULL, "s1"), 0, "");
+        await_another(id);
+        ck_assert_int_eq(waitpid(instance.pid, NULL, WNOHANG), 0);
+        assert_answer(call_shutdown(&instance, NULL, "s1"), 7,
+                      "Server session is not set");
+    }
+
+    ck_assert_int_eq(instance_stop(&instance), 0);
 }
 END_TEST
 
@@ -174,6 +221,7 @@ main(void)
     tcase_set_timeout(tcase, 60);
 
     tcase_add_test(tcase, test_serves_its_session);
+    tcase_add_test(tcase, test_stays_after_shutdown);
     tcase_add_test(tcase, test_free);
     tcase_add_test(tcase, test_session_expires);
     tcase_add_test(tcase, test_session_moved);

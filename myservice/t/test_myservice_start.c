@@ -102,6 +102,7 @@ START_TEST(test_bad_start)
         { { "--socket-mode", "0888" }, 2, "--socket-mode" },
         { { "--socket-mode", "01000" }, 2, "--socket-mode" },
         { { "--max-calls", "0" }, 2, "--max-calls" },
+        { { "--after-shutdown", "now" }, 2, "expected exit or stay" },
         { { "--listen", "0.0.0.0:0" }, 2, "--insecure" },
         { { "--listen", "[::]:0" }, 2, "--insecure" },
         { { "--listen", "[::ffff:10.0.0.1]:0" }, 2, "--insecure" },

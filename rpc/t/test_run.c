@@ -146,6 +146,7 @@ START_TEST(signals)
 
     ck_assert_int_eq(rpc_run(run, server, &options), 0);
     ck_assert_int_eq(drained, 1);
+    ck_assert(rpc_run_signalled(run));
 
     pthread_join(thread, NULL);
     stop();
