@@ -1,7 +1,7 @@
 /*
- * healthcheck HOST:PORT [SERVICE]: asks grpc.health.v1.Health/Check and exits
- * 0 if the answer is SERVING, else 1 with one line that says why.  For images
- * that have no other gRPC client.
+ * healthcheck [OPTION...] HOST:PORT [SERVICE]: asks for the health of a gRPC
+ * server (grpc.health.v1.Health/Check) and exits 0 if the answer is SERVING,
+ * else 1 with one line that says why.  For images without another gRPC client.
  */
 
 #include <stdio.h>
@@ -9,7 +9,10 @@
 #include <string.h>
 
 #include "health.pb-c.h"
+#include "itests/settings.h"
 #include "rpc/client.h"
+#include "rpc/options.h"
+#include "rpc/tls.h"
 #include "version.h"
 
 
@@ -24,52 +27,81 @@ typedef Grpc__Health__V1__HealthCheckRequest   request_t;
 typedef Grpc__Health__V1__HealthCheckResponse  response_t;
 
 
+static void healthcheck_help(const option_t *table);
 static int healthcheck_ask(rpc_client_t *client, const char *service);
 static const char *healthcheck_name(const response_t *response);
-
-
-static const char  healthcheck_usage[] =
-    "usage: healthcheck HOST:PORT [SERVICE]\n"
-    "       healthcheck --help | --version\n"
-    "\n"
-    "Asks a gRPC server for its health. Prints the answer; exit 0 if it is "
-    "SERVING.\n";
 
 
 int
 main(int argc, char **argv)
 {
-    int            code;
-    rpc_client_t  *client;
+    int               code, first, tls;
+    char              error[512];
+    settings_t        settings;
+    rpc_client_t     *client;
+    rpc_tls_files_t   files;
 
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    const option_t  options[] = {
+        SETTINGS_TLS_OPTIONS("HEALTHCHECK", &settings, &tls, &files),
+        { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
+    };
+
+    memset(&settings, 0, sizeof(settings_t));
+    memset(&files, 0, sizeof(rpc_tls_files_t));
+
+    first = options_parse(options, argc, argv, error, sizeof(error));
+
+    if (first == OPTIONS_VERSION) {
         printf("healthcheck " MS_VERSION "\n");
         return EXIT_SUCCESS;
     }
 
-    if (argc == 2
-        && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
-    {
-        fputs(healthcheck_usage, stdout);
+    if (first == OPTIONS_HELP) {
+        healthcheck_help(options);
         return EXIT_SUCCESS;
     }
 
-    if (argc < 2 || argc > 3 || argv[1][0] == '-') {
-        fputs(healthcheck_usage, stderr);
+    if (first == OPTIONS_ERROR) {
+        fprintf(stderr, "healthcheck: %s\n", error);
         return EXIT_USAGE;
     }
 
-    client = rpc_client_create(argv[1], NULL);
+    if (argc - first < 1 || argc - first > 2) {
+        fprintf(stderr, "healthcheck: expected HOST:PORT and perhaps a "
+                "service, see healthcheck --help\n");
+        return EXIT_USAGE;
+    }
+
+    if (settings_tls(&settings, "healthcheck", tls, &files) != 0) {
+        return EXIT_USAGE;
+    }
+
+    client = tls ? rpc_client_create_tls(argv[first], settings.tls,
+                                         settings.tls_server_name)
+                 : rpc_client_create(argv[first], NULL);
+
     if (client == NULL) {
-        fprintf(stderr, "healthcheck: bad address \"%s\"\n", argv[1]);
+        fprintf(stderr, "healthcheck: bad address \"%s\"\n", argv[first]);
+        rpc_tls_free(settings.tls);
         return EXIT_USAGE;
     }
 
-    code = healthcheck_ask(client, argc == 3 ? argv[2] : "");
+    code = healthcheck_ask(client, argc - first == 2 ? argv[first + 1] : "");
 
     rpc_client_free(client);
+    rpc_tls_free(settings.tls);
 
     return code;
+}
+
+
+static void
+healthcheck_help(const option_t *table)
+{
+    printf("usage: healthcheck [option...] HOST:PORT [SERVICE]\n\n"
+           "Asks a gRPC server for its health. Prints the answer; exit 0 if it "
+           "is SERVING.\n\n");
+    options_help(table, stdout);
 }
 
 
