@@ -273,6 +273,11 @@ docker-itest:                           ## the scenarios in containers
 docker-itest_%:                         ## one scenario in containers
 	@docker/run-itests $*
 
+.PHONY: check-helm
+check-helm:                             ## the chart's values against their schema, rendered where helm is
+	@scripts/deps helm
+	@scripts/check-helm
+
 .PHONY: check-rooms
 check-rooms:                            ## includes go down a floor, no circles
 	@scripts/check-rooms
@@ -449,12 +454,33 @@ bench-jwt: $(B)/bench/jwt               ## us per token: algorithms, openssl spe
 
 # what a machine gets that runs it, and what an editor wants to know
 
+# manual pages; "@HELP@" in them is what the program says
+PAGES := authsvc/authsvc.8 myservice/myservice.8 itests/integrationtests.1 \
+         backendcheck/backendcheck.1 $(wildcard myservicectl/myservicectl.1)
+MAN := $(addprefix $(B)/man/,$(notdir $(PAGES)))
+
+define man_page
+$(B)/man/$(notdir $(1)): $(1) $(B)/$(basename $(notdir $(1))) scripts/man
+	$$(call say,MAN,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)scripts/man $$(word 2,$$^) $$< >$$@
+endef
+
+$(foreach file,$(PAGES),$(eval $(call man_page,$(file))))
+
+.PHONY: man
+man: $(MAN)                             ## manual pages in build/man
+
+.PHONY: deb
+deb:                                    ## packages for this Debian in build/deb
+	@scripts/make-deb $(B)/deb
+
 PREFIX ?= /usr/local
 NGX_MODULES_DIR ?= $(PREFIX)/lib/nginx/modules
 DOCDIR ?= $(PREFIX)/share/doc/myservice
 
 .PHONY: install
-install: all                            ## DESTDIR= PREFIX=/usr/local NGX_MODULES_DIR=
+install: all man                        ## DESTDIR= PREFIX=/usr/local NGX_MODULES_DIR=
 	$(call say,INST,'$(DESTDIR)$(PREFIX)')
 	$(Q)install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(NGX_MODULES_DIR) \
 	    $(DOCDIR)/docs $(DOCDIR)/proto)
@@ -466,6 +492,9 @@ install: all                            ## DESTDIR= PREFIX=/usr/local NGX_MODULE
 	$(Q)install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(Q)install -m 644 myservicectl/completion.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/myservicectl
+	$(Q)install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man8)
+	$(Q)install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man1
+	$(Q)install -m 644 $(filter %.8,$(MAN)) $(DESTDIR)$(PREFIX)/share/man/man8
 	$(Q)install -d $(DESTDIR)$(DOCDIR)/docs/pictures
 	$(Q)install -m 644 $(wildcard docs/*.*) $(DESTDIR)$(DOCDIR)/docs
 	$(Q)install -m 644 docs/pictures/* $(DESTDIR)$(DOCDIR)/docs/pictures
