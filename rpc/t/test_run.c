@@ -171,6 +171,9 @@ manager_listen(const char *path)
         address.sun_path[0] = '\0';
     }
 
+    /* of a test that has failed */
+    (void) unlink(path);
+
     fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_NONBLOCK, 0);
     ck_assert_int_ne(fd, -1);
     ck_assert_int_eq(bind(fd, (struct sockaddr *) &address, size), 0);
