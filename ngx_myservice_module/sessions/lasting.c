@@ -6,6 +6,11 @@
 
 static ngx_int_t ms_lasting_find(ms_lasting_conf_t *conf, ngx_table_elt_t *h);
 
+/* few other fields have a name as long as one of these */
+
+#define ms_lasting_len(conf, len)                                             \
+    ((len) < sizeof(ngx_uint_t) * 8 && (conf)->lens & (ngx_uint_t) 1 << (len))
+
 
 /* the longest is shorter than there are bits in "lens" */
 
@@ -72,6 +77,10 @@ ms_lasting_client(ngx_http_request_t *r, ms_lasting_conf_t *conf,
 
         for (i = 0; i < part->nelts; i++) {
 
+            if (!ms_lasting_len(conf, h[i].key.len)) {
+                continue;
+            }
+
             n = ms_lasting_find(conf, &h[i]);
 
             if (n == NGX_DECLINED) {
@@ -105,12 +114,6 @@ ms_lasting_find(ms_lasting_conf_t *conf, ngx_table_elt_t *h)
 {
     ngx_str_t   *name;
     ngx_uint_t   i;
-
-    if (h->key.len >= sizeof(ngx_uint_t) * 8
-        || !(conf->lens & (ngx_uint_t) 1 << h->key.len))
-    {
-        return NGX_DECLINED;
-    }
 
     for (i = 0; ms_lasting_names[i].len; i++) {
         name = &ms_lasting_names[i];

@@ -21,7 +21,8 @@
 
 static ngx_array_t *ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source,
     ms_lasting_conf_t *lasting);
-static ngx_uint_t ms_pass_set(ngx_array_t *source, ngx_str_t *name);
+static ngx_int_t ms_pass_take(ngx_array_t *headers, ngx_array_t *source,
+    ngx_str_t *name);
 static ngx_int_t ms_pass_drop(ngx_conf_t *cf, ngx_array_t *headers,
     ngx_str_t *name);
 static ngx_array_t *ms_pass_hide(ngx_conf_t *cf, ngx_array_t *names);
@@ -48,6 +49,11 @@ static ngx_str_t  ms_pass_names[] = {
     ngx_string("x-accel-charset"),
     ngx_null_string
 };
+
+
+/* no part of gRPC, but sent by the grpc module where it knows the length */
+
+static ngx_str_t  ms_pass_length = ngx_string("content-length");
 
 
 extern ngx_module_t  ngx_http_grpc_module;
@@ -146,29 +152,31 @@ ms_pass_headers(ngx_conf_t *cf, ngx_array_t *source,
 
     for (i = 0; ms_lasting_names[i].len; i++) {
 
-        if (ms_pass_set(source, &ms_lasting_names[i])) {
-            continue;
-        }
+        switch (ms_pass_take(headers, source, &ms_lasting_names[i])) {
 
-        to = ngx_array_push(headers);
-        if (to == NULL) {
+        case NGX_OK:
+            ms_lasting_take(lasting, i);
+            break;
+
+        case NGX_ERROR:
             return NULL;
         }
+    }
 
-        to->key = ms_lasting_names[i];
-        ngx_str_set(&to->value, "");
+    /* END_STREAM says where a body ends */
 
-        ms_lasting_take(lasting, i);
+    if (ms_pass_take(headers, source, &ms_pass_length) == NGX_ERROR) {
+        return NULL;
     }
 
     return headers;
 }
 
 
-/* by a "grpc_set_header" */
+/* drops the name alone; NGX_DECLINED: a "grpc_set_header" has set it */
 
-static ngx_uint_t
-ms_pass_set(ngx_array_t *source, ngx_str_t *name)
+static ngx_int_t
+ms_pass_take(ngx_array_t *headers, ngx_array_t *source, ngx_str_t *name)
 {
     ngx_uint_t     i;
     ngx_keyval_t  *kv;
@@ -179,11 +187,19 @@ ms_pass_set(ngx_array_t *source, ngx_str_t *name)
         if (kv[i].key.len == name->len
             && ngx_strncasecmp(kv[i].key.data, name->data, name->len) == 0)
         {
-            return 1;
+            return NGX_DECLINED;
         }
     }
 
-    return 0;
+    kv = ngx_array_push(headers);
+    if (kv == NULL) {
+        return NGX_ERROR;
+    }
+
+    kv->key = *name;
+    ngx_str_set(&kv->value, "");
+
+    return NGX_OK;
 }
 
 

@@ -19,6 +19,8 @@
 
 
 static void ms_hpack_evict(ms_hpack_t *table, uint32_t limit);
+static uint8_t *ms_hpack_again(ms_hpack_t *table, uint8_t *p,
+    const uint8_t *fields, size_t len);
 static uint32_t ms_hpack_find(ms_hpack_t *table, const uint8_t *field,
     size_t len);
 static void ms_hpack_add(ms_hpack_t *table, const uint8_t *field, size_t len,
@@ -81,11 +83,21 @@ ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
     size_t len)
 {
     size_t          n, size, room;
-    uint32_t        index;
-    const uint8_t  *last, *next;
+    uint8_t        *end;
+    uint32_t        index, run, run_n;
+    const uint8_t  *first, *last, *next;
 
+    end = ms_hpack_again(table, p, fields, len);
+
+    if (end) {
+        return end;
+    }
+
+    first = fields;
     last = fields + len;
     room = table->limit / 2;
+    run = 0;
+    run_n = 0;
 
     for ( /* void */ ; fields < last; fields = next) {
 
@@ -101,6 +113,7 @@ ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
         if (size > room) {
             memcpy(p, fields, n);
             p += n;
+            first = last;
             continue;
         }
 
@@ -109,14 +122,54 @@ ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
 
         if (index) {
             p = ms_hpack_write(p, MS_HPACK_INDEXED, 0x7f, index);
-            continue;
+
+        } else {
+            ms_hpack_add(table, fields, n, size);
+
+            memcpy(p, fields, n);
+            *p = MS_HPACK_INDEXING;
+            p += n;
         }
 
-        ms_hpack_add(table, fields, n, size);
+        /* both set the hint behind the entry */
 
-        memcpy(p, fields, n);
-        *p = MS_HPACK_INDEXING;
-        p += n;
+        if (run_n++ == 0) {
+            run = table->hint - 1;
+
+        } else if (table->hint != run + run_n) {
+            first = last;
+        }
+    }
+
+    table->run = run;
+    table->run_n = run_n;
+    table->run_len = (size_t) (last - first);
+
+    return p;
+}
+
+
+/* NULL: these are other fields than those of the last block, or their entries
+ * have gone. */
+static uint8_t *
+ms_hpack_again(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
+    size_t len)
+{
+    uint32_t                 i;
+    const ms_hpack_entry_t  *entry;
+
+    entry = &table->entries[table->run % MS_HPACK_ENTRIES];
+
+    if (len == 0 || len != table->run_len
+        || table->added - table->run > table->n
+        || memcmp(table->data + entry->pos, fields, len) != 0)
+    {
+        return NULL;
+    }
+
+    for (i = 0; i < table->run_n; i++) {
+        p = ms_hpack_write(p, MS_HPACK_INDEXED, 0x7f,
+                           MS_HPACK_STATIC + table->added - table->run - i);
     }
 
     return p;

@@ -53,6 +53,11 @@ typedef struct {
     uint32_t          n;                /* entries now */
     uint32_t          hint;             /* what the next field may be */
     uint32_t          end;              /* of what is used of "data" */
+    uint32_t          run;              /* the last block's fields, if these
+                                           are entries one behind the other:
+                                           the first, how many, their bytes */
+    uint32_t          run_n;
+    size_t            run_len;
     ms_hpack_entry_t  entries[MS_HPACK_ENTRIES];
     uint8_t           data[MS_HPACK_SIZE + MS_HPACK_SHARE];
 } ms_hpack_t;

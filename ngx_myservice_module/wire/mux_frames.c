@@ -66,18 +66,22 @@ ms_mux_out_next(ms_mux_out_t *out, const uint8_t **pos, const uint8_t *last)
 
     while (*pos < last) {
 
+        n = (size_t) (last - *pos);
+
         if (out->preface < MS_MUX_PREFACE) {
 
-            if (**pos != ms_mux_magic[out->preface]) {
+            if (n > (size_t) (MS_MUX_PREFACE - out->preface)) {
+                n = (size_t) (MS_MUX_PREFACE - out->preface);
+            }
+
+            if (memcmp(*pos, ms_mux_magic + out->preface, n) != 0) {
                 return MS_MUX_OUT_BAD;
             }
 
-            out->preface++;
-            (*pos)++;
+            out->preface = (uint8_t) (out->preface + n);
+            *pos += n;
             continue;
         }
-
-        n = (size_t) (last - *pos);
 
         if (out->head_len == MS_FRAME_HEADER) {
 

@@ -98,14 +98,10 @@ steps(const uint8_t *data, size_t size)
         for (n &= 7; n > 0 && last - data >= 3; n--) {
             name = 1u + (data[0] & 0x0f);
             memset(bytes, 'a' + data[1] % 4, name);
-            value = (size_t) data[2] << (data[0] >> 5);
+            value = (size_t) data[2] << (data[0] >> 4 & 3);
             memset(bytes + name, 'a' + data[1] / 64, value);
             data += 3;
             p = ms_field_write(p, bytes, name, bytes + name, value);
-
-            if (fields + sizeof(fields) - p < 9000) {
-                break;
-            }
         }
 
         len = (size_t) (p - fields);
