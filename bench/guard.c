@@ -19,7 +19,9 @@
 #define UNKNOWN     0.40                /* of the instructions */
 #define EXACT       0.011               /* of a system call per call */
 #define MANY_LIMIT  1.1                 /* writev per call at m32 */
-#define FEW_LIMIT   0.1                 /* and recvfrom, multiplexed */
+#define FEW_LIMIT   0.1                 /* and recvfrom, multiplexed; write */
+#define BYTES       180                 /* to the instance, multiplexed: a
+                                           message of 100 and its call */
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 
 
@@ -125,12 +127,14 @@ check_instructions(const json_t *baseline, const json_t *tables,
 }
 
 
-/* The number of epoll_wait() calls depends on how many events come at once. */
+/* The number of epoll_wait() calls depends on how many events come at once, that
+ * of write() for the access log on how long they take. */
 
 static bool
 syscall_counts(const char *name)
 {
-    return strcmp(name, "total") != 0 && strcmp(name, "epoll_wait") != 0;
+    return strcmp(name, "total") != 0 && strcmp(name, "epoll_wait") != 0
+           && strcmp(name, "write") != 0;
 }
 
 
@@ -171,6 +175,9 @@ check_syscalls(const json_t *baseline, const json_t *tables)
         }
     }
 
+    value = measured(tables, "syscalls", "write");
+    judge(value <= FEW_LIMIT, "write", value, FEW_LIMIT, "at most");
+
     value = measured(tables, "syscalls-m32", "writev");
     judge(value > 0 && value <= MANY_LIMIT, "writev at c4 m32", value,
           MANY_LIMIT, "at most");
@@ -181,6 +188,10 @@ check_syscalls(const json_t *baseline, const json_t *tables)
 
     value = measured(tables, "syscalls-multiplexed", "recvfrom");
     judge(value <= FEW_LIMIT, "recvfrom, multiplexed", value, FEW_LIMIT,
+          "at most");
+
+    value = measured(tables, "bytes-multiplexed", "sent");
+    judge(value > 0 && value <= BYTES, "bytes, multiplexed", value, BYTES,
           "at most");
 }
 
