@@ -27,6 +27,8 @@ typedef struct {
     unsigned               final:1;     /* "code" is */
     unsigned               identity:1;  /* the answer allows no compression */
 
+    ngx_uint_t             waited;      /* bits: ms_wait_e */
+
     ngx_table_elt_t       *status;      /* found by ms_errors_answered() */
 
     /* of the upstream's answer */

@@ -55,10 +55,12 @@ ngx_uint_t ms_errors_refused(ngx_http_request_t *r);
 
 /*
  * The gRPC status that the client of a call got, CANCELLED if it left before it
- * got one; any larger number if an instance sent what is no status.
- * NGX_DECLINED if the request is no call.
+ * got one; MS_ERRORS_NO_STATUS if an instance sent what is none, NGX_DECLINED
+ * if the request is no call.
  */
-ngx_int_t ms_errors_status(ngx_http_request_t *r, ngx_uint_t *status);
+#define MS_ERRORS_NO_STATUS  NGX_MAX_INT_T_VALUE
+
+ngx_int_t ms_errors_status(ngx_http_request_t *r);
 
 /*
  * Ends a stream whose header was sent with trailers: the status that was set,

@@ -33,6 +33,8 @@ static ngx_int_t ms_errors_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 
 static ngx_int_t ms_errors_status_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ms_errors_search(ngx_http_request_t *r)
+    __attribute__((noinline));
 static ngx_table_elt_t *ms_errors_answered(ngx_http_request_t *r,
     ms_answer_ctx_t *ctx);
 static ngx_int_t ms_errors_message_variable(ngx_http_request_t *r,
@@ -534,31 +536,51 @@ ms_errors_answered(ngx_http_request_t *r, ms_answer_ctx_t *ctx)
 }
 
 
+/* nearly every call ends with a status that the access log has found, and 0:
+ * that costs 18 instructions */
+
 ngx_int_t
-ms_errors_status(ngx_http_request_t *r, ngx_uint_t *status)
+ms_errors_status(ngx_http_request_t *r)
 {
-    ngx_int_t         n;
+    ngx_str_t        *value;
+    ms_answer_ctx_t  *ctx;
+
+    ctx = r->ctx[ngx_http_myservice_module.ctx_index];
+
+    if (ctx && ctx->code == 0 && ctx->status) {
+        value = &ctx->status->value;
+
+        if (value->len == 1 && value->data[0] == '0') {
+            return MS_GRPC_OK;
+        }
+    }
+
+    return ms_errors_search(r);
+}
+
+
+static ngx_int_t
+ms_errors_search(ngx_http_request_t *r)
+{
+    ngx_int_t         status;
     ngx_table_elt_t  *h;
     ms_answer_ctx_t  *ctx;
 
     ctx = ms_answer_get_ctx(r);
 
     if (ctx && ctx->code) {
-        *status = ctx->code;
-        return NGX_OK;
+        return ctx->code;
     }
 
     h = ms_errors_answered(r, ctx);
 
-    if (h) {
-        n = ngx_atoi(h->value.data, h->value.len);
-        *status = n == NGX_ERROR ? NGX_MAX_INT_T_VALUE : (ngx_uint_t) n;
-        return NGX_OK;
+    if (h == NULL) {
+        return ms_grpc_is(r) ? MS_GRPC_CANCELLED : NGX_DECLINED;
     }
 
-    *status = MS_GRPC_CANCELLED;
+    status = ngx_atoi(h->value.data, h->value.len);
 
-    return ms_grpc_is(r) ? NGX_OK : NGX_DECLINED;
+    return status == NGX_ERROR ? MS_ERRORS_NO_STATUS : status;
 }
 
 

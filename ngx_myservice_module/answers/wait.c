@@ -6,6 +6,7 @@
 
 #include "answers/wait.h"
 
+#include "answers/context.h"
 #include "answers/errors.h"
 #include "core/grpc.h"
 #include "core/texts.h"
@@ -18,6 +19,7 @@
 #define MS_WAIT_PART  16
 
 
+static ngx_int_t ms_wait_count(ngx_http_request_t *r, ms_wait_e what);
 static void ms_wait_wake(ngx_http_request_t *r);
 
 
@@ -58,7 +60,7 @@ ms_wait_age(ngx_http_request_t *r)
 
 
 ngx_int_t
-ms_wait(ngx_http_request_t *r)
+ms_wait(ngx_http_request_t *r, ms_wait_e what)
 {
     ngx_msec_t  delay;
 
@@ -67,7 +69,9 @@ ms_wait(ngx_http_request_t *r)
                                 &ms_text_deadline_exceeded);
     }
 
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+    if (ms_wait_count(r, what) != NGX_OK
+        || ngx_handle_read_event(r->connection->read, 0) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -82,6 +86,27 @@ ms_wait(ngx_http_request_t *r)
     ngx_add_timer(r->connection->write, delay);
 
     return NGX_AGAIN;
+}
+
+
+/* a call once, however often it looks */
+
+static ngx_int_t
+ms_wait_count(ngx_http_request_t *r, ms_wait_e what)
+{
+    ms_answer_ctx_t  *ctx;
+
+    ctx = ms_answer_create_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (!(ctx->waited & 1 << what)) {
+        ctx->waited |= 1 << what;
+        ms_counts_add(&ms_gateway_counts->waits[what], 1);
+    }
+
+    return NGX_OK;
 }
 
 

@@ -173,7 +173,7 @@ ms_health_wait(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    return ms_wait(r);
+    return ms_wait(r, MS_WAIT_PROBES);
 }
 
 

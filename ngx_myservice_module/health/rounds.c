@@ -27,6 +27,8 @@ static void ms_health_complete_round(ms_health_t *health);
 static void ms_health_due(ngx_event_t *ev);
 static void ms_health_next(ngx_event_t *ev);
 static void ms_health_probe(ms_health_target_t *target);
+static void ms_health_count(ms_health_target_t *target,
+    ms_exchange_result_t *result);
 static void ms_health_rearm(ms_health_target_t *target, ngx_msec_t delay);
 
 
@@ -377,6 +379,7 @@ ms_health_probe(ms_health_target_t *target)
 
     health->running++;
     target->probe = probe;
+    target->since = ngx_current_msec;
 
     ms_probe_start(probe);
 }
@@ -398,6 +401,8 @@ ms_health_probed(ms_probe_t *probe)
 
     target->probe = NULL;
     health->running--;
+
+    ms_health_count(target, result);
 
     if (result->rc == NGX_ABORT) {
         ms_duty_leave(&health->duty);
@@ -426,6 +431,42 @@ ms_health_probed(ms_probe_t *probe)
     }
 
     ms_health_rearm(target, conf->interval);
+}
+
+
+static void
+ms_health_count(ms_health_target_t *target, ms_exchange_result_t *result)
+{
+    ms_zone_t   *zone;
+    ms_check_e   check;
+
+    zone = target->health->conf->sessions->zone;
+
+    switch (result->rc) {
+
+    case NGX_OK:
+        check = MS_CHECK_PASSED;
+        break;
+
+    case NGX_DECLINED:
+        check = result->unanswered ? MS_CHECK_UNANSWERED : MS_CHECK_FAILED;
+        break;
+
+    case NGX_ERROR:
+        ms_counts_add(&zone->counts->checks[MS_CHECK_ERROR], 1);
+        return;
+
+    default:                            /* NGX_ABORT */
+        return;
+    }
+
+    ms_counts_add(&zone->counts->checks[check], 1);
+    ms_counts_time(&zone->counts->probe, &ms_times_default,
+                   ngx_current_msec - target->since);
+
+    /* never 0; workers need no lock to read it */
+
+    zone->sh->rounds.probed = ngx_max(ngx_current_msec, 1);
 }
 
 

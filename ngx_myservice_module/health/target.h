@@ -17,6 +17,7 @@ typedef struct {
     ngx_queue_t   turn;                         /* of those that wait */
     ms_health_t  *health;
     ms_probe_t   *probe;
+    ngx_msec_t    since;                        /* the probe runs */
     uint32_t      instance;
     uint32_t      hash;                         /* of the member's name */
     ngx_uint_t    failed;                       /* in a row */

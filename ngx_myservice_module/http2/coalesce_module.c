@@ -17,6 +17,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "core/counts.h"
+
 
 /* a TLS record; copying more than that gains nothing */
 #define MS_COALESCE_SIZE   16384
@@ -339,6 +341,10 @@ ms_coalesce_hold(ngx_connection_t *c, ms_coalesce_t *held, ngx_chain_t *in)
 
     b = &held->buf;
 
+    if (b->pos != b->last) {
+        ms_counts_add(&ms_gateway_counts->coalesced, 1);
+    }
+
     for ( /* void */ ; in; in = in->next) {
 
         if (ngx_buf_special(in->buf)) {
@@ -374,6 +380,10 @@ ms_coalesce_send(ngx_connection_t *c, ms_coalesce_t *held, ngx_chain_t *in,
 
     if (held->buf.start == NULL) {
         return held->send_chain(c, in, limit);
+    }
+
+    if (in) {
+        ms_counts_add(&ms_gateway_counts->coalesced, 1);
     }
 
     head.buf = &held->buf;

@@ -117,6 +117,17 @@ ms_mux_call_fields(ngx_http_request_t *r, const ms_fields_t *fields)
 
 
 ngx_uint_t
+ms_mux_call_shared(ngx_http_request_t *r)
+{
+    ms_mux_call_t  *ctx;
+
+    ctx = ms_mux_call_find(r);
+
+    return ctx && ctx->stream && ctx->stream->reused;
+}
+
+
+ngx_uint_t
 ms_mux_call_own(ngx_http_request_t *r)
 {
     ms_mux_call_t  *ctx;

@@ -39,6 +39,9 @@ ngx_uint_t ms_mux_call_fresh(ngx_http_request_t *r);
 ngx_uint_t ms_mux_call_fields(ngx_http_request_t *r,
     const ms_fields_t *fields);
 
+/* whether the attempt has a stream of a connection that has had others */
+ngx_uint_t ms_mux_call_shared(ngx_http_request_t *r);
+
 /* whether the bytes that were received last are not the instance's */
 ngx_uint_t ms_mux_call_own(ngx_http_request_t *r);
 

@@ -6,8 +6,13 @@
 #define MS_OPERATOR_METRICS_H
 
 
-#include "operator/counts.h"
+#include "core/counts.h"
 
+
+typedef struct {
+    ngx_uint_t               on;                /* some location has it */
+    ngx_shm_zone_t          *counts;            /* of the gateway */
+} ms_metrics_main_conf_t;
 
 /* of an upstream */
 

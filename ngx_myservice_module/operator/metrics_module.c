@@ -9,17 +9,15 @@
 #include "sessions/call_context.h"
 
 
-typedef struct {
-    ngx_uint_t               on;                /* some location has it */
-} ms_metrics_main_conf_t;
-
-
 static ngx_int_t ms_metrics_log_handler(ngx_http_request_t *r);
 
 static void *ms_metrics_create_main_conf(ngx_conf_t *cf);
 static void *ms_metrics_create_srv_conf(ngx_conf_t *cf);
 static char *ms_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_int_t ms_metrics_init(ngx_conf_t *cf);
+static ngx_shm_zone_t *ms_metrics_upstream_zone(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ms_metrics_attach(ngx_cycle_t *cycle);
 
 
 static ngx_command_t  ms_metrics_commands[] = {
@@ -56,8 +54,8 @@ ngx_module_t  ngx_http_myservice_metrics_module = {
     ms_metrics_commands,                   /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ms_metrics_attach,                     /* init module */
+    ms_metrics_attach,                     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -72,12 +70,12 @@ ngx_module_t  ngx_http_myservice_metrics_module = {
 static ngx_int_t
 ms_metrics_log_handler(ngx_http_request_t *r)
 {
-    ms_call_t               *call;
-    ngx_uint_t               status;
-    ngx_msec_t               first_byte;
-    ms_metrics_srv_conf_t   *mscf;
-    ms_sessions_srv_conf_t  *balancer;
-    ms_sessions_loc_conf_t  *slcf;
+    ngx_int_t                   status;
+    ms_call_t                  *call;
+    ms_counts_t                *counts;
+    ms_sessions_srv_conf_t     *balancer;
+    ms_sessions_loc_conf_t     *slcf;
+    ngx_http_upstream_state_t  *state;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
     balancer = slcf->balancer;
@@ -88,19 +86,28 @@ ms_metrics_log_handler(ngx_http_request_t *r)
 
         call = ms_call_get(r);
         balancer = call ? call->conf : NULL;
+
+        if (balancer == NULL) {
+            return NGX_OK;
+        }
     }
 
-    if (balancer == NULL || ms_errors_status(r, &status) != NGX_OK) {
+    status = ms_errors_status(r);
+
+    if (status < 0) {
         return NGX_OK;
     }
 
-    mscf = ngx_http_conf_upstream_srv_conf(balancer->zone->upstream,
-                                          ngx_http_myservice_metrics_module);
+    counts = balancer->zone->counts;
 
-    first_byte = r->upstream && r->upstream->state
-                 ? r->upstream->state->header_time : (ngx_msec_t) -1;
+    ms_counts_add(&counts->calls[ngx_min(status, MS_COUNTS_OTHER)], 1);
 
-    ms_counts_call(mscf->counts, status, first_byte);
+    state = r->upstream ? r->upstream->state : NULL;
+
+    if (state && state->header_time != (ngx_msec_t) -1) {
+        ms_counts_time(&counts->first_byte, &ms_times_default,
+                       state->header_time);
+    }
 
     return NGX_OK;
 }
@@ -152,11 +159,18 @@ ms_metrics_init(ngx_conf_t *cf)
     ngx_http_upstream_srv_conf_t  **us;
     ngx_http_upstream_main_conf_t  *umcf;
 
+    static ngx_str_t  name = ngx_string("ms_metrics");
+
     mmcf = ngx_http_conf_get_module_main_conf(cf,
                                           ngx_http_myservice_metrics_module);
 
     if (!mmcf->on) {
         return NGX_OK;
+    }
+
+    mmcf->counts = ms_counts_zone(cf, &name, sizeof(ms_gateway_counts_t));
+    if (mmcf->counts == NULL) {
+        return NGX_ERROR;
     }
 
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
@@ -178,7 +192,7 @@ ms_metrics_init(ngx_conf_t *cf)
         mscf = ngx_http_conf_upstream_srv_conf(us[i],
                                           ngx_http_myservice_metrics_module);
 
-        mscf->counts = ms_counts_zone(cf, us[i]);
+        mscf->counts = ms_metrics_upstream_zone(cf, us[i]);
         if (mscf->counts == NULL) {
             return NGX_ERROR;
         }
@@ -192,6 +206,74 @@ ms_metrics_init(ngx_conf_t *cf)
     }
 
     *h = ms_metrics_log_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_shm_zone_t *
+ms_metrics_upstream_zone(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_str_t  name;
+
+    name.len = sizeof("ms_metrics ") - 1 + us->host.len;
+    name.data = ngx_pnalloc(cf->pool, name.len + 1);
+    if (name.data == NULL) {
+        return NULL;
+    }
+
+    ngx_sprintf(name.data, "ms_metrics %V%Z", &us->host);
+
+    return ms_counts_zone(cf, &name, sizeof(ms_counts_t));
+}
+
+
+/*
+ * The slots of this process.  With "master_process off" nginx calls only the
+ * former of both at a reload.
+ */
+
+static ngx_int_t
+ms_metrics_attach(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                      i;
+    ms_metrics_srv_conf_t          *mscf;
+    ms_metrics_main_conf_t         *mmcf;
+    ms_sessions_srv_conf_t         *scf;
+    ngx_http_upstream_srv_conf_t  **us;
+    ngx_http_upstream_main_conf_t  *umcf;
+
+    mmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                          ngx_http_myservice_metrics_module);
+
+    if (mmcf == NULL || !mmcf->on) {
+        ms_gateway_counts = &ms_gateway_counts_unread;
+        return NGX_OK;
+    }
+
+    ms_gateway_counts = ms_counts_slot(mmcf->counts,
+                                       sizeof(ms_gateway_counts_t));
+
+    umcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_upstream_module);
+    us = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (us[i]->srv_conf == NULL) {
+            continue;
+        }
+
+        mscf = ngx_http_conf_upstream_srv_conf(us[i],
+                                          ngx_http_myservice_metrics_module);
+
+        if (mscf->counts) {
+            scf = ngx_http_conf_upstream_srv_conf(us[i],
+                                         ngx_http_myservice_sessions_module);
+            scf->zone->counts = ms_counts_slot(mscf->counts,
+                                               sizeof(ms_counts_t));
+        }
+    }
 
     return NGX_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "operator/metrics.h"
 
-#include "operator/page.h"
+#include "operator/metrics_text.h"
 #include "sessions/sessions.h"
 #include "token/conf.h"
 #include "token/revocations.h"
@@ -15,57 +15,50 @@
 #include "zone/names.h"
 
 
-/* bytes of a line without the texts in its labels */
-#define MS_METRICS_LINE  256
-
-
-/* an upstream, as it is while the page is written */
-
-typedef struct {
-    ms_zone_t               *zone;
-    ms_zone_stats_t          stats;
-    ms_counts_t              counts;
-    ngx_str_t                label;             /* its name, escaped */
-} ms_metrics_upstream_t;
-
-typedef struct {
-    ms_page_t                page;
-    ms_metrics_upstream_t   *upstreams;
-    ngx_uint_t               n;
-    ngx_shm_zone_t          *tokens;
-} ms_metrics_t;
-
-typedef ngx_int_t (*ms_metrics_write_pt)(ms_metrics_t *m, const char *name);
-
-typedef struct {
-    const char              *name;
-    const char              *type;
-    const char              *help;
-    ms_metrics_write_pt      write;
-} ms_metrics_family_t;
-
-
 static ngx_int_t ms_metrics_collect(ms_metrics_t *m, ngx_http_request_t *r);
-static ngx_int_t ms_metrics_escape(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_str_t *label);
-static ngx_int_t ms_metrics_line(ms_metrics_t *m, const char *name,
-    ms_metrics_upstream_t *u, const char *label, const char *value,
-    uint64_t n);
-static ngx_int_t ms_metrics_build(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_instances(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_slots(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_decisions(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_ended(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_calls(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_first_byte(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_times(ms_metrics_t *m, const char *name,
-    ms_metrics_upstream_t *u, ms_counts_times_t *times);
-static ngx_int_t ms_metrics_name_members(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_name_answers(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_tokens(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_cache(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_keys(ms_metrics_t *m, const char *name);
-static ngx_int_t ms_metrics_revocations(ms_metrics_t *m, const char *name);
+static ngx_int_t ms_metrics_build(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
+static ngx_int_t ms_metrics_health_age(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
+static ngx_int_t ms_metrics_names(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
+static ngx_int_t ms_metrics_name(ms_metrics_t *m, const char *name,
+    ms_metrics_upstream_t *u, ngx_uint_t n, const char *result,
+    uint64_t value);
+static ngx_int_t ms_metrics_one(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
+static ngx_int_t ms_metrics_key_age(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
+static ngx_uint_t ms_metrics_key_seen(ms_metrics_t *m, ngx_uint_t keyring,
+    ngx_uint_t n);
+
+static const char *ms_metrics_decision(ngx_uint_t n);
+static const char *ms_metrics_state(ngx_uint_t n);
+static const char *ms_metrics_end(ngx_uint_t n);
+static const char *ms_metrics_reason(ngx_uint_t n);
+
+static uint64_t ms_metrics_instances(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
+static uint64_t ms_metrics_slots(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n);
+static uint64_t ms_metrics_decisions(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
+static uint64_t ms_metrics_ended(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n);
+static uint64_t ms_metrics_calls(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n);
+static uint64_t ms_metrics_connections(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
+static uint64_t ms_metrics_checks(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n);
+static uint64_t ms_metrics_waits(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n);
+static uint64_t ms_metrics_tokens(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n);
+static uint64_t ms_metrics_coalesced(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
+static uint64_t ms_metrics_revocations(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
 
 
 static ngx_str_t  ms_metrics_type =
@@ -79,6 +72,36 @@ static const char *const  ms_metrics_codes[MS_COUNTS_CODES] = {
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED", "OTHER"
 };
 
+static const char *const  ms_metrics_uses[] = { "used", "free" };
+
+static const char *const  ms_metrics_connection_uses[MS_CONNECTIONS] = {
+    [MS_CONNECTION_OPENED] = "opened",
+    [MS_CONNECTION_KEPT] = "kept",
+    [MS_CONNECTION_SHARED] = "shared"
+};
+
+static const char *const  ms_metrics_check_results[MS_CHECKS] = {
+    [MS_CHECK_PASSED] = "passed",
+    [MS_CHECK_FAILED] = "failed",
+    [MS_CHECK_UNANSWERED] = "unanswered",
+    [MS_CHECK_ERROR] = "error"
+};
+
+static const char *const  ms_metrics_wait_texts[MS_WAITS] = {
+    [MS_WAIT_KEYS] = "keys",
+    [MS_WAIT_NAMES] = "names",
+    [MS_WAIT_PROBES] = "probes",
+    [MS_WAIT_MESSAGE] = "message"
+};
+
+static const char *const  ms_metrics_token_texts[MS_JWT_COUNTERS] = {
+    [MS_JWT_HITS] = "hit",
+    [MS_JWT_MISSES] = "miss",
+    [MS_JWT_EVICTIONS] = "evicted",
+    [MS_JWT_UPDATES] = "updated",
+    [MS_JWT_FAILURES] = "failed"
+};
+
 
 /* what the page has, in this order */
 
@@ -86,44 +109,134 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
 
     { "myservice_build_info", "gauge",
       "1; the labels name the versions of the module and of nginx",
-      ms_metrics_build },
+      ms_metrics_build, .gateway = 1 },
     { "myservice_instances", "gauge",
       "members of the upstream by state",
-      ms_metrics_instances },
+      ms_metrics_each,
+      .label = "state", .first = MS_INSTANCE_UNUSED + 1,
+      .end = MS_INSTANCE_STATES,
+      .text = ms_metrics_state,
+      .value = ms_metrics_instances },
     { "myservice_zone_slots", "gauge",
       "room for instances in the upstream's shared memory",
-      ms_metrics_slots },
+      ms_metrics_each,
+      .label = "use", .end = 2,
+      .texts = ms_metrics_uses,
+      .value = ms_metrics_slots },
     { "myservice_decisions_total", "counter",
       "instances that calls asked for, by what the gateway decided",
-      ms_metrics_decisions },
+      ms_metrics_each,
+      .label = "decision", .end = MS_CLAIM_DECISIONS,
+      .text = ms_metrics_decision,
+      .value = ms_metrics_decisions },
+    { "myservice_assignment_seconds", "histogram",
+      "from the begin of a session's first call until its instance was found",
+      ms_metrics_times,
+      .scale = &ms_times_default,
+      .times = offsetof(ms_counts_t, assignment) },
     { "myservice_sessions_ended_total", "counter",
       "sessions whose lease ended, by reason",
-      ms_metrics_ended },
+      ms_metrics_each,
+      .label = "reason", .first = MS_END_NONE + 1,
+      .end = MS_ENDS,
+      .text = ms_metrics_end,
+      .value = ms_metrics_ended },
+    { "myservice_session_seconds", "histogram",
+      "how long leases lasted that have ended",
+      ms_metrics_times,
+      .scale = &ms_times_long,
+      .times = offsetof(ms_counts_t, session) },
     { "myservice_calls_total", "counter",
       "calls to the upstream that ended, by gRPC status",
-      ms_metrics_calls },
+      ms_metrics_each,
+      .label = "grpc_status", .end = MS_COUNTS_CODES,
+      .texts = ms_metrics_codes,
+      .value = ms_metrics_calls },
     { "myservice_first_byte_seconds", "histogram",
       "time from connecting to the instance that answered to its header",
-      ms_metrics_first_byte },
+      ms_metrics_times,
+      .scale = &ms_times_default,
+      .times = offsetof(ms_counts_t, first_byte) },
+    { "myservice_waits_total", "counter",
+      "calls that had to wait before they got an instance, by what for",
+      ms_metrics_each,
+      .gateway = 1, .label = "reason",
+      .end = MS_WAITS,
+      .texts = ms_metrics_wait_texts,
+      .value = ms_metrics_waits },
+    { "myservice_connections_total", "counter",
+      "attempts at instances, by the connection that they were sent on",
+      ms_metrics_each,
+      .label = "use", .end = MS_CONNECTIONS,
+      .texts = ms_metrics_connection_uses,
+      .value = ms_metrics_connections },
+    { "myservice_coalesced_writes_total", "counter",
+      "writes to clients that were saved by joining them to others",
+      ms_metrics_one,
+      .value = ms_metrics_coalesced },
+    { "myservice_health_checks_total", "counter",
+      "probes of instances by result",
+      ms_metrics_each,
+      .label = "result", .end = MS_CHECKS,
+      .texts = ms_metrics_check_results,
+      .value = ms_metrics_checks },
+    { "myservice_health_check_seconds", "histogram",
+      "how long probes took",
+      ms_metrics_times,
+      .scale = &ms_times_default,
+      .times = offsetof(ms_counts_t, probe) },
+    { "myservice_health_age_seconds", "gauge",
+      "time since the last result of a probe",
+      ms_metrics_health_age, .label = NULL },
     { "myservice_name_members", "gauge",
       "members that a resolved name has",
-      ms_metrics_name_members },
+      ms_metrics_names, .label = NULL },
     { "myservice_name_answers_total", "counter",
       "answers of name servers for a resolved name, by result",
-      ms_metrics_name_answers },
+      ms_metrics_names,
+      .label = "result" },
+    { "myservice_name_lookup_seconds", "histogram",
+      "how long the look-ups of names took",
+      ms_metrics_times,
+      .scale = &ms_times_default,
+      .times = offsetof(ms_counts_t, lookup) },
     { "myservice_tokens_total", "counter",
       "tokens of calls by verdict, of all upstreams",
-      ms_metrics_tokens },
+      ms_metrics_each,
+      .gateway = 1, .label = "status",
+      .end = MS_JWT_REASONS,
+      .text = ms_metrics_reason,
+      .value = ms_metrics_tokens },
+    { "myservice_token_verification_seconds", "histogram",
+      "how long it took to verify tokens that no cache had",
+      ms_metrics_times,
+      .gateway = 1,
+      .scale = &ms_times_short,
+      .times = offsetof(ms_gateway_counts_t, verification) },
     { "myservice_token_cache_total", "counter",
       "look-ups in the workers' caches of verified tokens, and evictions",
-      ms_metrics_cache },
+      ms_metrics_each,
+      .gateway = 1, .label = "result",
+      .first = MS_JWT_HITS,
+      .end = MS_JWT_UPDATES,
+      .texts = ms_metrics_token_texts,
+      .value = ms_metrics_tokens },
     { "myservice_keys_updates_total", "counter",
       "replacements of keys in workers, by outcome",
-      ms_metrics_keys },
+      ms_metrics_each,
+      .gateway = 1, .label = "outcome",
+      .first = MS_JWT_UPDATES,
+      .end = MS_JWT_COUNTERS,
+      .texts = ms_metrics_token_texts,
+      .value = ms_metrics_tokens },
+    { "myservice_key_age_seconds", "gauge",
+      "time since the keys of a source changed",
+      ms_metrics_key_age, .gateway = 1 },
     { "myservice_revocations", "gauge",
       "entries of the list of revoked tokens",
-      ms_metrics_revocations },
-    { NULL, NULL, NULL, NULL }
+      ms_metrics_one,
+      .value = ms_metrics_revocations },
+    { .name = NULL }
 };
 
 
@@ -156,7 +269,7 @@ ms_metrics_handler(ngx_http_request_t *r)
                                        family->name, family->help,
                                        family->name, family->type);
 
-        if (family->write(&m, family->name) != NGX_OK) {
+        if (family->write(&m, family) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -174,6 +287,7 @@ ms_metrics_collect(ms_metrics_t *m, ngx_http_request_t *r)
     ms_jwt_main_conf_t      *jmcf;
     ms_metrics_srv_conf_t   *mscf;
     ms_metrics_upstream_t   *u;
+    ms_metrics_main_conf_t  *mmcf;
 
     zones = ms_sessions_zones(r);
     zone = zones->elts;
@@ -192,7 +306,7 @@ ms_metrics_collect(ms_metrics_t *m, ngx_http_request_t *r)
                                           ngx_http_myservice_metrics_module);
 
         ms_zone_stats(u->zone, &u->stats, r->connection->log);
-        ms_counts_sum(mscf->counts, &u->counts);
+        ms_counts_sum(mscf->counts, &u->counts, sizeof(ms_counts_t));
 
         if (ms_metrics_escape(r->pool, &u->zone->upstream->host, &u->label)
             != NGX_OK)
@@ -203,265 +317,104 @@ ms_metrics_collect(ms_metrics_t *m, ngx_http_request_t *r)
 
     jmcf = ngx_http_get_module_main_conf(r, ngx_http_myservice_jwt_module);
     m->tokens = jmcf->zone;
+    m->keyrings = &jmcf->keyrings;
+
+    mmcf = ngx_http_get_module_main_conf(r, ngx_http_myservice_metrics_module);
+    ms_counts_sum(mmcf->counts, &m->counts, sizeof(ms_gateway_counts_t));
 
     return NGX_OK;
 }
 
 
-/* the value of a label: backslash, quote and line feed are escaped */
-
 static ngx_int_t
-ms_metrics_escape(ngx_pool_t *pool, ngx_str_t *text, ngx_str_t *label)
-{
-    u_char      *p;
-    ngx_uint_t   i;
-
-    p = ngx_pnalloc(pool, 2 * text->len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    label->data = p;
-
-    for (i = 0; i < text->len; i++) {
-
-        if (text->data[i] == '\n') {
-            *p++ = '\\';
-            *p++ = 'n';
-            continue;
-        }
-
-        if (text->data[i] == '\\' || text->data[i] == '"') {
-            *p++ = '\\';
-        }
-
-        *p++ = text->data[i];
-    }
-
-    label->len = p - label->data;
-
-    return NGX_OK;
-}
-
-
-/* "u" NULL: not of one upstream */
-
-static ngx_int_t
-ms_metrics_line(ms_metrics_t *m, const char *name, ms_metrics_upstream_t *u,
-    const char *label, const char *value, uint64_t n)
+ms_metrics_build(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
     u_char  *p;
 
-    p = ms_page_room(&m->page, MS_METRICS_LINE + (u ? u->label.len : 0));
+    p = ms_metrics_open(m, family->name, NULL, 0);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p = ngx_sprintf(p, "%s{", name);
-
-    if (u) {
-        p = ngx_sprintf(p, "upstream=\"%V\",", &u->label);
-    }
-
-    m->page.buf->last = ngx_sprintf(p, "%s=\"%s\"} %uL\n", label, value, n);
+    m->page.buf->last = ngx_sprintf(p, "version=\"%s\",nginx=\"%s\"} 1\n",
+                                    MS_VERSION, NGINX_VERSION);
 
     return NGX_OK;
 }
 
 
-static ngx_int_t
-ms_metrics_build(ms_metrics_t *m, const char *name)
-{
-    u_char  *p;
-
-    p = ms_page_room(&m->page, MS_METRICS_LINE);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    m->page.buf->last = ngx_sprintf(p, "%s{version=\"%s\",nginx=\"%s\"} 1\n",
-                                    name, MS_VERSION, NGINX_VERSION);
-
-    return NGX_OK;
-}
-
+/* without probes there is none */
 
 static ngx_int_t
-ms_metrics_instances(ms_metrics_t *m, const char *name)
+ms_metrics_health_age(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
-    ngx_uint_t  i, state;
-
-    for (i = 0; i < m->n; i++) {
-        for (state = MS_INSTANCE_UNUSED + 1;
-             state < MS_INSTANCE_STATES;
-             state++)
-        {
-            if (ms_metrics_line(m, name, &m->upstreams[i], "state",
-                                ms_instance_state_name(state),
-                                m->upstreams[i].stats.states[state])
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_slots(ms_metrics_t *m, const char *name)
-{
-    uint64_t                used;
-    ngx_uint_t              i, state;
+    u_char                 *p;
+    ngx_uint_t              i;
+    ngx_msec_t              probed;
     ms_metrics_upstream_t  *u;
 
     for (i = 0; i < m->n; i++) {
         u = &m->upstreams[i];
-        used = 0;
+        probed = u->zone->sh->rounds.probed;
 
-        for (state = MS_INSTANCE_UNUSED + 1;
-             state < MS_INSTANCE_STATES;
-             state++)
-        {
-            used += u->stats.states[state];
+        if (!u->zone->health || probed == 0) {
+            continue;
         }
-
-        if (ms_metrics_line(m, name, u, "use", "used", used) != NGX_OK
-            || ms_metrics_line(m, name, u, "use", "free",
-                               u->stats.capacity - used)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_decisions(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t  i, n;
-
-    for (i = 0; i < m->n; i++) {
-        for (n = 0; n < MS_CLAIM_DECISIONS; n++) {
-            if (ms_metrics_line(m, name, &m->upstreams[i], "decision",
-                                (char *) ms_sessions_decision(n)->data,
-                                m->upstreams[i].stats.decisions[n])
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_ended(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t  i, n;
-
-    for (i = 0; i < m->n; i++) {
-        for (n = MS_END_NONE + 1; n < MS_ENDS; n++) {
-            if (ms_metrics_line(m, name, &m->upstreams[i], "reason",
-                                ms_pool_end_name(n),
-                                m->upstreams[i].stats.ended[n])
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_calls(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t  i, code;
-
-    for (i = 0; i < m->n; i++) {
-        for (code = 0; code < MS_COUNTS_CODES; code++) {
-            if (ms_metrics_line(m, name, &m->upstreams[i], "grpc_status",
-                                ms_metrics_codes[code],
-                                m->upstreams[i].counts.calls[code])
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_first_byte(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < m->n; i++) {
-        if (ms_metrics_times(m, name, &m->upstreams[i],
-                             &m->upstreams[i].counts.first_byte)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/* a histogram: its buckets are cumulated, its times in seconds */
-
-static ngx_int_t
-ms_metrics_times(ms_metrics_t *m, const char *name, ms_metrics_upstream_t *u,
-    ms_counts_times_t *times)
-{
-    u_char      *p;
-    uint64_t     count;
-    ngx_uint_t   i;
-
-    count = 0;
-
-    for (i = 0; i < MS_COUNTS_BOUNDS + 1; i++) {
-        count += times->buckets[i];
 
         p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
         if (p == NULL) {
             return NGX_ERROR;
         }
 
-        p = ngx_sprintf(p, "%s_bucket{upstream=\"%V\",le=\"", name,
-                        &u->label);
+        p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
 
-        p = i < MS_COUNTS_BOUNDS
-            ? ngx_sprintf(p, "%M.%03M", ms_counts_bounds[i] / 1000,
-                          ms_counts_bounds[i] % 1000)
-            : ngx_sprintf(p, "+Inf");
+        /* the clock of the worker that probed may be ahead */
 
-        m->page.buf->last = ngx_sprintf(p, "\"} %uL\n", count);
+        p = ms_metrics_seconds(p, ngx_max((ngx_msec_int_t)
+                                          (ngx_current_msec - probed), 0),
+                               1000);
+        *p++ = '\n';
+        m->page.buf->last = p;
     }
 
-    p = ms_page_room(&m->page, 2 * (MS_METRICS_LINE + u->label.len));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
+    return NGX_OK;
+}
 
-    m->page.buf->last = ngx_sprintf(p, "%s_sum{upstream=\"%V\"} %uL.%03uL\n"
-                                       "%s_count{upstream=\"%V\"} %uL\n",
-                                    name, &u->label, times->sum / 1000,
-                                    times->sum % 1000, name, &u->label, count);
+
+/* with a label: answers by result, else members */
+
+static ngx_int_t
+ms_metrics_names(ms_metrics_t *m, const ms_metrics_family_t *family)
+{
+    ngx_int_t               rc;
+    ngx_uint_t              i, n;
+    ms_slot_t               slot;
+    ms_metrics_upstream_t  *u;
+
+    for (i = 0; i < m->n; i++) {
+        u = &m->upstreams[i];
+
+        for (n = 0; n < u->zone->nnames; n++) {
+            ms_names_state(u->zone, n, &slot, m->page.request->connection->log);
+
+            if (family->label == NULL) {
+                rc = ms_metrics_name(m, family->name, u, n, NULL,
+                                     slot.members);
+
+            } else {
+                rc = ms_metrics_name(m, family->name, u, n, "answered",
+                                     slot.answers)
+                     == NGX_OK
+                     ? ms_metrics_name(m, family->name, u, n, "failed",
+                                       slot.failures)
+                     : NGX_ERROR;
+            }
+
+            if (rc != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
 
     return NGX_OK;
 }
@@ -481,13 +434,12 @@ ms_metrics_name(ms_metrics_t *m, const char *name, ms_metrics_upstream_t *u,
         return NGX_ERROR;
     }
 
-    p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len + text.len);
+    p = ms_metrics_open(m, name, u, text.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p = ngx_sprintf(p, "%s{upstream=\"%V\",name=\"%V\"", name, &u->label,
-                    &text);
+    p = ngx_sprintf(p, "name=\"%V\"", &text);
 
     if (result) {
         p = ngx_sprintf(p, ",result=\"%s\"", result);
@@ -499,105 +451,10 @@ ms_metrics_name(ms_metrics_t *m, const char *name, ms_metrics_upstream_t *u,
 }
 
 
-static ngx_int_t
-ms_metrics_name_members(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t              i, n;
-    ms_slot_t               slot;
-    ms_metrics_upstream_t  *u;
-
-    for (i = 0; i < m->n; i++) {
-        u = &m->upstreams[i];
-
-        for (n = 0; n < u->zone->nnames; n++) {
-            ms_names_state(u->zone, n, &slot, m->page.request->connection->log);
-
-            if (ms_metrics_name(m, name, u, n, NULL, slot.members) != NGX_OK) {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
+/* without labels */
 
 static ngx_int_t
-ms_metrics_name_answers(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t              i, n;
-    ms_slot_t               slot;
-    ms_metrics_upstream_t  *u;
-
-    for (i = 0; i < m->n; i++) {
-        u = &m->upstreams[i];
-
-        for (n = 0; n < u->zone->nnames; n++) {
-            ms_names_state(u->zone, n, &slot, m->page.request->connection->log);
-
-            if (ms_metrics_name(m, name, u, n, "answered", slot.answers)
-                != NGX_OK
-                || ms_metrics_name(m, name, u, n, "failed", slot.failures)
-                   != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_tokens(ms_metrics_t *m, const char *name)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < MS_JWT_REASONS; i++) {
-        if (ms_metrics_line(m, name, NULL, "status", ms_reason(i).name,
-                            ms_jwt_sum(m->tokens, i))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_cache(ms_metrics_t *m, const char *name)
-{
-    return ms_metrics_line(m, name, NULL, "result", "hit",
-                           ms_jwt_sum(m->tokens, MS_JWT_HITS))
-           == NGX_OK
-           && ms_metrics_line(m, name, NULL, "result", "miss",
-                              ms_jwt_sum(m->tokens, MS_JWT_MISSES))
-              == NGX_OK
-           && ms_metrics_line(m, name, NULL, "result", "evicted",
-                              ms_jwt_sum(m->tokens, MS_JWT_EVICTIONS))
-              == NGX_OK
-           ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ms_metrics_keys(ms_metrics_t *m, const char *name)
-{
-    return ms_metrics_line(m, name, NULL, "outcome", "updated",
-                           ms_jwt_sum(m->tokens, MS_JWT_UPDATES))
-           == NGX_OK
-           && ms_metrics_line(m, name, NULL, "outcome", "failed",
-                              ms_jwt_sum(m->tokens, MS_JWT_FAILURES))
-              == NGX_OK
-           ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ms_metrics_revocations(ms_metrics_t *m, const char *name)
+ms_metrics_one(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
     u_char  *p;
 
@@ -606,8 +463,191 @@ ms_metrics_revocations(ms_metrics_t *m, const char *name)
         return NGX_ERROR;
     }
 
-    m->page.buf->last = ngx_sprintf(p, "%s %ui\n", name,
-                                    ms_revocations_count());
+    m->page.buf->last = ngx_sprintf(p, "%s %uL\n", family->name,
+                                    family->value(m, NULL, 0));
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ms_metrics_key_age(ms_metrics_t *m, const ms_metrics_family_t *family)
+{
+    time_t           age;
+    u_char          *p;
+    ngx_str_t        label;
+    ngx_uint_t       i, n;
+    ms_keyring_t   **keyring;
+    ms_key_store_t  *store;
+
+    keyring = m->keyrings->elts;
+
+    for (i = 0; i < m->keyrings->nelts; i++) {
+
+        for (n = 0; n < keyring[i]->sources->nelts; n++) {
+            store = &keyring[i]->stores[n];
+
+            if (*store->changed == 0 || ms_metrics_key_seen(m, i, n)) {
+                continue;
+            }
+
+            if (ms_metrics_escape(m->page.request->pool, &store->source->name,
+                                  &label)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            p = ms_metrics_open(m, family->name, NULL, label.len);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            age = ngx_time() - (time_t) *store->changed;
+
+            m->page.buf->last = ngx_sprintf(p, "source=\"%V\"} %T\n", &label,
+                                            ngx_max(age, 0));
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* whether a keyring before this one has the same source */
+
+static ngx_uint_t
+ms_metrics_key_seen(ms_metrics_t *m, ngx_uint_t keyring, ngx_uint_t n)
+{
+    ngx_str_t       *name;
+    ngx_uint_t       i, k;
+    ms_keyring_t   **keyrings;
+
+    keyrings = m->keyrings->elts;
+    name = &keyrings[keyring]->stores[n].source->name;
+
+    for (k = 0; k <= keyring; k++) {
+
+        for (i = 0; i < (k < keyring ? keyrings[k]->sources->nelts : n); i++) {
+
+            if (ngx_strcmp(keyrings[k]->stores[i].source->name.data,
+                           name->data)
+                == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+static const char *
+ms_metrics_decision(ngx_uint_t n)
+{
+    return (char *) ms_sessions_decision(n)->data;
+}
+
+
+static const char *
+ms_metrics_state(ngx_uint_t n)
+{
+    return ms_instance_state_name(n);
+}
+
+
+static const char *
+ms_metrics_end(ngx_uint_t n)
+{
+    return ms_pool_end_name(n);
+}
+
+
+static const char *
+ms_metrics_reason(ngx_uint_t n)
+{
+    return ms_reason(n).name;
+}
+
+
+static uint64_t
+ms_metrics_instances(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return u->stats.states[n];
+}
+
+
+static uint64_t
+ms_metrics_slots(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    uint32_t  unused;
+
+    unused = u->stats.states[MS_INSTANCE_UNUSED];
+
+    return n ? unused : u->stats.capacity - unused;
+}
+
+
+static uint64_t
+ms_metrics_decisions(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return u->stats.decisions[n];
+}
+
+
+static uint64_t
+ms_metrics_ended(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return u->stats.ended[n];
+}
+
+
+static uint64_t
+ms_metrics_calls(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return u->counts.calls[n];
+}
+
+
+static uint64_t
+ms_metrics_connections(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return u->counts.connections[n];
+}
+
+
+static uint64_t
+ms_metrics_checks(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return u->counts.checks[n];
+}
+
+
+static uint64_t
+ms_metrics_waits(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return m->counts.waits[n];
+}
+
+
+static uint64_t
+ms_metrics_tokens(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return ms_jwt_sum(m->tokens, n);
+}
+
+
+static uint64_t
+ms_metrics_coalesced(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    return m->counts.coalesced;
+}
+
+
+static uint64_t
+ms_metrics_revocations(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n)
+{
+    return ms_revocations_count();
 }

@@ -589,6 +589,7 @@ typedef struct {
     size_t          session_len;
     const char     *name;               /* of the instance */
     size_t          name_len;
+    uint64_t        started;            /* when the lease began */
 } ms_ended_t;
 
 /* The handler of this process, which runs under the lock: once for each end

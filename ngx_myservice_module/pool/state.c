@@ -224,6 +224,7 @@ ms_state_report(ms_pool_t *pool, ms_record_t *r)
     ended.name = (const char *) ms_text_get(pool, r->name, MS_NAME_INLINE,
                                             r->name_len);
     ended.name_len = r->name_len;
+    ended.started = r->started;
 
     ms_state_on_end(&ended);
 }

@@ -145,6 +145,7 @@ ms_resolve_ask(ngx_event_t *ev)
     /* the handler may run before this returns */
 
     lookup->ctx = ctx;
+    lookup->since = ngx_current_msec;
 
     if (ngx_resolve_name(ctx) != NGX_OK) {
         lookup->ctx = NULL;
@@ -167,6 +168,9 @@ ms_resolve_handler(ngx_resolver_ctx_t *ctx)
     lookup = ctx->data;
     lookup->ctx = NULL;
     name = lookup->resolve->conf->names[lookup->n];
+
+    ms_counts_time(&lookup->resolve->conf->sessions->zone->counts->lookup,
+                   &ms_times_default, ngx_current_msec - lookup->since);
 
     state = ctx->state;
     valid = ctx->valid - ngx_time();

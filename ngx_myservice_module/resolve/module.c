@@ -128,7 +128,7 @@ ms_resolve_wait(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    return ms_wait(r);
+    return ms_wait(r, MS_WAIT_NAMES);
 }
 
 

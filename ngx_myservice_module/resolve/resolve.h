@@ -44,6 +44,7 @@ typedef struct {
     ms_resolve_t        *resolve;
     ngx_uint_t           n;                     /* of the name */
     ngx_resolver_ctx_t  *ctx;                   /* while a lookup runs */
+    ngx_msec_t           since;                 /* the lookup runs */
     ngx_uint_t           failed;                /* in a row */
 } ms_resolve_lookup_t;
 

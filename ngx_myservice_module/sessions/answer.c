@@ -441,6 +441,7 @@ ms_answer_input_filter(void *data, ssize_t bytes)
         ms_zone_update(call->conf->zone, &call->grant.lease, ms_pool_confirm,
                        call->request->connection->log);
         call->grant.lease.tentative = 0;
+        ms_lease_confirmed(call);
         call->touched = ngx_current_msec;
     }
 

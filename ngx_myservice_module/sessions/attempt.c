@@ -134,6 +134,10 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
         return NGX_ERROR;
     }
 
+    if (call->decision != MS_CLAIM_HIT) {
+        ms_lease_assigned(call);
+    }
+
 granted:
 
     if (ms_attempt_fields(call) != NGX_OK) {

@@ -36,6 +36,9 @@ typedef struct {
     ms_pool_seek_t              seek;
     ms_claim_t                  decision;
     ms_grant_t                  grant;          /* lease 0: nothing is held */
+    ngx_msec_t                  assigned;       /* from the call's begin to
+                                                   the claim of a new lease,
+                                                   plus 1; 0: none */
     ngx_msec_t                  touched;
     ngx_queue_t                 queue;          /* in the list of calls in
                                                    flight */

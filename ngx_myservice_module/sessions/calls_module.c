@@ -336,7 +336,7 @@ ms_calls_message_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    return ms_wait(r);
+    return ms_wait(r, MS_WAIT_MESSAGE);
 
 #else
 

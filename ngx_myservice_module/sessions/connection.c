@@ -9,9 +9,11 @@
 #include "answers/errors.h"
 #include "core/grpc.h"
 #include "core/log.h"
+#include "http2/mux_call.h"
 
 
 static ngx_uint_t ms_connection_stale(ms_call_t *call, ngx_connection_t *c);
+static void ms_connection_count(ms_call_t *call, ngx_peer_connection_t *pc);
 
 
 /* bypasses the upstream's "keepalive" */
@@ -63,6 +65,8 @@ ms_connection_output_filter(void *data, ngx_chain_t *in)
             call->stale = 1;
             return NGX_ERROR;
         }
+
+        ms_connection_count(call, pc);
     }
 
     return call->output_filter(call->output_filter_ctx, in);
@@ -88,6 +92,25 @@ ms_connection_stale(ms_call_t *call, ngx_connection_t *c)
     n = recv(c->fd, buf, 1, MSG_PEEK);
 
     return n != -1 || ngx_socket_errno != NGX_EAGAIN;
+}
+
+
+static void
+ms_connection_count(ms_call_t *call, ngx_peer_connection_t *pc)
+{
+    ms_connection_e  connection;
+
+    if (pc->cached) {
+        connection = MS_CONNECTION_KEPT;
+
+    } else if (ms_mux_call_shared(call->request)) {
+        connection = MS_CONNECTION_SHARED;
+
+    } else {
+        connection = MS_CONNECTION_OPENED;
+    }
+
+    ms_counts_add(&call->conf->zone->counts->connections[connection], 1);
 }
 
 

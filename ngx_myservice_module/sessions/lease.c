@@ -40,6 +40,7 @@ ms_lease_close(ms_call_t *call, ngx_int_t rc)
             }
 
             if (lease->tentative) {
+                ms_lease_confirmed(call);
                 ending = ms_pool_confirm;
                 goto ending;
             }
@@ -95,6 +96,37 @@ ms_lease_unanswered(ms_call_t *call, ngx_int_t rc)
 }
 
 
+/* nginx's own clock stands still while a worker waits for the lock */
+
+void
+ms_lease_assigned(ms_call_t *call)
+{
+    ngx_msec_int_t       ms;
+    struct timespec      now;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    (void) clock_gettime(CLOCK_REALTIME, &now);
+
+    ms = (ngx_msec_int_t) (now.tv_sec - r->start_sec) * 1000
+         + now.tv_nsec / 1000000 - (ngx_msec_int_t) r->start_msec;
+
+    call->assigned = (ngx_msec_t) ngx_max(ms, 0) + 1;
+}
+
+
+void
+ms_lease_confirmed(ms_call_t *call)
+{
+    if (call->assigned) {
+        ms_counts_time(&call->conf->zone->counts->assignment,
+                       &ms_times_default, call->assigned - 1);
+        call->assigned = 0;
+    }
+}
+
+
 void
 ms_lease_look(ms_call_t *call)
 {
@@ -104,6 +136,7 @@ ms_lease_look(ms_call_t *call)
 
     if (lease->tentative && ms_zone_confirmed(call->conf->zone, lease)) {
         lease->tentative = 0;
+        ms_lease_confirmed(call);
     }
 }
 

@@ -15,6 +15,12 @@
  */
 void ms_lease_close(ms_call_t *call, ngx_int_t rc);
 
+/* The call has a new lease, which is tentative; notes how long that took. */
+void ms_lease_assigned(ms_call_t *call);
+
+/* The lease of the call is confirmed: the session has its instance. */
+void ms_lease_confirmed(ms_call_t *call);
+
 /* Notes in a tentative lease that another call has confirmed it. */
 void ms_lease_look(ms_call_t *call);
 

@@ -5,25 +5,31 @@
 #include <string.h>
 
 #include "client.h"
+#include "dns.h"
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
 
 
-#define CONF(more)                                                            \
+/* 127.0.0.1:8082 is the name server of those that need one */
+#define CONF_WITH(workers, upstream, location, more)                          \
     "%%GLOBALS%%\n"                                                           \
-    "worker_processes 2;\n"                                                   \
+    "worker_processes " workers ";\n"                                         \
     "events {}\n"                                                             \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    upstream \"u\\\"x\" {\n"                                             \
     "        myservice_sessions $myservice_session zone=z1:1m;\n"             \
-    "        server 127.0.0.1:8081;\n"                                        \
+    "        myservice_release MyServiceShutdown;\n"                          \
+    upstream                                                                  \
     "    }\n"                                                                 \
     "    server {\n"                                                          \
     "        listen 127.0.0.1:8080 http2;\n"                                  \
     "        myservice_grpc_errors on;\n"                                     \
-    "        location / { grpc_pass grpc://u\\\"x; }\n"                       \
+    "        location / {\n"                                                  \
+    location                                                                  \
+    "            grpc_pass grpc://u\\\"x;\n"                                   \
+    "        }\n"                                                             \
     "        location = /page/Echo {\n"                                       \
     "            error_page 502 504 /page;\n"                                 \
     "            grpc_pass grpc://u\\\"x;\n"                                   \
@@ -33,6 +39,9 @@
     "        " more "\n"                                                      \
     "    }\n"                                                                 \
     "}\n"
+
+#define SERVER      "server 127.0.0.1:8081;\n"
+#define CONF(more)  CONF_WITH("2", SERVER, "", more)
 
 #define UPSTREAM  "upstream=\"u\\\"x\""
 
@@ -74,9 +83,8 @@ value(const char *text, const char *series)
 }
 
 
-/* a line is counted after the end of its call */
 static void
-await(const char *series, double n)
+await_more(const char *series, double n)
 {
     long long  since;
 
@@ -85,7 +93,14 @@ await(const char *series, double n)
     while (value(metrics("GET"), series) < n) {
         harness_pause(since, series);
     }
+}
 
+
+/* a line is counted after the end of its call */
+static void
+await(const char *series, double n)
+{
+    await_more(series, n);
     ck_assert_double_eq(value(metrics("GET"), series), n);
 }
 
@@ -198,6 +213,188 @@ START_TEST(metrics_ends)
 END_TEST
 
 
+START_TEST(metrics_sessions)
+{
+    client_t  *client;
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF(""));
+    client = client_open(harness_port(8080));
+
+    client_assert(echo_get(client, "a"), 0, "");
+    client_assert(echo_get(client, "a"), 0, "");
+    await("myservice_assignment_seconds_count{" UPSTREAM "}", 1);
+    await("myservice_session_seconds_count{" UPSTREAM "}", 0);
+
+    client_assert(shutdown_get(client, "a"), 0, "");
+    await("myservice_sessions_ended_total{" UPSTREAM ",reason=\"released\"}",
+          1);
+    await("myservice_session_seconds_count{" UPSTREAM "}", 1);
+    await("myservice_session_seconds_bucket{" UPSTREAM ",le=\"86400.000\"}",
+          1);
+    await("myservice_assignment_seconds_count{" UPSTREAM "}", 1);
+}
+END_TEST
+
+
+#define CONNECTIONS(use)                                                      \
+    "myservice_connections_total{" UPSTREAM ",use=\"" use "\"}"
+
+START_TEST(metrics_kept)
+{
+    client_t  *client;
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF_WITH("1", SERVER "keepalive 4;\n", "", ""));
+    client = client_open(harness_port(8080));
+
+    client_assert(echo_get(client, "a"), 0, "");
+    client_assert(echo_get(client, "a"), 0, "");
+    await(CALLS("OK"), 2);
+    await(CONNECTIONS("opened"), 1);
+    await(CONNECTIONS("kept"), 1);
+    await(CONNECTIONS("shared"), 0);
+}
+END_TEST
+
+
+START_TEST(metrics_shared)
+{
+    client_t  *client;
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF_WITH("1", SERVER "myservice_multiplex on;\n", "", ""));
+    client = client_open(harness_port(8080));
+
+    client_assert(echo_get(client, "a"), 0, "");
+    client_assert(echo_get(client, "a"), 0, "");
+    await(CALLS("OK"), 2);
+    await(CONNECTIONS("opened"), 1);
+    await(CONNECTIONS("kept"), 0);
+    await(CONNECTIONS("shared"), 1);
+}
+END_TEST
+
+
+START_TEST(metrics_coalesced)
+{
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF(""));
+    client_assert(echo_once("a"), 0, "");
+    await("myservice_coalesced_writes_total", 0);
+
+    gateway_reload(CONF("myservice_coalesce on;"));
+    client_assert(echo_once("a"), 0, "");
+    await_more("myservice_coalesced_writes_total", 1);
+}
+END_TEST
+
+
+START_TEST(metrics_tokens)
+{
+    char         series[256];
+    client_t    *client;
+    const char  *text;
+
+    (void) fake_start(8081, "one", fake_ok);
+    gateway_start(CONF_WITH("1", SERVER,
+                            "myservice_jwt on;\n"
+                            "myservice_jwt_secret_file %%DIR%%/secret;\n",
+                            ""));
+    client = client_open(harness_port(8080));
+
+    client_assert(echo_get(client, "a"), 0, "");
+    client_assert(echo_get(client, "a"), 0, "");
+    await("myservice_tokens_total{status=\"OK\"}", 2);
+
+    text = metrics("GET");
+    ck_assert_double_ge(value(text, "myservice_token_verification_seconds"
+                              "_count"), 1);
+    ck_assert_double_eq(value(text, "myservice_token_verification_seconds"
+                              "_count"),
+                        value(text, "myservice_token_cache_total"
+                              "{result=\"miss\"}"));
+
+    snprintf(series, sizeof(series), "myservice_key_age_seconds{source=\"%s\"}",
+             harness_path("secret"));
+    ck_assert_double_ge(value(text, series), 0);
+    ck_assert_double_lt(value(text, series), 3600);
+}
+END_TEST
+
+
+static void
+serving(fake_call_t *call)
+{
+    fake_health(call, 1);
+}
+
+
+#define CHECKS(result)                                                        \
+    "myservice_health_checks_total{" UPSTREAM ",result=\"" result "\"}"
+
+START_TEST(metrics_probes)
+{
+    fake_t      *fake;
+    const char  *text;
+
+    fake = fake_start(8081, "one", serving);
+    gateway_start(CONF_WITH("2", SERVER "myservice_health interval=100ms;\n",
+                            "", ""));
+
+    await_more(CHECKS("passed"), 2);
+    text = metrics("GET");
+    ck_assert_double_ge(value(text, "myservice_health_check_seconds_count{"
+                              UPSTREAM "}"), 2);
+    ck_assert_double_ge(value(text, "myservice_health_age_seconds{"
+                              UPSTREAM "}"), 0);
+    ck_assert_double_eq(value(text, CHECKS("failed")), 0);
+
+    fake_stop(fake);
+    await_more(CHECKS("unanswered"), 1);
+}
+END_TEST
+
+
+#define LOOKUPS  "myservice_name_lookup_seconds_count{" UPSTREAM "}"
+#define WAITS    "myservice_waits_total{reason=\"names\"}"
+
+START_TEST(metrics_names)
+{
+    dns_t          *dns;
+    client_t       *client;
+    client_call_t  *c;
+
+    dns = dns_start(8082);
+    dns_fail(dns, "app.test", DNS_SILENT);
+    (void) fake_start(8081, "one", fake_ok);
+
+    gateway_start(CONF_WITH("2",
+                            "myservice_resolver 127.0.0.1:8082 ipv6=off;\n"
+                            "myservice_resolver_timeout 30s;\n"
+                            "myservice_resolve app.test:%%PORT_8081%%;\n",
+                            "", ""));
+    client = client_open(harness_port(8080));
+    c = echo_start(client, "a");
+    client_assert_waits(c, 100);
+    await(WAITS, 1);
+    await(LOOKUPS, 0);
+    await("myservice_waits_total{reason=\"probes\"}", 0);
+
+    /* the resolver asks again when it has no answer */
+
+    dns_addresses(dns, "app.test", "127.0.0.1", 60);
+    client_wait(c);
+    client_assert(c, 0, "");
+    await(LOOKUPS, 1);
+    await(WAITS, 1);
+    ck_assert_ptr_nonnull(strstr(metrics("GET"),
+                                 "\nmyservice_name_members{" UPSTREAM
+                                 ",name=\"app.test:"));
+}
+END_TEST
+
+
 /* no counter goes down */
 START_TEST(metrics_last)
 {
@@ -249,6 +446,13 @@ main(void)
     harness_add(suite, metrics_calls);
     harness_add(suite, metrics_page);
     harness_add(suite, metrics_ends);
+    harness_add(suite, metrics_sessions);
+    harness_add(suite, metrics_kept);
+    harness_add(suite, metrics_shared);
+    harness_add(suite, metrics_coalesced);
+    harness_add(suite, metrics_tokens);
+    harness_add(suite, metrics_probes);
+    harness_add(suite, metrics_names);
     harness_add(suite, metrics_last);
     harness_add(suite, metrics_other);
 

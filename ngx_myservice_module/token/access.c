@@ -72,7 +72,7 @@ ms_jwt_handler(ngx_http_request_t *r)
         ms_jwt_try(r, ctx, jlcf->policy);
 
         if (ms_jwt_must_wait(ctx, jlcf->policy->keyring)) {
-            return ms_wait(r);
+            return ms_wait(r, MS_WAIT_KEYS);
         }
 
         ctx->policy = jlcf->policy;
@@ -328,6 +328,7 @@ ms_jwt_verify_anew(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
     uint64_t             evictions;
     ngx_uint_t           reason;
     ms_token_t           token;
+    struct timespec      since, until;
     ms_cache_value_t     value;
     ms_jwt_main_conf_t  *jmcf;
 
@@ -335,8 +336,16 @@ ms_jwt_verify_anew(ngx_http_request_t *r, ms_jwt_ctx_t *ctx,
         return MS_JWT_NO_KEYS;
     }
 
+    (void) clock_gettime(CLOCK_MONOTONIC, &since);
+
     reason = ms_token_verify(policy->keyring->keys, text, len, &policy->rules,
                              ngx_time(), &token);
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &until);
+
+    ms_counts_time(&ms_gateway_counts->verification, &ms_times_short,
+                   (until.tv_sec - since.tv_sec) * 1000000
+                   + (until.tv_nsec - since.tv_nsec) / 1000);
 
     if (reason != MS_TOKEN_OK) {
         return reason;

@@ -269,6 +269,7 @@ ms_jwks_use(ms_fetch_t *fetch)
 {
     char             error[NGX_MAX_ERROR_STR];
     u_char          *text;
+    ngx_uint_t       first;
     ms_key_store_t  *store;
 
     store = fetch->store;
@@ -288,6 +289,7 @@ ms_jwks_use(ms_fetch_t *fetch)
 
     text = fetch->text;
     fetch->text = NULL;
+    first = store->text == NULL;
 
     if (ms_keyring_put(fetch->keyring, store, text,
                        fetch->len, error, sizeof(error))
@@ -298,6 +300,12 @@ ms_jwks_use(ms_fetch_t *fetch)
     }
 
     fetch->failures = 0;
+
+    /* the first keys of this worker need not be new */
+
+    if (!first || *store->changed == 0) {
+        *store->changed = ngx_time();
+    }
 
     ms_jwt_count(MS_JWT_UPDATES, 1);
     ngx_log_error(NGX_LOG_NOTICE, fetch->log, 0,

@@ -171,6 +171,7 @@ ms_key_check_file(ms_keyring_t *keyring, ms_key_store_t *store, ngx_log_t *log,
 
     if (!store->failed) {
         *store->updated = 1;
+        *store->changed = store->stamp.changed.tv_sec;
 
         ms_jwt_count(MS_JWT_UPDATES, 1);
         ngx_log_error(NGX_LOG_NOTICE, log, 0,

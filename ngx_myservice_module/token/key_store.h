@@ -48,6 +48,9 @@ typedef struct {
     u_char           *text;                     /* the last that was good */
     size_t            len;
     ngx_atomic_t     *updated;                  /* shared: by some worker */
+    ngx_atomic_t     *changed;                  /* shared: when its text became
+                                                   what it is, in seconds; 0:
+                                                   there was none */
 
     ms_key_stamp_t    stamp;                    /* of a file */
     ngx_err_t         err;                      /* why it was not read */

@@ -102,7 +102,7 @@ ms_keyring_make(ngx_conf_t *cf, ngx_array_t *sources, uint32_t algorithms,
     cln->handler = ms_keyring_free;
     cln->data = keyring;
 
-    keyring->shm.size = sources->nelts * sizeof(ngx_atomic_t);
+    keyring->shm.size = 2 * sources->nelts * sizeof(ngx_atomic_t);
     keyring->shm.log = cf->cycle->log;
     ngx_str_set(&keyring->shm.name, "ms_jwt_keys");
 
@@ -113,7 +113,9 @@ ms_keyring_make(ngx_conf_t *cf, ngx_array_t *sources, uint32_t algorithms,
 
     for (i = 0; i < sources->nelts; i++) {
         keyring->stores[i].source = &source[i];
-        keyring->stores[i].updated = (ngx_atomic_t *) keyring->shm.addr + i;
+        keyring->stores[i].updated = (ngx_atomic_t *) keyring->shm.addr
+                                     + 2 * i;
+        keyring->stores[i].changed = keyring->stores[i].updated + 1;
     }
 
     if (ms_keyring_load(cf, keyring) != NGX_OK) {
@@ -158,6 +160,8 @@ ms_keyring_load(ngx_conf_t *cf, ms_keyring_t *keyring)
                                error, &source->name);
             return NGX_ERROR;
         }
+
+        *store->changed = store->stamp.changed.tv_sec;
     }
 
     return NGX_OK;

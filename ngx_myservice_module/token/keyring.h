@@ -25,7 +25,7 @@ typedef struct {
     ms_keys_options_t          options;
     ngx_http_core_srv_conf_t  *server;          /* of URIs, else NULL */
     ms_key_store_t            *stores;          /* one for each source */
-    ngx_shm_t                  shm;             /* for "updated" of them */
+    ngx_shm_t                  shm;             /* for what they share */
     ms_keys_t                 *keys;            /* NULL: none came yet */
     ngx_uint_t                 version;         /* of keys */
     ngx_uint_t                 used;            /* by a policy */

@@ -42,6 +42,7 @@ ms_zone_add(ngx_conf_t *cf, ngx_str_t *name, ssize_t size, void *tag)
     shm_zone->init = ms_zone_init;
     shm_zone->data = zone;
     zone->shm_zone = shm_zone;
+    zone->counts = &ms_counts_unread;
 
     ms_pool_on_end(ms_zone_ended);
 

@@ -19,6 +19,7 @@
 
 typedef struct {
     ms_end_t                        why;
+    ngx_msec_t                      lasted;     /* the lease */
     ngx_str_t                       session;
     ngx_str_t                       name;
     u_char                          session_buf[MS_POOL_SESSION_MAX];
@@ -98,6 +99,7 @@ ms_zone_ended(const ms_ended_t *ended)
     end = &ms_zone_ends[ms_zone_nends++];
 
     end->why = ended->why;
+    end->lasted = ngx_current_msec - (ngx_msec_t) ended->started;
     end->session.data = end->session_buf;
     end->session.len = ended->session_len;
     end->name.data = end->name_buf;
@@ -134,6 +136,8 @@ ms_zone_log_ends(ms_zone_t *zone)
         level = end->why == MS_END_RELEASED || end->why == MS_END_EXPIRED
                 ? NGX_LOG_INFO : NGX_LOG_NOTICE;
         text = ms_zone_end_texts[end->why];
+
+        ms_counts_time(&zone->counts->session, &ms_times_long, end->lasted);
 
         why.data = (u_char *) ms_pool_end_name(end->why);
         why.len = ngx_strlen(why.data);

@@ -12,11 +12,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "core/counts.h"
 #include "pool/pool.h"
 
 
 /* another layout of the shared memory needs another number */
-#define MS_LAYOUT           14
+#define MS_LAYOUT           15
 
 /* names of an upstream that are resolved, and room that the zone must have for
  * the instances of each */
@@ -63,6 +64,9 @@ typedef struct {
     ms_shared_t                   *sh;
     ngx_http_upstream_srv_conf_t  *upstream;    /* NULL until it is used */
 
+    ms_counts_t                   *counts;      /* of this process, never
+                                                   NULL */
+
     ngx_msec_t                     drain;       /* how long one lasts, 0: as
                                                    the lease */
 
@@ -92,6 +96,7 @@ typedef struct {
     ms_duty_owner_t                 duty;
     ngx_uint_t                      completed;  /* each was probed once */
     ngx_uint_t                      joined;     /* members so far */
+    ngx_msec_t                      probed;     /* the last result, 0: none */
     ngx_uint_t                      nasked;
     uint32_t                        asked[MS_ROUNDS_ASKED];
                                                 /* to be probed at once */
