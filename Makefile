@@ -181,6 +181,8 @@ $(addprefix $(B)/t/test_jwt_,attacks conf keys): $(addprefix $(OBJ)/jwt/t/,signe
 
 $(B)/t/test_myservice_floods $(B)/t/test_authsvc_floods: $(OBJ)/rpc/t/flood.o
 
+$(B)/t/test_myservice_start $(B)/t/test_authsvc: $(OBJ)/rpc/t/scrape.o
+
 $(B)/t/test_histogram: $(OBJ)/bench/t/test_histogram.o $(OBJ)/bench/histogram.o
 	$(call link,$(CHECK_LD) $(CHECK_LIBS))
 

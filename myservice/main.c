@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -43,6 +44,7 @@ typedef struct {
     int               insecure;
     rpc_tls_files_t   tls;
     rpc_server_options_t  server;
+    const char       *metrics;
     int64_t           grace;
     const char       *after_shutdown;
     bool              stay;
@@ -75,6 +77,7 @@ static void main_retire(void *data);
 static void main_drain(void *data);
 static void main_reload(void *data);
 static void main_reload_keys(void *data);
+static void main_metrics(FILE *out, void *data);
 static void main_quit(void *data);
 
 
@@ -151,6 +154,7 @@ config_parse(config_t *config, int argc, char **argv)
           NULL, 0, 0, "serve other hosts without checking anybody" },
         RPC_TLS_SERVER_OPTIONS("MYSERVICE", &config->tls),
         RPC_SERVER_OPTIONS("MYSERVICE", &config->server),
+        RPC_METRICS_OPTION("MYSERVICE", &config->metrics),
         { "session-grace", "MYSERVICE_SESSION_GRACE", OPTION_TIME,
           &config->session_grace, "0", 0, DAY,
           "after SIGTERM serve the session for so long, if it does not end" },
@@ -487,6 +491,8 @@ main_run(rpc_run_t *run, rpc_server_t *server, const config_t *config,
     running.leave = config->session_grace > 0 ? main_retire : NULL;
     running.patience = config->session_grace;
     running.drain = main_drain;
+    running.metrics = config->metrics;
+    running.write = main_metrics;
     running.reload = main_reload;
     running.data = &all;
 
@@ -569,6 +575,31 @@ static void
 main_reload_keys(void *data)
 {
     auth_reload(data, (int64_t) time(NULL));
+}
+
+
+static void
+main_metrics(FILE *out, void *data)
+{
+    bool              held;
+    main_t           *all = data;
+    const session_t  *session;
+
+    session = service_session(all->service);
+    held = session->state == SESSION_IDLE || session->state == SESSION_BUSY;
+
+    rpc_metrics_family(out, "myservice_session_held", "gauge",
+                       "1 while the instance has a session");
+    fprintf(out, "myservice_session_held %d\n", held);
+
+    rpc_metrics_family(out, "myservice_session_calls", "gauge",
+                       "calls of the session in flight");
+    fprintf(out, "myservice_session_calls %u\n", held ? session->calls : 0);
+
+    rpc_metrics_family(out, "myservice_session_age_seconds", "gauge",
+                       "time since the session was set, 0 without one");
+    fprintf(out, "myservice_session_age_seconds %" PRId64 "\n",
+            held ? (rpc_now() - session->since) / 1000 : 0);
 }
 
 

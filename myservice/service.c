@@ -134,6 +134,13 @@ service_health(const service_t *service)
 }
 
 
+const session_t *
+service_session(const service_t *service)
+{
+    return &service->session;
+}
+
+
 void
 service_retire(void *data)
 {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "myservice/auth.h"
+#include "myservice/session.h"
 #include "rpc/health.h"
 #include "rpc/server.h"
 
@@ -36,6 +37,9 @@ service_t *service_create(rpc_server_t *server,
     const service_options_t *options);
 
 rpc_health_t *service_health(const service_t *service);
+
+/* On the server's thread. */
+const session_t *service_session(const service_t *service);
 
 /* No new session from now on; options.exit runs when the one that is set has
  * ended.  On the server's thread. */

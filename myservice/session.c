@@ -48,6 +48,7 @@ session_enter(session_t *session, const char *id, int64_t now)
         }
 
         memcpy(session->id, id, len + 1);
+        session->since = now;
         break;
 
     case SESSION_IDLE:

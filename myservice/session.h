@@ -42,6 +42,7 @@ typedef struct {
     session_state_t  state;
     bool             last;              /* no other session may follow */
     unsigned         calls;             /* in flight */
+    int64_t          since;             /* of the session that is set */
     int64_t          default_ttl;
     int64_t          ttl;               /* of the session that is set */
     int64_t          ends;              /* of the session, 0: none */

@@ -114,6 +114,7 @@ rpc_call_final(rpc_call_t *call, grpc_byte_buffer *message,
     }
 
     rpc_call_set_state(call, RPC_CALL_ENDING);
+    rpc_call_count(call, code);
     rpc_timers_clear(&call->server->timers, &call->timer);
 
     details = grpc_slice_from_copied_string(text != NULL ? text : "");

@@ -34,7 +34,7 @@ static void call_timer_event(void *data);
 
 
 void
-rpc_call_arm(rpc_server_t *server, const rpc_method_t *method)
+rpc_call_arm(rpc_server_t *server, rpc_method_t *method)
 {
     rpc_call_t       *call;
     grpc_call_error   rc;
@@ -264,6 +264,15 @@ rpc_call_set_state(rpc_call_t *call, rpc_call_state_t state)
 
 
 void
+rpc_call_count(rpc_call_t *call, grpc_status_code code)
+{
+    if (call->method != NULL && (unsigned) code < RPC_CODES) {
+        call->method->ended[code]++;
+    }
+}
+
+
+void
 rpc_call_batch(rpc_call_t *call, const grpc_op *ops, size_t n, rpc_tag_t *tag)
 {
     if (grpc_call_start_batch(call->core, ops, n, tag, NULL) != GRPC_CALL_OK) {
@@ -328,6 +337,7 @@ call_close_event(void *data, bool ok)
 
         if (call->state == RPC_CALL_RUNNING) {
             rpc_call_set_state(call, RPC_CALL_CANCELLED);
+            rpc_call_count(call, GRPC_STATUS_CANCELLED);
             rpc_timers_clear(&call->server->timers, &call->timer);
             call_run(&call->cancel, call);
         }

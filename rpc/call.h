@@ -21,6 +21,7 @@
 
 
 #define RPC_METADATA_MAX  8
+#define RPC_CODES         17            /* of gRPC */
 
 /* What the completion queue gives back. */
 typedef struct {
@@ -45,6 +46,7 @@ struct rpc_method_s {
     rpc_handler_pt                     handler;
     void                              *data;
     rpc_method_kind_t                  kind;
+    unsigned long long                 ended[RPC_CODES];
 };
 
 typedef enum {
@@ -68,7 +70,7 @@ typedef struct {
 struct rpc_call_s {
     rpc_call_t           *next;             /* in the free list */
     rpc_server_t         *server;
-    const rpc_method_t   *method;           /* NULL: an unknown one */
+    rpc_method_t         *method;           /* NULL: an unknown one */
     rpc_call_state_t      state;
     unsigned              refs;
 
@@ -164,7 +166,7 @@ struct rpc_server_s {
 
 /* Makes the core put the next request of the method (NULL: of any unknown
  * one) into the queue. */
-void rpc_call_arm(rpc_server_t *server, const rpc_method_t *method);
+void rpc_call_arm(rpc_server_t *server, rpc_method_t *method);
 
 /* The last one ends the call. */
 void rpc_call_unref(rpc_call_t *call);
@@ -188,6 +190,9 @@ void rpc_call_batch(rpc_call_t *call, const grpc_op *ops, size_t n,
 
 /* Tells the call when its peer is gone. */
 void rpc_call_arm_close(rpc_call_t *call);
+
+/* Counts the end of a call for metrics. */
+void rpc_call_count(rpc_call_t *call, grpc_status_code code);
 
 /* Starts the final batch, unless the call has ended.  Takes "message", which
  * may be NULL. */

@@ -44,6 +44,8 @@ typedef struct {
 static void run_raise_limit(void);
 static int run_signals(rpc_run_t *run, bool reload);
 static int run_listen(rpc_server_t *server, const rpc_run_options_t *options);
+static int run_metrics(rpc_server_t *server, const rpc_run_options_t *options,
+    rpc_metrics_t **metrics);
 static bool run_address_valid(const char *address);
 static void run_address(char *out, size_t size, const char *listen, int port);
 static bool run_wait(rpc_run_t *run, const rpc_run_options_t *options);
@@ -168,8 +170,9 @@ int
 rpc_run(rpc_run_t *run, rpc_server_t *server,
     const rpc_run_options_t *options)
 {
-    int   port;
-    char  address[256];
+    int             port;
+    char            address[256];
+    rpc_metrics_t  *metrics;
 
     if (run_signals(run, options->reload != NULL) != 0) {
         log_error("signalfd() failed: %s", strerror(errno));
@@ -183,6 +186,10 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
         return -1;
     }
 
+    if (run_metrics(server, options, &metrics) != 0) {
+        return -1;
+    }
+
     if (options->health != NULL) {
         rpc_health_set(options->health, true);
     }
@@ -191,6 +198,7 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
 
     if (rpc_server_start(server) != 0) {
         log_error("cannot start the server");
+        rpc_metrics_stop(metrics);
         return -1;
     }
 
@@ -220,6 +228,7 @@ rpc_run(rpc_run_t *run, rpc_server_t *server,
     }
 
     run_drain(server, options);
+    rpc_metrics_stop(metrics);
 
     if (rpc_server_stop(server, options->grace) != 0) {
         log_warn("cancelled the calls that still ran after %" PRId64 " ms",
@@ -252,6 +261,33 @@ run_listen(rpc_server_t *server, const rpc_run_options_t *options)
     }
 
     return port;
+}
+
+
+static int
+run_metrics(rpc_server_t *server, const rpc_run_options_t *options,
+    rpc_metrics_t **metrics)
+{
+    char  error[512], address[256];
+
+    *metrics = NULL;
+
+    if (options->metrics == NULL) {
+        return 0;
+    }
+
+    *metrics = rpc_metrics_start(server, options->metrics, options->write,
+                                 options->data, error, sizeof(error));
+    if (*metrics == NULL) {
+        log_error("%s", error);
+        return -1;
+    }
+
+    run_address(address, sizeof(address), options->metrics,
+                rpc_metrics_port(*metrics));
+    log_info("serving metrics on %s", address);
+
+    return 0;
 }
 
 

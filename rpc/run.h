@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "rpc/health.h"
+#include "rpc/metrics.h"
 #include "rpc/server.h"
 
 
@@ -36,6 +37,10 @@ typedef struct {
     /* Runs on the thread of rpc_run() at SIGHUP and SIGUSR1.  NULL: these are
      * ignored, or another thread waits for them. */
     void                    (*reload)(void *data);
+
+    const char               *metrics;      /* as rpc_metrics_start(); NULL:
+                                               none */
+    rpc_metrics_pt            write;        /* what it adds; may be NULL */
 
     void                     *data;
 } rpc_run_options_t;

@@ -6,6 +6,7 @@
 #include "authsvc/keys/ring.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,13 +17,19 @@
 
 #include "authsvc/core/files.h"
 #include "rpc/log.h"
+#include "rpc/metrics.h"
 
 
 #define KEYRING_GRACE  60               /* s; of a key that is retired late */
 
 struct keyring_s {
     pthread_mutex_t     mutex;
-    signkey_t           active;         /* under the mutex */
+
+    /* under the mutex */
+    signkey_t           active;
+    int64_t             created;        /* the active one; 0: not known */
+    size_t              ready;          /* how many others there are */
+    size_t              retired;
 
     /* of the thread that calls keyring_check() */
     keyring_options_t   options;
@@ -321,6 +328,35 @@ keyring_use(keyring_t *ring, keydir_t *dir, keydir_list_t *keys)
 }
 
 
+/* For metrics. */
+static void
+keyring_count(keyring_t *ring, const keydir_list_t *list)
+{
+    size_t                 i;
+    const keydir_entry_t  *entry;
+
+    pthread_mutex_lock(&ring->mutex);
+    ring->ready = 0;
+    ring->retired = 0;
+
+    for (i = 0; i < list->n; i++) {
+        entry = &list->list[i];
+
+        if (entry->active) {
+            ring->created = entry->created;
+
+        } else if (entry->until != KEYDIR_FOREVER) {
+            ring->retired++;
+
+        } else {
+            ring->ready++;
+        }
+    }
+
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+
 /* Uses what is in the directory if it has changed, or by force. */
 static int
 keyring_look(keyring_t *ring, keydir_t *dir, int64_t now, bool force)
@@ -349,6 +385,7 @@ keyring_look(keyring_t *ring, keydir_t *dir, int64_t now, bool force)
 
     if (rc == 0) {
         keyring_log(ring, dir, &list);
+        keyring_count(ring, &list);
         ring->seen = list;
     }
 
@@ -445,6 +482,8 @@ keyring_open(const keyring_options_t *options, int64_t ttl, int64_t now,
         return NULL;
     }
 
+    memset(&st, 0, sizeof(st));
+
     if (options->directory == NULL && stat(options->file, &st) == 0) {
         keydir_warn(options->file, st.st_mode & 07777);
     }
@@ -457,6 +496,7 @@ keyring_open(const keyring_options_t *options, int64_t ttl, int64_t now,
 
     ring->options = *options;
     ring->ttl = ttl;
+    ring->created = options->directory == NULL ? st.st_mtime : 0;
 
     if (options->directory != NULL
         && keyring_open_directory(ring, &dir, now) != 0)
@@ -475,6 +515,34 @@ keyring_take(keyring_t *ring, signkey_t *key)
 {
     pthread_mutex_lock(&ring->mutex);
     signkey_copy(key, &ring->active);
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+
+/* A kid has only letters, digits, "-" and "_": the name of its file. */
+void
+keyring_metrics(keyring_t *ring, FILE *out, int64_t now)
+{
+    pthread_mutex_lock(&ring->mutex);
+
+    rpc_metrics_family(out, "authsvc_keys", "gauge", "keys by state");
+    fprintf(out, "authsvc_keys{state=\"active\"} 1\n"
+            "authsvc_keys{state=\"ready\"} %zu\n"
+            "authsvc_keys{state=\"retired\"} %zu\n",
+            ring->ready, ring->retired);
+
+    rpc_metrics_family(out, "authsvc_key_info", "gauge",
+                       "1; the labels name the key that signs");
+    fprintf(out, "authsvc_key_info{kid=\"%s\",alg=\"%s\"} 1\n",
+            ring->active.kid, signkey_algs[ring->active.alg]);
+
+    if (ring->created != 0) {
+        rpc_metrics_family(out, "authsvc_key_age_seconds", "gauge",
+                           "time since the key that signs was made");
+        fprintf(out, "authsvc_key_age_seconds %" PRId64 "\n",
+                now > ring->created ? now - ring->created : 0);
+    }
+
     pthread_mutex_unlock(&ring->mutex);
 }
 

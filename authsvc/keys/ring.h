@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "authsvc/keys/dir.h"
 
@@ -60,6 +61,9 @@ void keyring_take(keyring_t *ring, signkey_t *key);
  * and the next call tries again.
  */
 void keyring_check(keyring_t *ring, int64_t now, int force);
+
+/* Writes families of metrics, from any thread; "now" in seconds. */
+void keyring_metrics(keyring_t *ring, FILE *out, int64_t now);
 
 void keyring_free(keyring_t *ring);     /* NULL is fine */
 

@@ -51,6 +51,7 @@ typedef struct {
     gateways_tls_t    gateways;
     rpc_tls_files_t   tls;
     rpc_server_options_t  server;
+    const char       *metrics;
     int64_t           token_ttl;        /* ms */
     int64_t           threads;
     int64_t           queue;
@@ -121,6 +122,7 @@ static const option_t  serve_table[] = {
     GATEWAYS_TLS_OPTIONS(&opts.gateways),
     RPC_TLS_SERVER_OPTIONS("AUTHSVC", &opts.tls),
     RPC_SERVER_OPTIONS("AUTHSVC", &opts.server),
+    RPC_METRICS_OPTION("AUTHSVC", &opts.metrics),
     { "log-level", "AUTHSVC_LOG_LEVEL", OPTION_LOG_LEVEL, &opts.log_level,
       "info", 0, 0, "what to log" },
     { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
@@ -469,7 +471,19 @@ serve_courier(serve_t *s)
 static void
 serve_drain(void *data)
 {
-    rpc_reflection_drain(data);
+    serve_t  *s = data;
+
+    rpc_reflection_drain(s->reflection);
+}
+
+
+static void
+serve_metrics(FILE *out, void *data)
+{
+    serve_t  *s = data;
+
+    service_metrics(&s->service, out);
+    keyring_metrics(s->issuer.keys, out, time(NULL));
 }
 
 
@@ -492,7 +506,9 @@ serve_run(rpc_run_t *run, serve_t *s)
     options.health = s->health;
     options.grace = opts.drain_timeout;
     options.drain = serve_drain;
-    options.data = s->reflection;
+    options.metrics = opts.metrics;
+    options.write = serve_metrics;
+    options.data = s;
 
     return rpc_run(run, s->server, &options);
 }

@@ -72,6 +72,7 @@ service_audit(const service_login_t *login, login_status_t status,
         event.jti = answer->token.jti;
     }
 
+    atomic_fetch_add(&login->service->logins[status], 1);
     audit_write(login->service->audit, &event);
     log_debug("login of \"%s\" for session \"%s\" from %s: %s", event.user,
               event.session, event.address, event.reason);
@@ -205,6 +206,7 @@ service_login_run(workers_job_t *job, void *context)
     } else {
         status = login_run(context, login->service->issuer, &login->request,
                            time(NULL), &answer);
+        rpc_times_add(&login->service->hash, rpc_now() - start);
         service_count(login, status, start);
     }
 
@@ -308,6 +310,30 @@ service_login(rpc_call_t *call, const ProtobufCMessage *message, void *data)
     }
 
     service_refuse(call, status);
+}
+
+
+void
+service_metrics(service_t *service, FILE *out)
+{
+    size_t  i;
+
+    rpc_metrics_family(out, "authsvc_logins_total", "counter",
+                       "logins by outcome");
+
+    for (i = 0; i < LOGIN_STATUSES; i++) {
+        fprintf(out, "authsvc_logins_total{outcome=\"%s\"} %llu\n",
+                service_results[i].reason,
+                (unsigned long long) atomic_load(&service->logins[i]));
+    }
+
+    rpc_metrics_times(out, "authsvc_hash_seconds",
+                      "how long a login took in its thread: user, hash, token",
+                      &service->hash);
+    rpc_metrics_family(out, "authsvc_login_queue", "gauge",
+                       "logins that wait for a thread");
+    fprintf(out, "authsvc_login_queue %zu\n",
+            workers_waiting(service->workers));
 }
 
 

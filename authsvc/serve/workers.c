@@ -184,6 +184,19 @@ workers_submit(workers_t *workers, workers_job_t *job)
 }
 
 
+size_t
+workers_waiting(workers_t *workers)
+{
+    size_t  n;
+
+    pthread_mutex_lock(&workers->mutex);
+    n = workers->waiting;
+    pthread_mutex_unlock(&workers->mutex);
+
+    return n;
+}
+
+
 void
 workers_free(workers_t *workers)
 {

@@ -31,6 +31,9 @@ workers_t *workers_create(size_t threads, size_t queue, int nice,
 int workers_submit(workers_t *workers, workers_job_t *job)
     __attribute__((warn_unused_result));
 
+/* How many jobs wait for a thread. */
+size_t workers_waiting(workers_t *workers);
+
 /* Waits until all jobs are done.  Nobody may submit any more. */
 void workers_free(workers_t *workers);
 

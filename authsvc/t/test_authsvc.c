@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <sqlite3.h>
@@ -20,6 +21,7 @@
 #include "my_service.pb-c.h"
 #include "rpc/client.h"
 #include "rpc/server.h"
+#include "rpc/t/scrape.h"
 
 
 #define LOGIN    "/my_service.MyServiceAPI/Login"
@@ -65,6 +67,44 @@ assert_login(rpc_client_t *client, const char *username,
     }
     rpc_result_free(&result);
 }
+
+
+START_TEST(test_metrics)
+{
+    int            port;
+    const char    *text, *start;
+    rpc_client_t  *client;
+
+    server_start("--metrics", "127.0.0.1:0", NULL, NULL);
+    start = strstr(server_process.error, "serving metrics on 127.0.0.1:");
+    ck_assert_ptr_nonnull(start);
+    port = atoi(strchr(start, ':') + 1);
+
+    client = rpc_client_create(server_target, NULL);
+    assert_login(client, "TestUser", "TestPassword", "s-1", GRPC_STATUS_OK,
+                 "");
+    assert_login(client, "TestUser", "wrong", "s-1",
+                 GRPC_STATUS_PERMISSION_DENIED,
+                 "invalid username or password");
+    rpc_client_free(client);
+
+    text = scrape(port, NULL);
+    scrape_has(text, "grpc_method=\"Login\",grpc_code=\"OK\"} 1\n");
+    scrape_has(text, "grpc_method=\"Login\",grpc_code=\"PermissionDenied\"} "
+               "1\n");
+    scrape_has(text, "\nauthsvc_logins_total{outcome=\"ok\"} 1\n");
+    scrape_has(text, "\nauthsvc_logins_total{outcome=\"denied\"} 1\n");
+    scrape_has(text, "\nauthsvc_logins_total{outcome=\"queue_full\"} 0\n");
+    scrape_has(text, "\nauthsvc_hash_seconds_count 2\n");
+    scrape_has(text, "\nauthsvc_login_queue 0\n");
+    scrape_has(text, "\nauthsvc_keys{state=\"active\"} 1\n");
+    scrape_has(text, "\nauthsvc_key_info{kid=\"\",alg=\"HS256\"} 1\n");
+    scrape_has(text, "\nauthsvc_key_age_seconds ");
+    ck_assert_ptr_null(strstr(text, "TestUser"));
+
+    server_stop();
+}
+END_TEST
 
 
 START_TEST(test_login_good)
@@ -515,6 +555,7 @@ main(void)
     tcase_set_timeout(tcase, 180);
     tcase_add_checked_fixture(tcase, server_setup, server_teardown);
     tcase_add_test(tcase, test_login_good);
+    tcase_add_test(tcase, test_metrics);
     tcase_add_test(tcase, test_login_errors);
     tcase_add_test(tcase, test_store_failure);
     tcase_add_test(tcase, test_held);

@@ -16,6 +16,7 @@
 #include "instance.h"
 #include "rpc/server.h"
 #include "rpc/t/lasted.h"
+#include "rpc/t/scrape.h"
 
 
 static instance_t  instance;
@@ -61,6 +62,36 @@ start_args(const char *const *args)
     instance_spawn(&instance, args);
     instance_log_wait(&instance, "listening on ");
 }
+
+
+START_TEST(test_metrics)
+{
+    int          port;
+    const char  *text, *start;
+
+    static const char *const  args[] = {
+        "--metrics", "127.0.0.1:0", NULL
+    };
+
+    instance_start(&instance, args);
+    start = strstr(instance.text, "serving metrics on 127.0.0.1:");
+    ck_assert_ptr_nonnull(start);
+    port = atoi(strchr(start, ':') + 1);
+
+    text = scrape(port, NULL);
+    scrape_has(text, "\nmyservice_session_held 0\n");
+    scrape_has(text, "\nmyservice_session_age_seconds 0\n");
+
+    assert_answer(call_echo(&instance, NULL, "s1"), GRPC_STATUS_OK, "");
+    text = scrape(port, NULL);
+    scrape_has(text, "grpc_method=\"MyServiceEcho\",grpc_code=\"OK\"} 1\n");
+    scrape_has(text, "\nmyservice_session_held 1\n");
+    scrape_has(text, "\nmyservice_session_calls 0\n");
+    ck_assert_ptr_null(strstr(text, "s1"));
+
+    ck_assert_int_eq(instance_stop(&instance), 0);
+}
+END_TEST
 
 
 /* One clear line and the right exit code. */
@@ -358,6 +389,7 @@ main(void)
     tcase_set_timeout(tcase, 60);
 
     tcase_add_test(tcase, test_bad_start);
+    tcase_add_test(tcase, test_metrics);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_everybody);
     tcase_add_test(tcase, test_reload_signals);
