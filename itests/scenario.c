@@ -51,6 +51,8 @@ const scenario_t  scenarios[] = {
       "what tools ask, and the gateway's own health" },
     { "key_rotation", key_rotation,
       "keys change under load, no good token is refused (needs --stack)" },
+    { "revocation", revocation,
+      "a user's tokens are revoked: calls and streams end (needs --stack)" },
     { "survive_kills", survive_kills,
       "an instance dies each second, no call fails (needs --stack)" },
     { "survive_kills_no_retry", survive_kills_no_retry,

@@ -45,6 +45,7 @@ void stream_subscription_myservice_stop(test_t *test);
 void stream_subscription_myservice_stop_no_resume(test_t *test);
 void reflection_and_health(test_t *test);
 void key_rotation(test_t *test);
+void revocation(test_t *test);
 void survive_kills(test_t *test);
 void survive_kills_no_retry(test_t *test);
 void survive_crowd(test_t *test);

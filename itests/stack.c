@@ -153,8 +153,11 @@ stack_regateway(test_t *test)
 }
 
 
-bool
-stack_key(const test_t *test, const char *arguments, char *line, size_t size)
+/* "authsvc SET ARGUMENTS" by the script of the stack */
+
+static bool
+stack_authsvc(const test_t *test, const char *set, const char *arguments,
+    char *line, size_t size)
 {
     char   command[512];
     FILE  *out;
@@ -165,7 +168,7 @@ stack_key(const test_t *test, const char *arguments, char *line, size_t size)
         return false;
     }
 
-    snprintf(command, sizeof(command), "'%s' key %s", test->settings->stack,
+    snprintf(command, sizeof(command), "'%s' %s %s", test->settings->stack, set,
              arguments);
 
     out = popen(command, "re");
@@ -180,6 +183,22 @@ stack_key(const test_t *test, const char *arguments, char *line, size_t size)
     }
 
     return pclose(out) == 0;
+}
+
+
+bool
+stack_key(const test_t *test, const char *arguments, char *line, size_t size)
+{
+    return stack_authsvc(test, "key", arguments, line, size);
+}
+
+
+bool
+stack_user(const test_t *test, const char *arguments)
+{
+    char  line[256];
+
+    return stack_authsvc(test, "user", arguments, line, sizeof(line));
 }
 
 

@@ -59,6 +59,10 @@ bool stack_regateway(test_t *test);
 bool stack_key(const test_t *test, const char *arguments, char *line,
     size_t size);
 
+/* "authsvc user" with these arguments for the shell, for the stack's store and
+ * gateway.  False when it fails. */
+bool stack_user(const test_t *test, const char *arguments);
+
 /* Process ids of the gateway's workers, and how many there are. */
 size_t stack_workers(const test_t *test, pid_t *pids, size_t max);
 
