@@ -82,7 +82,7 @@ MULTIPLEX_TESTS := coalesce_conn coalesce_stream deadline drain elsewhere fallba
 MULTIPLEX_SCENARIOS := basic_workflow session_transfer session_flood stream_subscription \
                        stream_subscription_myservice_stop survive_kills survive_reloads
 UNIT_TESTS += $(B)/t/test_histogram
-MODULE_SRCS := $(filter-out $(MODULE)/t/%,$(wildcard $(MODULE)/*/*.[ch])) $(wildcard jwt/*.[ch]) version.h config $(MODULE)/exports.map $(wildcard $(MODULE)/operator/*.html)
+MODULE_SRCS := $(filter-out $(MODULE)/t/%,$(wildcard $(MODULE)/*/*.[ch])) $(wildcard jwt/*.[ch]) version.h config $(MODULE)/exports.map $(wildcard $(MODULE)/operator/*.html $(MODULE)/store/*.lua)
 
 .PHONY: all
 all: $(PROGRAMS) module                 ## build everything

@@ -7,6 +7,7 @@
 #include "operator/api.h"
 #include "operator/status.h"
 
+#include "store/renew.h"
 #include "zone/events.h"
 #include "zone/operator.h"
 
@@ -55,6 +56,8 @@ ms_api_drain(ms_api_t *api, json_t *body)
     {
         return ms_api_no_member(api);
     }
+
+    ms_store_drain(api->zone, &api->parts[3], json_is_true(drain));
 
     if (json_is_true(drain)) {
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
@@ -233,6 +236,8 @@ ms_api_release(ms_api_t *api, json_t *body)
     if (!ms_api_session_id(api, &rc)) {
         return rc;
     }
+
+    ms_store_release_session(api->zone, &api->session);
 
     if (ngx_http_arg(api->request, (u_char *) "revoke", 6, &revoke) == NGX_OK
         && revoke.len == 1 && revoke.data[0] == '1')

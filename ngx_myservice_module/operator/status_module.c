@@ -7,6 +7,7 @@
 #include "token/conf.h"
 #include "token/stats.h"
 #include "version.h"
+#include "store/store.h"
 #include "zone/names.h"
 #include "sessions/sessions.h"
 
@@ -19,6 +20,7 @@
 
 /* keys, numbers and punctuation; texts come on top */
 #define MS_STATUS_POOL    (640 + 24 * NGX_INT64_LEN)
+#define MS_STATUS_STORE   (256 + 9 * NGX_ATOMIC_T_LEN)
 #define MS_STATUS_NAME    (160 + 4 * NGX_INT64_LEN)
 
 
@@ -45,6 +47,7 @@ static ngx_int_t ms_status_handler(ngx_http_request_t *r);
 static ngx_int_t ms_status_pools(ms_page_t *page);
 static ngx_int_t ms_status_pool(ms_page_t *page, ms_zone_t *zone);
 static u_char *ms_status_totals(u_char *p, ms_zone_stats_t *stats);
+static ngx_int_t ms_status_store(ms_page_t *page, ms_zone_t *zone);
 static ngx_int_t ms_status_names(ms_page_t *page, ms_zone_t *zone);
 static u_char *ms_status_member(u_char *p, ms_zone_t *zone,
     ms_member_t *member);
@@ -288,7 +291,53 @@ ms_status_upstream(ms_page_t *page, ms_zone_t *zone, ms_zone_stats_t *stats)
                     scf->grace);
     page->buf->last = ms_status_totals(p, stats);
 
+    if (ms_status_store(page, zone) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ms_status_names(page, zone);
+}
+
+
+/* nothing without a store */
+
+static ngx_int_t
+ms_status_store(ms_page_t *page, ms_zone_t *zone)
+{
+    u_char             *p;
+    ms_store_t         *store;
+    ms_store_counts_t  *counts;
+
+    static const char  *states[] = { "connecting", "connected", "gone" };
+
+    store = ms_store_of(zone->upstream);
+
+    if (store == NULL) {
+        return NGX_OK;
+    }
+
+    p = ms_page_room(page, MS_STATUS_STORE + 6 * store->url.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    counts = &store->sh->counts;
+
+    p = ngx_sprintf(p, ",\"store\":{");
+    p = ms_status_text(p, "url", &store->url);
+    page->buf->last = ngx_sprintf(p, ",\"state\":\"%s\",\"questions\":%uA,"
+                                     "\"answers\":%uA,\"answered_us\":%uA,"
+                                     "\"unavailable\":%uA,\"busy\":%uA,"
+                                     "\"renewed\":%uA,\"entered\":%uA,"
+                                     "\"changes\":%uA,\"ended\":%uA}",
+                                  states[store->sh->connected],
+                                  counts->questions, counts->answers,
+                                  counts->latency, counts->unavailable,
+                                  counts->busy, counts->renewed,
+                                  counts->asserted, counts->changes,
+                                  counts->lost);
+
+    return NGX_OK;
 }
 
 

@@ -17,6 +17,7 @@
 #include "sessions/lease.h"
 #include "sessions/loss.h"
 #include "sessions/pause.h"
+#include "sessions/stored.h"
 #include "sessions/terms.h"
 
 
@@ -93,9 +94,34 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
      */
 
     for (i = 0; /* void */; i++) {
+        rc = ms_stored_claim(call, pc->log);
+
+        if (rc == NGX_OK) {
+            break;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_AGAIN) {
+            call->begin_limited = 0;
+            return ms_pause_begin(call, pc);
+        }
+
+        if (rc == NGX_BUSY) {
+            grant->lease.lease = 0;
+            return ms_attempt_refuse(call);
+        }
+
         call->decision = ms_zone_claim(call->conf->zone, &call->key,
                                        &call->terms, &call->seek, grant,
                                        pc->log);
+
+        if (call->decision < MS_CLAIM_BUSY && ms_stored_again(call, pc->log))
+        {
+            continue;
+        }
 
         if (call->decision >= MS_CLAIM_BUSY) {
             grant->lease.lease = 0;
@@ -370,11 +396,10 @@ ms_attempt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         pc->tries = 0;
     }
 
-    if (!(state & NGX_PEER_FAILED) || call->aborted || r->connection->error
-        || (call->grant.lease.lease == 0 && !call->conflict
-            && !call->leaving && !call->gone))
-    {
+    if (!(state & NGX_PEER_FAILED) || call->aborted || r->connection->error) {
+
         /* finalize_request() has settled the lease, or will */
+
         return;
     }
 
@@ -385,6 +410,12 @@ ms_attempt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         call->pause = 0;
         call->reuse_instance = call->gone == NULL;
         r->upstream_states->nelts--;
+        return;
+    }
+
+    if (call->grant.lease.lease == 0 && !call->conflict && !call->leaving
+        && !call->gone)
+    {
         return;
     }
 

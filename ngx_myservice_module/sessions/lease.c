@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/methods.h"
 #include "sessions/deadline.h"
+#include "sessions/stored.h"
 
 
 static ngx_uint_t ms_lease_died(ms_call_t *call, ngx_int_t rc);
@@ -63,6 +64,7 @@ ms_lease_close(ms_call_t *call, ngx_int_t rc)
 ending:
 
     ms_zone_update(call->conf->zone, lease, ending, log);
+    ms_stored_ended(call, ending, log);
 }
 
 

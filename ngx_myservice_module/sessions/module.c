@@ -14,7 +14,9 @@
 #include "sessions/call.h"
 #include "sessions/fallback.h"
 #include "sessions/pass.h"
+#include "sessions/stored.h"
 #include "sessions/terms.h"
+#include "store/store.h"
 #include "zone/reload.h"
 #include "zone/sync.h"
 
@@ -283,6 +285,8 @@ ms_sessions_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
     ms_sessions_servers(us, conf->zone);
 
     conf->zone->upstream = us;
+
+    ms_store_attach(us, conf->zone, conf->ttl + conf->grace);
 
     ms_multiplex_at_end(us, ms_sessions_ended, conf->zone);
 
@@ -658,6 +662,15 @@ ms_sessions_init(ngx_conf_t *cf)
     }
 
     *h = ms_sessions_handler;
+
+    /* handlers run in the reverse order: the store is asked before */
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ms_stored_handler;
 
     ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
     ngx_http_top_request_body_filter = ms_sessions_body_filter;

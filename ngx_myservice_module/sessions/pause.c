@@ -137,7 +137,10 @@ ms_pause_begin(ms_call_t *call, ngx_peer_connection_t *pc)
     pc->cached = 0;
     pc->connection = NULL;
 
-    s = ngx_socket(pc->sockaddr->sa_family, SOCK_STREAM, 0);
+    /* a call that waits for the store may have had no instance yet */
+
+    s = ngx_socket(grant->socklen ? pc->sockaddr->sa_family : AF_INET,
+                   SOCK_STREAM, 0);
 
     if (s == (ngx_socket_t) -1) {
         ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,

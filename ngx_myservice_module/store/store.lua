@@ -201,7 +201,8 @@ end
 
 
 -- release gw session instance epoch rest
--- The lease ends; for "rest" ms nobody gets the instance.
+-- The lease ends.  With "rest" the instance shuts down, and nobody gets it for
+-- so many ms; else it was given back.
 --   ok|no generation
 if verb == 'release' then
     local sid, inst, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -209,7 +210,7 @@ if verb == 'release' then
     if not r or r.s ~= sid or r.e ~= e then return {'no', g} end
     call('HDEL', S, sid)
     put(inst, e, now + tonumber(ARGV[6]), r.d, 'c', '-', '')
-    tell('release', inst, e, sid, gw)
+    tell(ARGV[6] == '0' and 'leave' or 'release', inst, e, sid, gw)
     return {'ok', g}
 end
 
@@ -236,7 +237,7 @@ if verb == 'word' then
         end
         call('HDEL', S, r.s)
         put(inst, r.e, now, r.d, 'c', '-', '')
-        tell('release', inst, r.e, r.s, gw)
+        tell('leave', inst, r.e, r.s, gw)
         return {'ok', inst, str(r.e), g}
     end
 

@@ -18,6 +18,31 @@
 
 
 static char  server_socket[256];
+static bool  any_answer;
+
+
+static bool
+answers(redisContext *c)
+{
+    bool         good;
+    redisReply  *r;
+
+    r = redisCommand(c, "PING");
+    good = r != NULL && (any_answer || r->type == REDIS_REPLY_STATUS);
+
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+
+    return good;
+}
+
+
+void
+store_server_any_answer(void)
+{
+    any_answer = true;
+}
 
 
 pid_t
@@ -27,7 +52,7 @@ store_server_start(int port, const char *const *more)
     char           number[16];
     pid_t          pid;
     long long      since;
-    const char    *argv[32], *log;
+    const char    *argv[48], *log;
     redisContext  *c;
 
     snprintf(server_socket, sizeof(server_socket), "%s",
@@ -46,7 +71,7 @@ store_server_start(int port, const char *const *more)
     argv[n++] = "";
 
     for (i = 0; more != NULL && more[i] != NULL; i++) {
-        ck_assert_int_lt(n, 31);
+        ck_assert_int_lt(n, 47);
         argv[n++] = more[i];
     }
 
@@ -60,7 +85,7 @@ store_server_start(int port, const char *const *more)
     for ( ;; ) {
         c = redisConnectUnix(server_socket);
 
-        if (c != NULL && c->err == 0) {
+        if (c != NULL && c->err == 0 && answers(c)) {
             redisFree(c);
             return pid;
         }

@@ -21,6 +21,10 @@
  * when it answers. */
 pid_t store_server_start(int port, const char *const *more);
 
+/* The next server may refuse a client that has not told who it is: it has
+ * started when it answers at all. */
+void store_server_any_answer(void);
+
 /* A connection by the unix socket of the last server; the test fails if there
  * is none. */
 redisContext *store_server_connect(void);

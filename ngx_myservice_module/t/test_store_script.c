@@ -333,7 +333,7 @@ START_TEST(stream)
     epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number, "-",
                          "0", "b"), "new", "b");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
-    first_text_is(ask("release", "g1", "s1", "b", number, "0"), "ok");
+    first_text_is(ask("release", "g1", "s1", "b", number, "1"), "ok");
     first_text_is(ask("drain", "g1", "a", "d"), "ok");
     first_text_is(ask("drain", "g1", "a", "-"), "ok");
 

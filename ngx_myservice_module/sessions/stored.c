@@ -1,0 +1,501 @@
+
+/*
+ * Calls that ask the store.  A bound session's call does not: not while the
+ * store has confirmed the lease lately, and not while it is in trouble.
+ */
+
+#include "sessions/stored.h"
+
+#include "answers/errors.h"
+#include "answers/wait.h"
+#include "core/context.h"
+#include "core/log.h"
+#include "core/metadata.h"
+#include "core/texts.h"
+#include "store/claim.h"
+#include "store/conn.h"
+#include "store/leases.h"
+#include "store/renew.h"
+
+
+/* questions of one call, moves included */
+#define MS_STORED_ASKS   8
+
+/* ms by which a call waits longer than the question, which ends first */
+#define MS_STORED_SLACK  1000
+
+/* ms in which an instance that was released gets no session: it shuts down */
+#define MS_STORED_REST   2000
+
+
+typedef enum {
+    MS_STORED_UNKNOWN = 0,
+    MS_STORED_LOCAL,                    /* the zone knows enough */
+    MS_STORED_WAITS,
+    MS_STORED_ANSWERED
+} ms_stored_e;
+
+typedef struct {
+    ms_store_waiter_t    waiter;
+    ngx_http_request_t  *request;
+    ms_stored_e          state;
+    ngx_uint_t           asks;
+    ngx_uint_t           local;         /* failure=local: the zone decides */
+} ms_stored_t;
+
+
+static ms_stored_t *ms_stored_make(ngx_http_request_t *r);
+static void ms_stored_cleanup(void *data);
+static ngx_int_t ms_stored_ask(ms_store_t *store, ms_stored_t *st,
+    ms_pool_key_t *key, ms_call_t *call);
+static ngx_uint_t ms_stored_failed(ms_call_t *call, uint32_t instance);
+static void ms_stored_wake_phase(ngx_event_t *ev);
+static void ms_stored_wake_attempt(ngx_event_t *ev);
+static ngx_int_t ms_stored_take(ms_store_t *store, ms_stored_t *st,
+    ms_call_t *call, ngx_log_t *log);
+static ngx_int_t ms_stored_given(ms_store_t *store, ms_stored_t *st,
+    ms_call_t *call, ngx_log_t *log);
+static ngx_int_t ms_stored_unavailable(ms_store_t *store, ms_stored_t *st,
+    ms_call_t *call, ngx_log_t *log);
+
+
+static ngx_str_t  ms_stored_text = ngx_string("session store unavailable");
+
+
+ngx_int_t
+ms_stored_handler(ngx_http_request_t *r)
+{
+    ngx_str_t                      session;
+    ms_store_t                    *store;
+    ms_stored_t                   *st;
+    ms_pool_key_t                  key;
+    ms_sessions_srv_conf_t        *conf;
+    ngx_http_upstream_srv_conf_t  *us;
+
+    us = ms_wait_upstream(r);
+    store = us ? ms_store_of(us) : NULL;
+
+    if (store == NULL) {
+        return NGX_DECLINED;
+    }
+
+    st = ms_stored_make(r);
+    if (st == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (st->state == MS_STORED_WAITS) {
+
+        if (st->waiter.group) {
+            return NGX_AGAIN;
+        }
+
+        st->state = MS_STORED_ANSWERED;
+        return NGX_DECLINED;
+    }
+
+    conf = ngx_http_conf_upstream_srv_conf(us,
+                                         ngx_http_myservice_sessions_module);
+
+    if (ms_call_key(r, conf, &session) != NGX_OK) {
+
+        /* the balancer refuses it */
+
+        return NGX_DECLINED;
+    }
+
+    ms_zone_key(conf->zone, &session, &key);
+
+    st->asks = 0;
+    st->waiter.wake.handler = ms_stored_wake_phase;
+
+    if (ms_stored_ask(store, st, &key, NULL) != NGX_AGAIN) {
+        return NGX_DECLINED;
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ms_stored_t *
+ms_stored_make(ngx_http_request_t *r)
+{
+    ms_stored_t  *st;
+
+    st = ms_context_make(r, &ngx_http_myservice_store_module,
+                         sizeof(ms_stored_t), ms_stored_cleanup);
+
+    if (st && st->request == NULL) {
+        st->request = r;
+        st->waiter.wake.data = st;
+        st->waiter.wake.log = r->connection->log;
+    }
+
+    return st;
+}
+
+
+static void
+ms_stored_cleanup(void *data)
+{
+    ms_stored_t *st = data;
+
+    ms_store_forget(&st->waiter);
+}
+
+
+/*
+ * NGX_AGAIN: the question was sent.  Else the state says what is known.  "call"
+ * is NULL before the balancer has it.
+ */
+
+static ngx_int_t
+ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
+    ms_call_t *call)
+{
+    uint64_t           epoch;
+    ngx_int_t          rc;
+    ngx_str_t         *from;
+    ms_store_lease_t   own;
+
+    from = NULL;
+    epoch = 0;
+
+    if (ms_store_lease(store, key, &own) == NGX_OK) {
+
+        if (!own.away && !ms_stored_failed(call, own.instance)) {
+
+            if (ms_store_marked(store, own.instance, own.lease)
+                || !ms_store_conn_usable(&store->conn))
+            {
+                st->state = MS_STORED_LOCAL;
+                return NGX_OK;
+            }
+
+        } else {
+            from = &own.name;
+            epoch = own.epoch;
+        }
+
+    } else if (call && call->attempts && call->grant.name.len) {
+
+        /* the attempt of before has lost it */
+
+        from = &call->grant.name;
+        epoch = call->grant.lease.epoch;
+    }
+
+    st->asks++;
+
+    rc = ms_store_claim(store, key, ms_metadata_subject(st->request), from,
+                        epoch, &st->waiter);
+
+    st->state = rc == NGX_AGAIN ? MS_STORED_WAITS : MS_STORED_ANSWERED;
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ms_stored_failed(ms_call_t *call, uint32_t instance)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; call && i < call->nfailed; i++) {
+        if (call->failed[i] == instance) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ms_stored_wake_phase(ngx_event_t *ev)
+{
+    ms_stored_t         *st;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    st = ev->data;
+    r = st->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* ends the pause of the attempt, which asks for an instance again */
+
+static void
+ms_stored_wake_attempt(ngx_event_t *ev)
+{
+    ms_call_t         *call;
+    ms_stored_t       *st;
+    ngx_connection_t  *c;
+
+    st = ev->data;
+    call = ms_call_get(st->request);
+
+    if (call == NULL || call->pause == 0 || st->request->upstream == NULL) {
+        return;
+    }
+
+    c = st->request->upstream->peer.connection;
+
+    if (c == NULL || !c->read->delayed) {
+        return;
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    c->read->timedout = 1;
+    c->read->handler(c->read);
+}
+
+
+ngx_int_t
+ms_stored_claim(ms_call_t *call, ngx_log_t *log)
+{
+    ngx_int_t     rc;
+    ms_store_t   *store;
+    ms_stored_t  *st;
+
+    store = ms_store_of(call->conf->zone->upstream);
+
+    if (store == NULL) {
+        return NGX_DECLINED;
+    }
+
+    st = ms_stored_make(call->request);
+    if (st == NULL) {
+        return NGX_ERROR;
+    }
+
+    st->local = 0;
+
+    if (st->state == MS_STORED_WAITS) {
+
+        /* the pause is over; without an answer in time the worker was busy */
+
+        if (st->waiter.group) {
+            ms_store_forget(&st->waiter);
+            st->waiter.rc = NGX_ERROR;
+        }
+
+        st->state = MS_STORED_ANSWERED;
+    }
+
+    for ( ;; ) {
+
+        if (st->state == MS_STORED_LOCAL) {
+            st->state = MS_STORED_UNKNOWN;
+            return NGX_DECLINED;
+        }
+
+        if (st->state == MS_STORED_ANSWERED) {
+            st->state = MS_STORED_UNKNOWN;
+            rc = ms_stored_take(store, st, call, log);
+
+            if (rc != NGX_AGAIN) {
+                return rc;
+            }
+        }
+
+        if (st->asks >= MS_STORED_ASKS) {
+            call->decision = MS_CLAIM_UNAVAILABLE;
+            return NGX_BUSY;
+        }
+
+        st->waiter.wake.handler = ms_stored_wake_attempt;
+
+        if (ms_stored_ask(store, st, &call->key, call) == NGX_AGAIN) {
+            call->grant.lease.lease = 0;
+            call->pause = store->timeout + MS_STORED_SLACK;
+            return NGX_AGAIN;
+        }
+    }
+}
+
+
+/* NGX_AGAIN: the answer is of no use, the store is asked again */
+
+static ngx_int_t
+ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
+    ngx_log_t *log)
+{
+    switch (st->waiter.rc) {
+
+    case NGX_OK:
+        return ms_stored_given(store, st, call, log);
+
+    case NGX_BUSY:
+        call->decision = MS_CLAIM_BUSY;
+        return NGX_BUSY;
+
+    case NGX_DECLINED:
+        call->decision = MS_CLAIM_DENIED;
+        return NGX_BUSY;
+
+    default:
+        return ms_stored_unavailable(store, st, call, log);
+    }
+}
+
+
+static ngx_int_t
+ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
+    ngx_log_t *log)
+{
+    ms_grant_t         *grant;
+    ms_store_waiter_t  *waiter;
+
+    grant = &call->grant;
+    waiter = &st->waiter;
+
+    call->decision = ms_zone_claim_at(call->conf->zone, &call->key,
+                                      &call->terms, &waiter->instance,
+                                      waiter->given, waiter->epoch, grant,
+                                      log);
+
+    if (grant->lease.lease) {
+        ms_store_mark(store, grant->lease.instance, grant->lease.lease,
+                      waiter->asked, waiter->given != MS_GIVEN_BEFORE);
+    }
+
+    if (call->decision < MS_CLAIM_BUSY) {
+
+        if (!ms_stored_failed(call, grant->lease.instance)) {
+            return NGX_OK;
+        }
+
+        if (grant->lease.tentative) {
+            ms_zone_update(call->conf->zone, &grant->lease,
+                           ms_pool_give_back, log);
+        }
+
+        grant->lease.lease = 0;
+        return NGX_AGAIN;
+    }
+
+    if (call->decision == MS_CLAIM_UNAVAILABLE && grant->lease.lease) {
+
+        /* it is down here: the session moves, by the store */
+
+        grant->lease.lease = 0;
+        return NGX_AGAIN;
+    }
+
+    if (call->decision == MS_CLAIM_EMPTY) {
+        ms_log_error(NGX_LOG_WARN, log, 0,
+                     "store names an instance that is no member: another "
+                     "gateway gave it to a session, instance=\"%V\" "
+                     "upstream=\"%V\" (all gateways need the same members)",
+                     &waiter->instance, &store->upstream->host);
+
+        (void) ms_errors_set(call->request, MS_GRPC_UNAVAILABLE,
+                             &ms_text_unavailable);
+        return NGX_ERROR;
+    }
+
+    return NGX_BUSY;
+}
+
+
+static ngx_int_t
+ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
+    ngx_log_t *log)
+{
+    ms_store_lease_t  own;
+
+    st->local = store->local;
+
+    if (st->local
+        || (ms_store_lease(store, &call->key, &own) == NGX_OK && !own.away
+            && !ms_stored_failed(call, own.instance)))
+    {
+        return NGX_DECLINED;
+    }
+
+    ms_log_error(NGX_LOG_INFO, log, 0,
+                 "no instance for the session: %V", &ms_stored_text);
+
+    call->grant.lease.lease = 0;
+    call->decision = MS_CLAIM_UNAVAILABLE;
+
+    (void) ms_errors_set(call->request, MS_GRPC_UNAVAILABLE, &ms_stored_text);
+
+    return NGX_ERROR;
+}
+
+
+ngx_uint_t
+ms_stored_again(ms_call_t *call, ngx_log_t *log)
+{
+    ms_stored_t  *st;
+
+    if (ms_store_of(call->conf->zone->upstream) == NULL
+        || call->decision == MS_CLAIM_HIT
+        || call->decision == MS_CLAIM_REBUILT)
+    {
+        return 0;
+    }
+
+    st = ms_stored_make(call->request);
+
+    if (st == NULL || st->local) {
+        return 0;
+    }
+
+    /* the lease has ended since the call looked for it */
+
+    if (call->grant.lease.tentative) {
+        ms_zone_update(call->conf->zone, &call->grant.lease,
+                       ms_pool_give_back, log);
+    }
+
+    call->grant.lease.lease = 0;
+
+    return 1;
+}
+
+
+void
+ms_stored_ended(ms_call_t *call, ms_lease_pt ending, ngx_log_t *log)
+{
+    ms_grant_t  *grant;
+    ms_store_t  *store;
+    ngx_str_t    session;
+
+    store = ms_store_of(call->conf->zone->upstream);
+    grant = &call->grant;
+
+    if (store == NULL || ending == ms_pool_confirm
+        || ms_zone_lease_state(call->conf->zone, &grant->lease, log)
+           == MS_LEASE_HELD)
+    {
+        return;
+    }
+
+    session.data = (u_char *) call->key.session;
+    session.len = call->key.len;
+
+    ms_store_release(store, &session, &grant->name, grant->lease.epoch,
+                     ending == ms_pool_release ? MS_STORED_REST : 0);
+}

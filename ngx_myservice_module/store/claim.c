@@ -1,0 +1,483 @@
+
+/*
+ * Questions which instance a session has.  A group outlives the calls that wait
+ * for it: an answer that comes late is a lease, all the same, which the next
+ * call of the session finds in the store.
+ */
+
+#include "store/claim.h"
+
+#include "store/conn.h"
+#include "store/leases.h"
+
+
+struct ms_store_group_s {
+    ngx_str_node_t   sn;             /* by session; the first member */
+    ngx_queue_t      queue;          /* of the store's groups, by deadline */
+    ngx_queue_t      waiters;
+    ms_store_t      *store;
+    ms_pool_key_t    key;
+    ngx_msec_t       deadline;
+    ngx_msec_t       asked;
+    uint64_t         began;          /* microseconds */
+    uint64_t         epoch;          /* of "from" */
+    ngx_uint_t       round;
+    size_t           from_len;
+    unsigned         listed:1;       /* calls may join, and the deadline
+                                        counts */
+    unsigned         sent:1;
+    unsigned         bound:1;        /* "subject" is known */
+    u_char           subject[2 * MS_POOL_SUBJECT];
+    u_char           from[MS_POOL_NAME_MAX];
+    u_char           session[MS_POOL_SESSION_MAX];
+};
+
+
+static ms_store_group_t *ms_store_group(ms_store_t *store,
+    ms_pool_key_t *key, const uint8_t *subject, ngx_str_t *from,
+    uint64_t epoch);
+static ngx_int_t ms_store_send(ms_store_group_t *g);
+static void ms_store_unlist(ms_store_group_t *g);
+static void ms_store_answered(void *owner, redisReply *reply, void *data);
+static ngx_uint_t ms_store_understood(ms_store_group_t *g, redisReply *reply);
+static void ms_store_granted(ms_store_group_t *g, ms_given_t given,
+    const redisReply *instance, uint64_t epoch);
+static void ms_store_wake(ms_store_group_t *g, ngx_int_t rc);
+static void ms_store_count(ms_store_t *store, ngx_int_t rc);
+static void ms_store_reap(ngx_event_t *ev);
+static uint64_t ms_store_now(void);
+
+
+void
+ms_store_claim_init(ms_store_t *store)
+{
+    ngx_queue_init(&store->pending);
+    ngx_rbtree_init(&store->groups, &store->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    /* not cancelable: a worker that exits would drop the calls that wait */
+
+    store->reaper.handler = ms_store_reap;
+    store->reaper.data = &store->reaper;
+    store->reaper.log = ngx_cycle->log;
+}
+
+
+ngx_int_t
+ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
+    ngx_str_t *from, uint64_t epoch, ms_store_waiter_t *waiter)
+{
+    ngx_str_t          session;
+    ms_store_group_t  *g;
+
+    session.data = (u_char *) key->session;
+    session.len = key->len;
+
+    g = (ms_store_group_t *) ngx_str_rbtree_lookup(&store->groups, &session,
+                                                   (uint32_t) key->hash);
+
+    if (g == NULL) {
+        g = ms_store_group(store, key, subject, from, epoch);
+    }
+
+    if (g == NULL) {
+        ms_store_count(store, NGX_ERROR);
+        waiter->rc = NGX_ERROR;
+        return NGX_ERROR;
+    }
+
+    waiter->group = g;
+    waiter->rc = NGX_AGAIN;
+    ngx_queue_insert_tail(&g->waiters, &waiter->queue);
+
+    return NGX_AGAIN;
+}
+
+
+static ms_store_group_t *
+ms_store_group(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
+    ngx_str_t *from, uint64_t epoch)
+{
+    ms_store_group_t  *g;
+
+    if (store->npending >= MS_STORE_GROUPS
+        || !ms_store_conn_usable(&store->conn))
+    {
+        return NULL;
+    }
+
+    g = ngx_calloc(sizeof(ms_store_group_t), ngx_cycle->log);
+    if (g == NULL) {
+        return NULL;
+    }
+
+    g->store = store;
+    g->key = *key;
+    ngx_memcpy(g->session, key->session, key->len);
+    g->key.session = g->session;
+    g->sn.str.data = g->session;
+    g->sn.str.len = key->len;
+    g->sn.node.key = (uint32_t) key->hash;
+    g->deadline = ngx_current_msec + store->timeout;
+    g->epoch = epoch;
+    ngx_queue_init(&g->waiters);
+
+    if (subject) {
+        g->bound = 1;
+        (void) ngx_hex_dump(g->subject, (u_char *) subject, MS_POOL_SUBJECT);
+    }
+
+    if (from) {
+        g->from_len = ngx_min(from->len, MS_POOL_NAME_MAX);
+        ngx_memcpy(g->from, from->data, g->from_len);
+    }
+
+    if (store->conn.ready && ms_store_send(g) != NGX_OK) {
+        ngx_free(g);
+        return NULL;
+    }
+
+    g->listed = 1;
+    store->npending++;
+    ngx_rbtree_insert(&store->groups, &g->sn.node);
+    ngx_queue_insert_tail(&store->pending, &g->queue);
+
+    if (!store->reaper.timer_set) {
+        ngx_add_timer(&store->reaper, store->timeout);
+    }
+
+    return g;
+}
+
+
+static ngx_int_t
+ms_store_send(ms_store_group_t *g)
+{
+    ngx_uint_t   i, n;
+    ms_store_t  *store;
+    ms_resp_t   *resp;
+    ngx_str_t    names[MS_STORE_CANDIDATES];
+    u_char       buf[MS_STORE_CANDIDATES * MS_POOL_NAME_MAX];
+    uint64_t     seen;
+
+    store = g->store;
+    resp = &store->conn.resp;
+
+    n = ms_store_candidates(store, &g->key, g->round * MS_STORE_CANDIDATES,
+                            names, buf, MS_STORE_CANDIDATES, &seen);
+
+    if (n == 0 && g->round) {
+        return NGX_DECLINED;
+    }
+
+    ms_store_conn_begin(&store->conn, "claim", 7 + n);
+    ms_resp_text(resp, g->session, g->sn.str.len);
+    ms_resp_number(resp, MS_STORE_TENTATIVE);
+    ms_resp_number(resp, seen);
+    ms_resp_text(resp, g->from, g->from_len);
+    ms_resp_number(resp, g->epoch);
+
+    if (g->bound) {
+        ms_resp_text(resp, g->subject, sizeof(g->subject));
+
+    } else {
+        ms_resp_word(resp, "-");
+    }
+
+    ms_resp_number(resp, MS_STORE_HOLD);
+
+    for (i = 0; i < n; i++) {
+        ms_resp_text(resp, names[i].data, names[i].len);
+    }
+
+    if (ms_store_conn_ask(&store->conn, ms_store_answered, g) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    g->sent = 1;
+    g->asked = ngx_current_msec;
+    g->began = ms_store_now();
+
+    (void) ngx_atomic_fetch_add(&store->sh->counts.questions, 1);
+
+    return NGX_OK;
+}
+
+
+void
+ms_store_claim_up(ms_store_t *store)
+{
+    ngx_queue_t       *q, *next;
+    ms_store_group_t  *g;
+
+    for (q = ngx_queue_head(&store->pending);
+         q != ngx_queue_sentinel(&store->pending);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        g = ngx_queue_data(q, ms_store_group_t, queue);
+
+        /* the same question has the same answer, and may be asked twice */
+
+        if (!g->sent) {
+            (void) ms_store_send(g);
+        }
+    }
+}
+
+
+static void
+ms_store_answered(void *owner, redisReply *reply, void *data)
+{
+    ms_store_conn_t *sc = owner;
+    ms_store_group_t *g = data;
+
+    g->sent = 0;
+
+    if (reply == NULL || ms_store_conn_error(sc, reply)) {
+
+        if (reply && g->listed && sc->ready) {
+            ms_store_wake(g, NGX_ERROR);
+        }
+
+        /* what is listed is asked again, until its deadline */
+
+        if (!g->listed) {
+            ngx_free(g);
+        }
+
+        return;
+    }
+
+    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.answers, 1);
+    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.latency,
+                                (ngx_atomic_int_t) (ms_store_now()
+                                                    - g->began));
+
+    if (!ms_store_understood(g, reply)) {
+        ms_store_wake(g, NGX_ERROR);
+        ms_store_conn_close(sc, "an answer was not understood");
+    }
+
+    if (!g->listed && !g->sent) {
+        ngx_free(g);
+    }
+}
+
+
+static ngx_uint_t
+ms_store_understood(ms_store_group_t *g, redisReply *reply)
+{
+    uint64_t           epoch;
+    ngx_int_t          rc;
+    const redisReply  *what, *instance, *generation;
+
+    what = ms_resp_element(reply, 0);
+    instance = ms_resp_element(reply, 1);
+    generation = ms_resp_element(reply, 3);
+
+    if (what == NULL || instance == NULL || generation == NULL
+        || ms_resp_value(ms_resp_element(reply, 2), &epoch) != 0)
+    {
+        return 0;
+    }
+
+    ms_store_generation(g->store, generation->str, generation->len);
+
+    if (ngx_strcmp(what->str, "own") == 0) {
+        ms_store_granted(g, MS_GIVEN_BEFORE, instance, epoch);
+        return 1;
+    }
+
+    if (ngx_strcmp(what->str, "new") == 0) {
+        ms_store_granted(g, g->from_len ? MS_GIVEN_MOVED : MS_GIVEN_NEW,
+                         instance, epoch);
+        return 1;
+    }
+
+    if (ngx_strcmp(what->str, "denied") == 0) {
+        ms_store_wake(g, NGX_DECLINED);
+        return 1;
+    }
+
+    if (ngx_strcmp(what->str, "young") == 0) {
+
+        /* gateways tell an empty store of the leases that there are */
+
+        ms_store_wake(g, NGX_ERROR);
+        return 1;
+    }
+
+    if (ngx_strcmp(what->str, "busy") != 0) {
+        return 0;
+    }
+
+    /* busy is true only when all were named */
+
+    if (g->listed && ++g->round < MS_STORE_ROUNDS) {
+        rc = ms_store_send(g);
+
+        if (rc == NGX_OK) {
+            return 1;
+        }
+
+        if (rc == NGX_ERROR) {
+            ms_store_wake(g, NGX_ERROR);
+            return 1;
+        }
+    }
+
+    ms_store_wake(g, NGX_BUSY);
+
+    return 1;
+}
+
+
+static void
+ms_store_granted(ms_store_group_t *g, ms_given_t given,
+    const redisReply *instance, uint64_t epoch)
+{
+    ngx_queue_t        *q;
+    ms_store_waiter_t  *waiter;
+
+    for (q = ngx_queue_head(&g->waiters);
+         q != ngx_queue_sentinel(&g->waiters);
+         q = ngx_queue_next(q))
+    {
+        waiter = ngx_queue_data(q, ms_store_waiter_t, queue);
+
+        waiter->given = given;
+        waiter->epoch = epoch;
+        waiter->asked = g->asked;
+        waiter->instance.data = waiter->name;
+        waiter->instance.len = ngx_min((size_t) instance->len,
+                                       MS_POOL_NAME_MAX);
+        ngx_memcpy(waiter->name, instance->str, waiter->instance.len);
+    }
+
+    ms_store_wake(g, NGX_OK);
+}
+
+
+/* the calls go on from posted events, not from within an answer */
+
+static void
+ms_store_wake(ms_store_group_t *g, ngx_int_t rc)
+{
+    ngx_queue_t        *q;
+    ms_store_waiter_t  *waiter;
+
+    ms_store_unlist(g);
+    ms_store_count(g->store, rc);
+
+    while (!ngx_queue_empty(&g->waiters)) {
+        q = ngx_queue_head(&g->waiters);
+        ngx_queue_remove(q);
+
+        waiter = ngx_queue_data(q, ms_store_waiter_t, queue);
+        waiter->group = NULL;
+        waiter->rc = rc;
+
+        ngx_post_event(&waiter->wake, &ngx_posted_events);
+    }
+}
+
+
+static void
+ms_store_count(ms_store_t *store, ngx_int_t rc)
+{
+    ms_store_counts_t  *counts;
+
+    counts = &store->sh->counts;
+
+    if (rc == NGX_ERROR) {
+        (void) ngx_atomic_fetch_add(&counts->unavailable, 1);
+
+    } else if (rc == NGX_BUSY) {
+        (void) ngx_atomic_fetch_add(&counts->busy, 1);
+    }
+}
+
+
+static void
+ms_store_unlist(ms_store_group_t *g)
+{
+    ms_store_t  *store;
+
+    if (!g->listed) {
+        return;
+    }
+
+    store = g->store;
+
+    g->listed = 0;
+    ngx_rbtree_delete(&store->groups, &g->sn.node);
+    ngx_queue_remove(&g->queue);
+
+    /* a timer without a reason would hold up a worker that exits */
+
+    if (--store->npending == 0 && store->reaper.timer_set) {
+        ngx_del_timer(&store->reaper);
+    }
+}
+
+
+static void
+ms_store_reap(ngx_event_t *ev)
+{
+    ngx_queue_t       *q;
+    ms_store_t        *store;
+    ngx_msec_int_t     left;
+    ms_store_group_t  *g;
+
+    store = (ms_store_t *) ((u_char *) ev - offsetof(ms_store_t, reaper));
+
+    while (!ngx_queue_empty(&store->pending)) {
+        q = ngx_queue_head(&store->pending);
+        g = ngx_queue_data(q, ms_store_group_t, queue);
+        left = (ngx_msec_int_t) (g->deadline - ngx_current_msec);
+
+        if (left > 0) {
+            ngx_add_timer(ev, left);
+            return;
+        }
+
+        if (g->sent) {
+
+            /* until it answers again nobody waits for it */
+
+            store->conn.suspect = 1;
+        }
+
+        ms_store_wake(g, NGX_ERROR);
+
+        if (!g->sent) {
+            ngx_free(g);
+        }
+    }
+}
+
+
+void
+ms_store_forget(ms_store_waiter_t *waiter)
+{
+    if (waiter->group) {
+        ngx_queue_remove(&waiter->queue);
+        waiter->group = NULL;
+    }
+
+    if (waiter->wake.posted) {
+        ngx_delete_posted_event(&waiter->wake);
+    }
+}
+
+
+static uint64_t
+ms_store_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}

@@ -1,0 +1,350 @@
+
+/*
+ * The zone as the store's part of the gateway needs it.
+ */
+
+#include "store/leases.h"
+
+#include "zone/lock.h"
+
+
+/* records that one look under the lock reads */
+#define MS_STORE_SLICE  512
+
+
+static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
+    ms_instance_info_t *info);
+static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
+    size_t len);
+
+
+ngx_int_t
+ms_store_lease(ms_store_t *store, ms_pool_key_t *key, ms_store_lease_t *lease)
+{
+    uint32_t             own;
+    ngx_uint_t           rebuilt;
+    ms_pool_t           *pool;
+    ms_instance_info_t   info;
+
+    pool = ms_zone_lock(store->zone, &rebuilt);
+
+    own = ms_pool_session(pool, key, ngx_current_msec);
+
+    if (own != MS_POOL_NONE) {
+        ms_pool_info(pool, own, &info);
+
+        lease->instance = own;
+        lease->lease = info.lease;
+        lease->epoch = info.epoch;
+        lease->away = info.state == MS_INSTANCE_DOWN
+                      || info.state == MS_INSTANCE_LEFT;
+        lease->name.data = lease->buf;
+        lease->name.len = info.name_len;
+        ngx_memcpy(lease->buf, info.name, info.name_len);
+    }
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+
+    return own != MS_POOL_NONE ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_uint_t
+ms_store_candidates(ms_store_t *store, ms_pool_key_t *key, ngx_uint_t skip,
+    ngx_str_t *names, u_char *buf, ngx_uint_t max, uint64_t *epoch)
+{
+    uint32_t             list[MS_STORE_CANDIDATES];
+    ngx_uint_t           i, n, rebuilt;
+    ms_pool_t           *pool;
+    ms_instance_info_t   info;
+
+    pool = ms_zone_lock(store->zone, &rebuilt);
+
+    n = ms_pool_candidates(pool, key, skip, list,
+                           ngx_min(max, MS_STORE_CANDIDATES),
+                           ngx_current_msec);
+    *epoch = ms_pool_epoch(pool);
+
+    for (i = 0; i < n; i++) {
+        ms_pool_info(pool, list[i], &info);
+
+        names[i].data = buf + i * MS_POOL_NAME_MAX;
+        names[i].len = info.name_len;
+        ngx_memcpy(names[i].data, info.name, info.name_len);
+    }
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+
+    return n;
+}
+
+
+ngx_uint_t
+ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
+    ngx_uint_t max)
+{
+    uint32_t             i, limit, last;
+    ngx_uint_t           n, rebuilt;
+    ms_pool_t           *pool;
+    ms_instance_info_t   info;
+
+    n = 0;
+
+    do {
+        pool = ms_zone_lock(store->zone, &rebuilt);
+
+        limit = ngx_min(ms_pool_limit(pool), store->sh->capacity);
+        last = ngx_min(limit, *from + MS_STORE_SLICE);
+
+        for (i = *from; i < last && n < max; i++) {
+            ms_pool_info(pool, i, &info);
+
+            if (!ms_store_is_due(store, i, &info)) {
+                continue;
+            }
+
+            due[n].instance = i;
+            due[n].lease = info.lease;
+            due[n].epoch = info.epoch;
+            due[n].session_len = info.session_len;
+            ngx_memcpy(due[n].session, info.session, info.session_len);
+            due[n].name_len = info.name_len;
+            ngx_memcpy(due[n].name, info.name, info.name_len);
+            n++;
+        }
+
+        ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+
+        *from = i < limit ? i : 0;
+
+    } while (n == 0 && *from);
+
+    return n;
+}
+
+
+/* a confirmed lease that the store does not know as such, or that was used
+ * since the store has heard of it last, some time ago */
+
+static ngx_uint_t
+ms_store_is_due(ms_store_t *store, uint32_t instance,
+    ms_instance_info_t *info)
+{
+    ms_store_mark_t  *mark;
+
+    if ((info->state != MS_INSTANCE_LEASED
+         && info->state != MS_INSTANCE_DRAINING)
+        || info->session_len == 0 || info->foreign)
+    {
+        return 0;
+    }
+
+    mark = &store->sh->marks[instance];
+
+    return mark->lease != info->lease
+           || mark->tentative
+           || ((ngx_msec_int_t) (info->used - mark->asked) > 0
+               && ngx_current_msec - mark->asked >= store->ttl / 8);
+}
+
+
+void
+ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
+    uint64_t epoch, ngx_msec_t asked)
+{
+    uint32_t             id;
+    ms_lease_t           lease;
+    ms_pool_t           *pool;
+    ms_claim_t           claim;
+    ngx_uint_t           rebuilt;
+    ms_pool_key_t        key;
+    ms_pool_terms_t      terms;
+    ms_instance_info_t   info;
+
+    if (session->len == 0 || session->len > MS_POOL_SESSION_MAX) {
+        return;
+    }
+
+    ngx_memzero(&terms, sizeof(ms_pool_terms_t));
+    terms.ttl = store->ttl;
+
+    ms_pool_key(store->zone->sh->pool, session->data, session->len, &key);
+
+    lease.lease = 0;
+    claim = MS_CLAIM_HIT;
+
+    pool = ms_zone_lock(store->zone, &rebuilt);
+
+    id = ms_pool_find(pool, (char *) instance->data, instance->len);
+
+    if (id != MS_POOL_NONE) {
+        ms_pool_info(pool, id, &info);
+
+        /* what is older than this gateway's knowledge is no news */
+
+        if (info.epoch < epoch) {
+            claim = ms_pool_claim_at(pool, &key, &terms, id, MS_GIVEN_BEFORE,
+                                     epoch, ngx_current_msec, &lease);
+        }
+
+    } else {
+        ms_pool_epoch_seen(pool, epoch);
+        id = ms_pool_session(pool, &key, ngx_current_msec);
+
+        if (id != MS_POOL_NONE) {
+            ms_pool_info(pool, id, &info);
+
+            if (info.epoch < epoch) {
+                ms_pool_end(pool, id, ngx_current_msec);
+            }
+        }
+    }
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+
+    if (lease.lease && claim < MS_CLAIM_BUSY) {
+        ms_store_mark(store, lease.instance, lease.lease, asked, 0);
+    }
+}
+
+
+void
+ms_store_ended(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
+    uint64_t epoch, ngx_uint_t released)
+{
+    uint32_t             id;
+    ms_lease_t           lease;
+    ms_pool_t           *pool;
+    ngx_uint_t           rebuilt;
+    ms_instance_info_t   info;
+
+    pool = ms_zone_lock(store->zone, &rebuilt);
+
+    ms_pool_epoch_seen(pool, epoch);
+
+    id = ms_pool_find(pool, (char *) instance->data, instance->len);
+
+    if (id != MS_POOL_NONE) {
+        ms_pool_info(pool, id, &info);
+
+        if (info.lease && info.epoch <= epoch
+            && ms_store_same(session, info.session, info.session_len))
+        {
+            if (released) {
+                ngx_memzero(&lease, sizeof(ms_lease_t));
+                lease.lease = info.lease;
+                lease.instance = id;
+                ms_pool_release(pool, &lease, ngx_current_msec);
+
+            } else {
+                ms_pool_end(pool, id, ngx_current_msec);
+            }
+
+            (void) ngx_atomic_fetch_add(&store->sh->counts.lost, 1);
+        }
+    }
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+}
+
+
+void
+ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain)
+{
+    uint32_t     id;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(store->zone, &rebuilt);
+
+    id = ms_pool_find(pool, (char *) instance->data, instance->len);
+
+    if (id != MS_POOL_NONE) {
+
+        if (drain) {
+            ms_pool_drain(pool, id, ngx_current_msec);
+
+        } else {
+            ms_pool_undrain(pool, id, ngx_current_msec);
+        }
+
+        ms_pool_hold(pool, id, drain);
+    }
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+}
+
+
+static ngx_uint_t
+ms_store_same(const ngx_str_t *text, const void *data, size_t len)
+{
+    return text->len == len && ngx_memcmp(text->data, data, len) == 0;
+}
+
+
+void
+ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
+    ngx_msec_t asked, ngx_uint_t tentative)
+{
+    ms_store_mark_t  *mark;
+
+    if (instance >= store->sh->capacity) {
+        return;
+    }
+
+    /* without the lock: a wrong mark costs a question, no more */
+
+    mark = &store->sh->marks[instance];
+
+    mark->lease = 0;
+    mark->asked = asked;
+    mark->tentative = tentative;
+    mark->lease = lease;
+}
+
+
+ngx_uint_t
+ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
+{
+    ms_store_mark_t  *mark;
+
+    if (instance >= store->sh->capacity) {
+        return 0;
+    }
+
+    mark = &store->sh->marks[instance];
+
+    return mark->lease == lease
+           && ngx_current_msec - mark->asked < store->ttl / 4;
+}
+
+
+void
+ms_store_generation(ms_store_t *store, const void *data, size_t len)
+{
+    uint32_t            i;
+    ms_store_shared_t  *sh;
+
+    sh = store->sh;
+    len = ngx_min(len, MS_STORE_NUMBER - 1);
+
+    if (ngx_memcmp(sh->generation, data, len) == 0
+        && sh->generation[len] == '\0')
+    {
+        return;
+    }
+
+    if (sh->generation[0]) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "store has lost its leases: it began anew, all leases "
+                      "of this gateway are entered again, store=\"%V\" "
+                      "upstream=\"%V\"", &store->url, &store->upstream->host);
+    }
+
+    ngx_memzero(sh->generation, MS_STORE_NUMBER);
+    ngx_memcpy(sh->generation, data, len);
+
+    for (i = 0; i < sh->capacity; i++) {
+        sh->marks[i].lease = 0;
+    }
+}

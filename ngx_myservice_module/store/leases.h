@@ -1,0 +1,85 @@
+/*
+ * What the store's part of the gateway reads and changes in the zone.  Each
+ * function takes the zone's lock.
+ */
+
+#ifndef MS_STORE_LEASES_H
+#define MS_STORE_LEASES_H
+
+
+#include "store/store.h"
+
+
+/* the lease of a session, as this gateway knows it */
+
+typedef struct {
+    uint32_t             instance;
+    uint64_t             lease;
+    uint64_t             epoch;
+    ngx_str_t            name;                  /* of the instance */
+    u_char               buf[MS_POOL_NAME_MAX];
+    unsigned             away:1;                /* the session cannot stay */
+} ms_store_lease_t;
+
+/* a lease that the store is to know */
+
+typedef struct {
+    uint32_t             instance;
+    uint64_t             lease;
+    uint64_t             epoch;
+    size_t               session_len;
+    size_t               name_len;
+    u_char               session[MS_POOL_SESSION_MAX];
+    u_char               name[MS_POOL_NAME_MAX];
+} ms_store_due_t;
+
+
+/* NGX_DECLINED: the session has none */
+ngx_int_t ms_store_lease(ms_store_t *store, ms_pool_key_t *key,
+    ms_store_lease_t *lease);
+
+/*
+ * Instances for the session in the order in which it should try them, without
+ * the first "skip": its own, free ones clockwise on the ring, then those that
+ * have an owner here.  "names" point into "buf", "max" * MS_POOL_NAME_MAX
+ * bytes.  "epoch" is the highest that is known.  Returns how many.
+ */
+ngx_uint_t ms_store_candidates(ms_store_t *store, ms_pool_key_t *key,
+    ngx_uint_t skip, ngx_str_t *names, u_char *buf, ngx_uint_t max,
+    uint64_t *epoch);
+
+/* leases to renew, from "*from" on, which is moved; 0 with "*from" 0: the
+ * table is at its end */
+ngx_uint_t ms_store_due(ms_store_t *store, uint32_t *from,
+    ms_store_due_t *due, ngx_uint_t max);
+
+/* another gateway has given the instance to the session */
+void ms_store_given(ms_store_t *store, ngx_str_t *session,
+    ngx_str_t *instance, uint64_t epoch, ngx_msec_t asked);
+
+/* the session's lease on that instance, up to that epoch, has ended; by the
+ * session if it was "released" */
+void ms_store_ended(ms_store_t *store, ngx_str_t *session,
+    ngx_str_t *instance, uint64_t epoch, ngx_uint_t released);
+
+/* another gateway drains the instance, or does no more */
+void ms_store_drained(ms_store_t *store, ngx_str_t *instance,
+    ngx_uint_t drain);
+
+/*
+ * The store has confirmed the lease: an answer to a question that was sent at
+ * "asked".  "tentative": it is to be confirmed before MS_STORE_TENTATIVE.
+ * Neither takes the lock.
+ */
+void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
+    ngx_msec_t asked, ngx_uint_t tentative);
+
+/* 1 while the lease was confirmed lately: there is no need to ask */
+ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,
+    uint64_t lease);
+
+/* of an answer: in another life of the store all leases are entered again */
+void ms_store_generation(ms_store_t *store, const void *data, size_t len);
+
+
+#endif /* MS_STORE_LEASES_H */

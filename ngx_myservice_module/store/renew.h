@@ -1,0 +1,32 @@
+/*
+ * Leases stay in the store as long as they live here: one worker renews those
+ * that were used, and tells the store of all when the store has lost them.
+ */
+
+#ifndef MS_STORE_RENEW_H
+#define MS_STORE_RENEW_H
+
+
+#include "store/store.h"
+
+
+/* in a worker, once: its part in the duty */
+void ms_store_renew_init(ms_store_t *store);
+
+/*
+ * The lease has ended here: the store is told, without waiting for an answer.
+ * For "rest" ms no gateway gives the instance to a session.
+ */
+void ms_store_release(ms_store_t *store, ngx_str_t *session,
+    ngx_str_t *instance, uint64_t epoch, ngx_msec_t rest);
+
+/* The same for an operator; nothing if the upstream has no store, or the session
+ * no lease. */
+void ms_store_release_session(ms_zone_t *zone, ngx_str_t *session);
+
+/* An operator drains the instance, or does no more: at all gateways, if the
+ * upstream has a store. */
+void ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain);
+
+
+#endif /* MS_STORE_RENEW_H */

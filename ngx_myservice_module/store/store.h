@@ -1,0 +1,157 @@
+/*
+ * The store of an upstream: as configured, as all workers share it, and what
+ * this worker has of it.  store/module.c configures it, store/conn.c connects,
+ * store/claim.c asks for leases, store/renew.c keeps them.
+ */
+
+#ifndef MS_STORE_STORE_H
+#define MS_STORE_STORE_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "store/resp.h"
+#include "zone/duty.h"
+#include "zone/zone.h"
+
+
+/* milliseconds */
+#define MS_STORE_TENTATIVE   MS_POOL_TENTATIVE
+#define MS_STORE_HOLD        3000       /* no new leases in a new store */
+
+#define MS_STORE_CANDIDATES  16         /* of one question */
+#define MS_STORE_ROUNDS      4          /* questions until all are busy */
+#define MS_STORE_GROUPS      4096       /* questions that wait, per worker */
+
+#define MS_STORE_NAME        16         /* bytes of a gateway's name */
+#define MS_STORE_ID          48         /* of an id in the stream */
+#define MS_STORE_NUMBER      24
+
+
+typedef struct ms_store_s       ms_store_t;
+typedef struct ms_store_conn_s  ms_store_conn_t;
+typedef struct ms_store_batch_s  ms_store_batch_t;
+
+
+/* a lease of the zone that the store has, by instance */
+
+typedef struct {
+    uint64_t                       lease;       /* of the zone; 0: none */
+    ngx_msec_t                     asked;       /* when the question was sent
+                                                   that the store confirmed */
+    ngx_uint_t                     tentative;   /* for the store */
+} ms_store_mark_t;
+
+typedef struct {
+    ngx_atomic_t                   questions;
+    ngx_atomic_t                   answers;
+    ngx_atomic_t                   unavailable; /* no answer in time, or no
+                                                   connection */
+    ngx_atomic_t                   busy;
+    ngx_atomic_t                   renewed;     /* leases */
+    ngx_atomic_t                   asserted;    /* entered again */
+    ngx_atomic_t                   lost;        /* ended by another gateway */
+    ngx_atomic_t                   changes;     /* read from the stream */
+    ngx_atomic_t                   latency;     /* microseconds, of the
+                                                   answers */
+} ms_store_counts_t;
+
+typedef struct {
+    ngx_uint_t                     layout;
+    ngx_atomic_t                   connected;   /* 0: not yet, 1: yes,
+                                                   2: not any more */
+    ms_duty_owner_t                duty;
+    u_char                         gateway[MS_STORE_NAME];
+    u_char                         generation[MS_STORE_NUMBER];
+    ms_store_counts_t              counts;
+    uint32_t                       capacity;
+    ms_store_mark_t                marks[1];    /* capacity */
+} ms_store_shared_t;
+
+
+struct ms_store_conn_s {
+    ms_store_t                    *store;
+    const char                    *name;        /* for the log */
+    ms_resp_t                      resp;
+    ngx_connection_t              *c;           /* NULL: none */
+    ngx_event_t                    flush;
+    ngx_event_t                    timer;       /* of the hand-shake, or the
+                                                   next try */
+    ngx_event_t                    tick;
+    ngx_msec_t                     silence;     /* after which it is closed */
+    ngx_msec_t                     heard;       /* the last byte */
+    ngx_uint_t                     addr;
+    ngx_uint_t                     tries;       /* since it was ready */
+    ngx_uint_t                     steps;       /* of the hand-shake */
+    u_char                         sha[41];
+    u_char                         why[128];    /* it failed last */
+
+    void                         (*up)(ms_store_conn_t *sc);
+
+    unsigned                       pings:1;
+    unsigned                       connecting:1;
+    unsigned                       ready:1;
+    unsigned                       suspect:1;   /* a question got no answer */
+    unsigned                       stopped:1;
+};
+
+
+struct ms_store_s {
+    /* of the configuration */
+    ngx_addr_t                    *addrs;
+    ngx_uint_t                     naddrs;
+    ngx_str_t                      url;         /* as written: for the log */
+    ngx_str_t                      prefix;
+    ngx_str_t                      user;
+    ngx_str_t                      password;
+    ngx_str_t                      host;        /* in the certificate */
+    ngx_str_t                      ca;
+    ngx_uint_t                     db;
+    ngx_uint_t                     tls;
+    ngx_uint_t                     local;       /* failure=local */
+    ngx_msec_t                     timeout;
+    ngx_str_t                      keys[4];     /* of the script */
+#if (NGX_HTTP_SSL)
+    ngx_ssl_t                     *ssl;
+#endif
+    ngx_http_upstream_srv_conf_t  *upstream;    /* NULL: no store */
+    ngx_shm_zone_t                *shm_zone;
+
+    /* of "myservice_sessions" */
+    ms_zone_t                     *zone;
+    ngx_msec_t                     ttl;         /* with "grace" */
+
+    ms_store_shared_t             *sh;
+
+    /* of this worker */
+    ms_store_conn_t                conn;
+    ms_duty_t                      duty;        /* renewals, and the stream */
+    ms_store_conn_t                stream;
+    u_char                         position[MS_STORE_ID];   /* in the stream */
+    uint64_t                       number;      /* of the last change */
+    ms_store_batch_t              *batch;       /* that is renewed */
+    ngx_msec_t                     renewed;     /* when that began */
+    ngx_rbtree_t                   groups;
+    ngx_rbtree_node_t              sentinel;
+    ngx_queue_t                    pending;     /* groups, by deadline */
+    ngx_uint_t                     npending;
+    ngx_event_t                    reaper;
+    uint32_t                       renew_from;
+    unsigned                       renewing:1;  /* a batch is in flight */
+};
+
+
+/* the store of an upstream, NULL if it has none */
+ms_store_t *ms_store_of(ngx_http_upstream_srv_conf_t *us);
+
+/* at configuration, from the upstream's balancer */
+void ms_store_attach(ngx_http_upstream_srv_conf_t *us, ms_zone_t *zone,
+    ngx_msec_t ttl);
+
+
+extern ngx_module_t  ngx_http_myservice_store_module;
+
+
+#endif /* MS_STORE_STORE_H */

@@ -1,0 +1,357 @@
+
+/*
+ * The changes of other gateways.  Each connection begins with all leases, in
+ * slices, and goes on with the stream from where it was before the first slice.
+ * A gap in the numbers, or another generation, begins anew: ids of the stream
+ * are clock times, and a server that has lost its last writes has older ones.
+ */
+
+#include "store/stream.h"
+
+#include "store/conn.h"
+#include "store/leases.h"
+
+
+#define MS_STORE_LIST     256           /* records of a slice */
+#define MS_STORE_FIELDS   6             /* of a record */
+#define MS_STORE_BLOCKED  4000          /* ms; XREAD waits for one second */
+
+
+static void ms_store_stream_up(ms_store_conn_t *sc);
+static void ms_store_list(ms_store_conn_t *sc, const char *cursor);
+static void ms_store_listed(void *owner, redisReply *reply, void *data);
+static ngx_int_t ms_store_list_records(ms_store_t *store, redisReply *list);
+static void ms_store_read(ms_store_conn_t *sc);
+static void ms_store_changed(void *owner, redisReply *reply, void *data);
+static ngx_int_t ms_store_changes(ms_store_t *store, redisReply *entries);
+static ngx_int_t ms_store_change(ms_store_t *store, redisReply *entry);
+static ngx_str_t ms_store_str(const redisReply *reply);
+
+
+void
+ms_store_stream_start(ms_store_t *store)
+{
+    ms_store_conn_t  *sc;
+
+    sc = &store->stream;
+
+    sc->store = store;
+    sc->up = ms_store_stream_up;
+    sc->silence = MS_STORE_BLOCKED;
+
+    ms_store_conn_start(sc);
+}
+
+
+void
+ms_store_stream_stop(ms_store_t *store)
+{
+    ms_store_conn_stop(&store->stream);
+}
+
+
+static void
+ms_store_stream_up(ms_store_conn_t *sc)
+{
+    sc->store->position[0] = '\0';
+
+    ms_store_list(sc, "0");
+}
+
+
+static void
+ms_store_list(ms_store_conn_t *sc, const char *cursor)
+{
+    ms_store_conn_begin(sc, "list", 2);
+    ms_resp_word(&sc->resp, cursor);
+    ms_resp_number(&sc->resp, MS_STORE_LIST);
+
+    if (ms_store_conn_ask(sc, ms_store_listed, NULL) != NGX_OK) {
+        ms_store_conn_close(sc, "no memory");
+    }
+}
+
+
+static void
+ms_store_listed(void *owner, redisReply *reply, void *data)
+{
+    ms_store_conn_t *sc = owner;
+
+    uint64_t           number;
+    ms_store_t        *store;
+    const redisReply  *generation, *id, *cursor;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ms_store_conn_close(sc, reply->str);
+        return;
+    }
+
+    store = sc->store;
+    generation = ms_resp_element(reply, 0);
+    id = ms_resp_element(reply, 1);
+    cursor = ms_resp_element(reply, 3);
+
+    if (generation == NULL || id == NULL || cursor == NULL
+        || (size_t) id->len >= MS_STORE_ID || reply->elements < 5
+        || ms_resp_value(ms_resp_element(reply, 2), &number) != 0
+        || ms_store_list_records(store, reply->element[4]) != NGX_OK)
+    {
+        ms_store_conn_close(sc, "an answer was not understood");
+        return;
+    }
+
+    ms_store_generation(store, generation->str, generation->len);
+
+    if (store->position[0] == '\0') {
+        ngx_memcpy(store->position, id->str, id->len + 1);
+        store->number = number;
+    }
+
+    if (ngx_strcmp(cursor->str, "0") != 0) {
+        ms_store_list(sc, cursor->str);
+        return;
+    }
+
+    ms_store_read(sc);
+}
+
+
+/* instance, epoch, ms that are left, flags, subject, session */
+
+static ngx_int_t
+ms_store_list_records(ms_store_t *store, redisReply *list)
+{
+    size_t             i, k;
+    uint64_t           epoch, left;
+    ngx_str_t          session, instance;
+    const redisReply  *field[MS_STORE_FIELDS];
+
+    if (list->type != REDIS_REPLY_ARRAY) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i + MS_STORE_FIELDS <= list->elements; i += MS_STORE_FIELDS) {
+
+        for (k = 0; k < MS_STORE_FIELDS; k++) {
+            field[k] = ms_resp_element(list, i + k);
+
+            if (field[k] == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        if (ms_resp_value(field[1], &epoch) != 0
+            || ms_resp_value(field[2], &left) != 0)
+        {
+            return NGX_ERROR;
+        }
+
+        instance = ms_store_str(field[0]);
+        session = ms_store_str(field[5]);
+
+        if (field[3]->str[0] == 'd') {
+            ms_store_drained(store, &instance, 1);
+        }
+
+        if (session.len && left) {
+            ms_store_given(store, &session, &instance, epoch,
+                           ngx_current_msec);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ms_store_read(ms_store_conn_t *sc)
+{
+    ngx_str_t   *key;
+    ms_resp_t   *resp;
+
+    key = &sc->store->keys[3];
+    resp = &sc->resp;
+
+    ms_resp_begin(resp, 8);
+    ms_resp_word(resp, "XREAD");
+    ms_resp_word(resp, "BLOCK");
+    ms_resp_word(resp, "1000");
+    ms_resp_word(resp, "COUNT");
+    ms_resp_word(resp, "256");
+    ms_resp_word(resp, "STREAMS");
+    ms_resp_text(resp, key->data, key->len);
+    ms_resp_word(resp, (char *) sc->store->position);
+
+    if (ms_store_conn_ask(sc, ms_store_changed, NULL) != NGX_OK) {
+        ms_store_conn_close(sc, "no memory");
+    }
+}
+
+
+static void
+ms_store_changed(void *owner, redisReply *reply, void *data)
+{
+    ms_store_conn_t *sc = owner;
+
+    ngx_int_t     rc;
+    redisReply   *stream;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ms_store_conn_close(sc, reply->str);
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_NIL) {
+
+        /* nothing in a second */
+
+        ms_store_read(sc);
+        return;
+    }
+
+    rc = NGX_ERROR;
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
+        stream = reply->element[0];
+
+        if (stream->type == REDIS_REPLY_ARRAY && stream->elements == 2) {
+            rc = ms_store_changes(sc->store, stream->element[1]);
+        }
+    }
+
+    if (rc == NGX_ERROR) {
+        ms_store_conn_close(sc, "an answer was not understood");
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ms_store_stream_up(sc);
+        return;
+    }
+
+    ms_store_read(sc);
+}
+
+
+/* NGX_DECLINED: changes are missing */
+
+static ngx_int_t
+ms_store_changes(ms_store_t *store, redisReply *entries)
+{
+    size_t      i;
+    ngx_int_t   rc;
+
+    if (entries->type != REDIS_REPLY_ARRAY) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    for (i = 0; i < entries->elements && rc == NGX_OK; i++) {
+        rc = ms_store_change(store, entries->element[i]);
+    }
+
+    return rc;
+}
+
+
+/* an id, and names and values by turns; a name has one letter */
+
+static ngx_int_t
+ms_store_change(ms_store_t *store, redisReply *entry)
+{
+    size_t             i;
+    uint64_t           epoch, number;
+    ngx_str_t          op, session, instance;
+    redisReply        *fields;
+    const redisReply  *id, *name, *value['z' + 1];
+
+    id = ms_resp_element(entry, 0);
+
+    if (id == NULL || (size_t) id->len >= MS_STORE_ID || entry->elements != 2
+        || entry->element[1]->type != REDIS_REPLY_ARRAY)
+    {
+        return NGX_ERROR;
+    }
+
+    fields = entry->element[1];
+    ngx_memzero(value, sizeof(value));
+
+    for (i = 0; i + 1 < fields->elements; i += 2) {
+        name = ms_resp_element(fields, i);
+
+        if (name && name->len == 1 && name->str[0] > 0
+            && name->str[0] <= 'z')
+        {
+            value[(u_char) name->str[0]] = ms_resp_element(fields, i + 1);
+        }
+    }
+
+    if (value['o'] == NULL || value['i'] == NULL || value['s'] == NULL
+        || value['g'] == NULL || ms_resp_value(value['e'], &epoch) != 0
+        || ms_resp_value(value['n'], &number) != 0)
+    {
+        return NGX_ERROR;
+    }
+
+    if (number != store->number + 1) {
+        return NGX_DECLINED;
+    }
+
+    store->number = number;
+    ngx_memcpy(store->position, id->str, id->len + 1);
+
+    op = ms_store_str(value['g']);
+
+    if (op.len == MS_STORE_NAME
+        && ngx_memcmp(op.data, store->sh->gateway, MS_STORE_NAME) == 0)
+    {
+        return NGX_OK;
+    }
+
+    (void) ngx_atomic_fetch_add(&store->sh->counts.changes, 1);
+
+    op = ms_store_str(value['o']);
+    session = ms_store_str(value['s']);
+    instance = ms_store_str(value['i']);
+
+    if (ngx_strcmp(op.data, "claim") == 0
+        || ngx_strcmp(op.data, "assert") == 0)
+    {
+        ms_store_given(store, &session, &instance, epoch, ngx_current_msec);
+
+    } else if (ngx_strcmp(op.data, "release") == 0) {
+        ms_store_ended(store, &session, &instance, epoch, 1);
+
+    } else if (ngx_strcmp(op.data, "leave") == 0) {
+        ms_store_ended(store, &session, &instance, epoch, 0);
+
+    } else if (ngx_strcmp(op.data, "drain") == 0) {
+        ms_store_drained(store, &instance, 1);
+
+    } else if (ngx_strcmp(op.data, "undrain") == 0) {
+        ms_store_drained(store, &instance, 0);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_str_t
+ms_store_str(const redisReply *reply)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) reply->str;
+    text.len = reply->len;
+
+    return text;
+}
