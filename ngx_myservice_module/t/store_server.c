@@ -55,8 +55,9 @@ store_server_start(int port, const char *const *more)
     const char    *argv[48], *log;
     redisContext  *c;
 
+    snprintf(number, sizeof(number), "store-%d", port);
     snprintf(server_socket, sizeof(server_socket), "%s",
-             harness_path("store.sock"));
+             harness_path(number));
     snprintf(number, sizeof(number), "%d", port);
 
     n = 0;
