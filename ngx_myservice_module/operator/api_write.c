@@ -237,13 +237,13 @@ ms_api_release(ms_api_t *api, json_t *body)
         return rc;
     }
 
-    ms_store_release_session(api->zone, &api->session);
-
     if (ngx_http_arg(api->request, (u_char *) "revoke", 6, &revoke) == NGX_OK
         && revoke.len == 1 && revoke.data[0] == '1')
     {
         return ms_api_revoke_session(api);
     }
+
+    ms_store_release_session(api->zone, &api->session);
 
     if (ms_zone_release(api->zone, &api->session,
                         api->request->connection->log)
