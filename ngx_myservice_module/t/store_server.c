@@ -68,6 +68,8 @@ store_server_start(int port, const char *const *more)
     argv[n++] = "127.0.0.1";
     argv[n++] = "--unixsocket";
     argv[n++] = server_socket;
+    argv[n++] = "--dir";
+    argv[n++] = harness_directory();
     argv[n++] = "--save";
     argv[n++] = "";
 
