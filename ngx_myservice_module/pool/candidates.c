@@ -12,7 +12,8 @@ typedef struct {
     uint32_t         *list;
     uint32_t          n;
     uint32_t          max;
-    uint32_t          skip;
+    const uint32_t   *named;
+    uint32_t          n_named;
     uint32_t          own;
 } ms_candidates_t;
 
@@ -24,8 +25,9 @@ static void ms_candidates_add(ms_candidates_t *c, uint32_t id);
 
 
 uint32_t
-ms_pool_candidates(ms_pool_t *pool, const ms_pool_key_t *key, uint32_t skip,
-    uint32_t *list, uint32_t max, uint64_t now)
+ms_pool_candidates(ms_pool_t *pool, const ms_pool_key_t *key,
+    const uint32_t *named, uint32_t n_named, uint32_t *list, uint32_t max,
+    uint64_t now)
 {
     uint64_t         position;
     ms_candidates_t  c;
@@ -34,7 +36,8 @@ ms_pool_candidates(ms_pool_t *pool, const ms_pool_key_t *key, uint32_t skip,
         .pool = pool,
         .list = list,
         .max = max,
-        .skip = skip,
+        .named = named,
+        .n_named = n_named,
         .own = MS_POOL_NONE
     };
 
@@ -100,9 +103,12 @@ ms_candidates_leased(ms_candidates_t *c, uint32_t from)
 static void
 ms_candidates_add(ms_candidates_t *c, uint32_t id)
 {
-    if (c->skip > 0) {
-        c->skip--;
-        return;
+    uint32_t  i;
+
+    for (i = 0; i < c->n_named; i++) {
+        if (c->named[i] == id) {
+            return;
+        }
     }
 
     if (c->n < c->max) {

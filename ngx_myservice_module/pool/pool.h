@@ -308,11 +308,12 @@ ms_claim_t ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
 /*
  * Instances for the session, in the order in which a store is asked for them:
  * its own unless that is down, free ones clockwise from its position on the
- * ring, then those that this gateway believes taken.  Without the first "skip",
- * up to "max" of them.  Returns how many.
+ * ring, then those that this gateway believes taken.  Without those that were
+ * "named" before; up to "max" of them.  Returns how many.
  */
 uint32_t ms_pool_candidates(ms_pool_t *pool, const ms_pool_key_t *key,
-    uint32_t skip, uint32_t *list, uint32_t max, uint64_t now);
+    const uint32_t *named, uint32_t n_named, uint32_t *list, uint32_t max,
+    uint64_t now);
 
 /* What a store says of the lease that it has given to a session. */
 typedef enum {

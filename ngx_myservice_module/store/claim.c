@@ -21,7 +21,10 @@ struct ms_store_group_s {
     ngx_msec_t       asked;
     uint64_t         began;          /* microseconds */
     uint64_t         epoch;          /* of "from" */
-    ngx_uint_t       round;
+    ngx_uint_t       n_named;
+    uint32_t         named[MS_STORE_CANDIDATES * MS_STORE_ROUNDS];
+                                     /* instances, in this question and those
+                                        before */
     size_t           from_len;
     unsigned         listed:1;       /* calls may join, and the deadline
                                         counts */
@@ -163,10 +166,20 @@ ms_store_send(ms_store_group_t *g)
     store = g->store;
     resp = &store->conn.resp;
 
-    n = ms_store_candidates(store, &g->key, g->round * MS_STORE_CANDIDATES,
-                            names, buf, MS_STORE_CANDIDATES, &seen);
+    if (g->n_named + MS_STORE_CANDIDATES
+        > MS_STORE_CANDIDATES * MS_STORE_ROUNDS)
+    {
+        return NGX_DECLINED;
+    }
 
-    if (n == 0 && g->round) {
+    i = g->n_named;
+    n = ms_store_candidates(store, &g->key, g->named, &g->n_named, names, buf,
+                            &seen);
+
+    if (n == 0 && i) {
+
+        /* all were named */
+
         return NGX_DECLINED;
     }
 
@@ -220,6 +233,7 @@ ms_store_claim_up(ms_store_t *store)
         /* the same question has the same answer, and may be asked twice */
 
         if (!g->sent) {
+            g->n_named = 0;
             (void) ms_store_send(g);
         }
     }
@@ -314,7 +328,7 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 
     /* busy is true only when all were named */
 
-    if (g->listed && ++g->round < MS_STORE_ROUNDS) {
+    if (g->listed) {
         rc = ms_store_send(g);
 
         if (rc == NGX_OK) {

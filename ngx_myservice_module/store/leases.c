@@ -50,22 +50,23 @@ ms_store_lease(ms_store_t *store, ms_pool_key_t *key, ms_store_lease_t *lease)
 
 
 ngx_uint_t
-ms_store_candidates(ms_store_t *store, ms_pool_key_t *key, ngx_uint_t skip,
-    ngx_str_t *names, u_char *buf, ngx_uint_t max, uint64_t *epoch)
+ms_store_candidates(ms_store_t *store, ms_pool_key_t *key, uint32_t *named,
+    ngx_uint_t *n, ngx_str_t *names, u_char *buf, uint64_t *epoch)
 {
-    uint32_t             list[MS_STORE_CANDIDATES];
-    ngx_uint_t           i, n, rebuilt;
+    uint32_t            *list;
+    ngx_uint_t           i, found, rebuilt;
     ms_pool_t           *pool;
     ms_instance_info_t   info;
 
+    list = named + *n;
+
     pool = ms_zone_lock(store->zone, &rebuilt);
 
-    n = ms_pool_candidates(pool, key, skip, list,
-                           ngx_min(max, MS_STORE_CANDIDATES),
-                           ngx_current_msec);
+    found = ms_pool_candidates(pool, key, named, *n, list,
+                               MS_STORE_CANDIDATES, ngx_current_msec);
     *epoch = ms_pool_epoch(pool);
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < found; i++) {
         ms_pool_info(pool, list[i], &info);
 
         names[i].data = buf + i * MS_POOL_NAME_MAX;
@@ -75,7 +76,9 @@ ms_store_candidates(ms_store_t *store, ms_pool_key_t *key, ngx_uint_t skip,
 
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
 
-    return n;
+    *n += found;
+
+    return found;
 }
 
 

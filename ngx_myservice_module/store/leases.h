@@ -39,13 +39,14 @@ ngx_int_t ms_store_lease(ms_store_t *store, ms_pool_key_t *key,
     ms_store_lease_t *lease);
 
 /*
- * Instances for the session in the order in which it should try them, without
- * the first "skip": its own, free ones clockwise on the ring, then those that
- * have an owner here.  "names" point into "buf", "max" * MS_POOL_NAME_MAX
- * bytes.  "epoch" is the highest that is known.  Returns how many.
+ * Up to MS_STORE_CANDIDATES instances for the session, in the order in which it
+ * should try them: its own, free ones clockwise on the ring, then those that
+ * have an owner here.  "named" has the "*n" instances of the questions before,
+ * and gets these.  "names" point into "buf", MS_POOL_NAME_MAX bytes each.
+ * "epoch" is the highest that is known.  Returns how many.
  */
 ngx_uint_t ms_store_candidates(ms_store_t *store, ms_pool_key_t *key,
-    ngx_uint_t skip, ngx_str_t *names, u_char *buf, ngx_uint_t max,
+    uint32_t *named, ngx_uint_t *n, ngx_str_t *names, u_char *buf,
     uint64_t *epoch);
 
 /* leases to renew, from "*from" on, which is moved; 0 with "*from" 0: the

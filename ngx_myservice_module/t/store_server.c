@@ -105,6 +105,21 @@ store_server_start(int port, const char *const *more)
 }
 
 
+void
+store_server_kill(pid_t pid)
+{
+    int        status;
+    long long  since;
+
+    since = harness_now();
+    (void) kill(pid, SIGKILL);
+
+    while (!process_ended(pid, &status)) {
+        harness_pause(since, "redis-server does not end");
+    }
+}
+
+
 redisContext *
 store_server_connect(void)
 {

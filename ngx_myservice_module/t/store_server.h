@@ -21,6 +21,9 @@
  * when it answers. */
 pid_t store_server_start(int port, const char *const *more);
 
+/* SIGKILL, and waits until it is gone: its port is free then. */
+void store_server_kill(pid_t pid);
+
 /* The next server may refuse a client that has not told who it is: it has
  * started when it answers at all. */
 void store_server_any_answer(void);

@@ -257,7 +257,7 @@ START_TEST(store_gone)
 
     pod = pod_at(8080, "s1");
 
-    kill(server, SIGKILL);
+    store_server_kill(server);
     await_log("store is gone");
 
     client_assert_refused(try_at(8080, "s2"),
@@ -287,7 +287,7 @@ START_TEST(store_gone_local)
 
     pod = pod_at(8080, "s1");
 
-    kill(server, SIGKILL);
+    store_server_kill(server);
     await_log("store is gone");
 
     ck_assert_str_ne(pod_at(8080, "s2"), pod);

@@ -4,7 +4,6 @@
  */
 
 #include <check.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,7 +221,7 @@ START_TEST(emptied)
     bind_all(pods);
 
     for (round = 0; round < 3; round++) {
-        kill(server, SIGKILL);
+        store_server_kill(server);
         all_stay(pods, 5);
         server = store_server_start(harness_port(STORE), NULL);
         all_stay(pods, 5);
@@ -270,7 +269,7 @@ START_TEST(failover)
         harness_pause(since, "the replica has no leases");
     }
 
-    kill(server, SIGKILL);
+    store_server_kill(server);
     all_stay(pods, 5);
 
     freeReplyObject(store_server_ask(replica, (const char *[]) { "REPLICAOF",
