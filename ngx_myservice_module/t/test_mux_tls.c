@@ -162,6 +162,20 @@ listen_mute(void)
 }
 
 
+/* what OpenSSL says is the reason, not the last error of a socket */
+START_TEST(mux_tls_spoilt)
+{
+    client_call_t  *call;
+
+    begin(TLS_FRONT_SPOIL, CONF("myservice"));
+    call = echo_once("s1");
+    client_assert(call, 14, "backend service unavailable");
+    ck_assert(gateway_logged("SSL_read() failed"));
+    ck_assert(!gateway_logged("recv() failed"));
+}
+END_TEST
+
+
 /* a handshake that nobody waits for any more ends, and holds no worker's
  * socket */
 START_TEST(mux_tls_mute)
@@ -213,6 +227,7 @@ main(int argc, char **argv)
     harness_add(suite, mux_tls_resumes_old);
     harness_add(suite, mux_tls_refuses);
     harness_add(suite, mux_tls_other_name);
+    harness_add(suite, mux_tls_spoilt);
     harness_add(suite, mux_tls_mute);
 
     return harness_run(suite, argv[0]);

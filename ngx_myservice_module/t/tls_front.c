@@ -116,12 +116,17 @@ tls_front_to_backend(SSL *ssl, int backend)
 
 
 static bool
-tls_front_to_client(SSL *ssl, int backend)
+tls_front_to_client(SSL *ssl, int backend, bool spoil)
 {
     ssize_t  n;
     char     buffer[16384];
 
     n = recv(backend, buffer, sizeof(buffer), 0);
+
+    if (spoil) {
+        return n > 0 && send(SSL_get_fd(ssl), buffer, (size_t) n,
+                             MSG_NOSIGNAL) == n;
+    }
 
     return n > 0 && SSL_write(ssl, buffer, (int) n) == n;
 }
@@ -130,8 +135,10 @@ tls_front_to_client(SSL *ssl, int backend)
 static void
 tls_front_relay(tls_front_t *front, SSL *ssl, int backend)
 {
-    bool           open;
+    bool           open, spoil;
     struct pollfd  fds[2];
+
+    spoil = false;
 
     fds[0].fd = SSL_get_fd(ssl);
     fds[0].events = POLLIN;
@@ -143,10 +150,11 @@ tls_front_relay(tls_front_t *front, SSL *ssl, int backend)
 
         if (fds[0].revents != 0) {
             open = tls_front_to_backend(ssl, backend);
+            spoil = front->flags & TLS_FRONT_SPOIL;
         }
 
         if (open && fds[1].revents != 0) {
-            open = tls_front_to_client(ssl, backend);
+            open = tls_front_to_client(ssl, backend, spoil);
         }
     }
 

@@ -12,7 +12,8 @@ typedef struct tls_front_s  tls_front_t;
 typedef enum {
     TLS_FRONT_CUT = 0x01,       /* ends a connection without close_notify */
     TLS_FRONT_OLD = 0x02,       /* TLS 1.2 instead of 1.3 */
-    TLS_FRONT_REFUSE = 0x04     /* fails where a client resumes a session */
+    TLS_FRONT_REFUSE = 0x04,    /* fails where a client resumes a session */
+    TLS_FRONT_SPOIL = 0x08      /* what the fake answers a request is no TLS */
 } tls_front_flag_t;
 
 
