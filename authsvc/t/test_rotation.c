@@ -290,7 +290,7 @@ expect_read(client_t *clients)
     int      i, reads[CLIENTS];
     int64_t  end;
 
-    end = now_ms() + 60000;
+    end = now_ms() + 180000;
 
     for (i = 0; i < CLIENTS; i++) {
         reads[i] = atomic_load(&clients[i].gateway.reads);
@@ -344,7 +344,7 @@ START_TEST(test_rotation)
     }
 
     for (i = 0; i < 4; i++) {
-        expect_state(old[i], "gone", 60000);
+        expect_state(old[i], "gone", 180000);
         free(old[i]);
     }
 
