@@ -14,6 +14,7 @@
 #include "my_service.pb-c.h"
 #include "myservice/service.h"
 #include "myservice/session.h"
+#include "myservice/terms.h"
 #include "rpc/log.h"
 #include "rpc/reflection.h"
 
@@ -63,7 +64,7 @@ static void service_refuse(service_t *service, rpc_call_t *call,
 static void service_trailer(rpc_call_t *call, const char *name,
     const char *value);
 static void service_take_subject(service_t *service, const rpc_call_t *call);
-static int64_t service_header_ms(const rpc_call_t *call, const char *name);
+static void service_trailer_epoch(const service_t *service, rpc_call_t *call);
 static void service_expire(void *data);
 static void service_quit_if_last(service_t *service);
 static void service_forget_moved(rpc_call_t *call, service_t *service,
@@ -291,7 +292,8 @@ service_shutdown(rpc_call_t *call, const ProtobufCMessage *request,
         return;
     }
 
-    result = session_shutdown(&service->session, id, rpc_now());
+    result = session_shutdown(&service->session, id, terms_epoch(call),
+                              rpc_now());
 
     if (result != SESSION_OK) {
         service_refuse(service, call, id, result);
@@ -393,7 +395,8 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
     session_result_t   result;
 
     before = service->session.state;
-    result = session_enter(&service->session, id, rpc_now());
+    result = session_enter(&service->session, id, terms_epoch(call),
+                           rpc_now());
 
     if (result != SESSION_OK) {
         service_refuse(service, call, id, result);
@@ -405,12 +408,12 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
         service_take_subject(service, call);
     }
 
-    ttl = service_header_ms(call, "session-ttl");
+    ttl = terms_ms(call, "session-ttl");
     if (ttl > 0) {
         session_ttl(&service->session, ttl);
     }
 
-    ends = service_header_ms(call, "session-ends");
+    ends = terms_ms(call, "session-ends");
     if (ends > 0) {
         session_ends(&service->session, rpc_now() + ends);
     }
@@ -475,8 +478,20 @@ service_refuse(service_t *service, rpc_call_t *call, const char *id,
     case SESSION_REFUSE_CONFLICT:
         code = GRPC_STATUS_INTERNAL;
         service_trailer(call, "session-owner", owner);
+        service_trailer_epoch(service, call);
         snprintf(message, sizeof(message),
                  "Session conflict: was=%s, now=%s", owner, id);
+        break;
+
+    case SESSION_REFUSE_STALE:
+        code = GRPC_STATUS_FAILED_PRECONDITION;
+
+        if (owner[0] != '\0') {
+            service_trailer(call, "session-owner", owner);
+        }
+
+        service_trailer_epoch(service, call);
+        snprintf(message, sizeof(message), "session-epoch is too old");
         break;
 
     case SESSION_REFUSE_NOT_SET:
@@ -514,38 +529,17 @@ service_trailer(rpc_call_t *call, const char *name, const char *value)
 }
 
 
-/* A time that the gateway sends, in milliseconds; 0 if it sends none.  The
- * session ends when its lease does: "session-ttl" after the last call, and
- * "session-ends" from now at the latest. */
+/* The epoch that the next call must have at least. */
 
-static int64_t
-service_header_ms(const rpc_call_t *call, const char *name)
+static void
+service_trailer_epoch(const service_t *service, rpc_call_t *call)
 {
-    size_t       i, len;
-    int64_t      ms;
-    const char  *value;
+    char  text[24];
 
-    value = rpc_call_metadata(call, name, &len);
-
-    if (value == NULL || rpc_call_metadata_count(call, name) > 1) {
-        return 0;
+    if (service->session.epoch != 0) {
+        snprintf(text, sizeof(text), "%" PRIu64, service->session.epoch);
+        service_trailer(call, "session-epoch", text);
     }
-
-    ms = 0;
-
-    for (i = 0; i < len; i++) {
-        if (value[i] < '0' || value[i] > '9') {
-            return 0;
-        }
-
-        ms = ms * 10 + (value[i] - '0');
-
-        if (ms > SESSION_TTL_MAX) {
-            return 0;
-        }
-    }
-
-    return ms;
 }
 
 
@@ -605,14 +599,15 @@ service_forget_moved(rpc_call_t *call, service_t *service, int64_t now)
 }
 
 
-/* A health answer has the id of this process and the number of calls in flight;
- * with a session also its id, its owner and how many milliseconds it lasts.
- * Without a session the instance is free.  After the signal it drains. */
+/* A health answer has the id of this process, the number of calls in flight and
+ * the highest epoch; with a session also its id, its owner and how many
+ * milliseconds it lasts.  Without a session the instance is free.  After the
+ * signal it drains. */
 
 static void
 service_health_answer(rpc_call_t *call, void *data)
 {
-    char        calls[16], left[24];
+    char        calls[16], left[24], epoch[24];
     int64_t     now;
     service_t  *service = data;
 
@@ -624,9 +619,12 @@ service_health_answer(rpc_call_t *call, void *data)
     snprintf(calls, sizeof(calls), "%u", service->session.calls);
     snprintf(left, sizeof(left), "%" PRId64,
              session_left(&service->session, now));
+    snprintf(epoch, sizeof(epoch), "%" PRIu64, service->session.epoch);
 
     if (rpc_call_add_initial(call, "instance-id", service->options.id) == -1
         || rpc_call_add_initial(call, "session-calls", calls) == -1
+        || (service->session.epoch != 0
+            && rpc_call_add_initial(call, "session-epoch", epoch) == -1)
         || (service->session.last && service->session.state != SESSION_CLOSED
             && rpc_call_add_initial(call, "session-drain", "1") == -1)
         || (service->session.id[0] != '\0'

@@ -8,6 +8,8 @@
 #include "myservice/session.h"
 
 
+static bool session_stale(const session_t *session, uint64_t epoch);
+static void session_accept(session_t *session, uint64_t epoch);
 static int64_t session_deadline(const session_t *session, int64_t now);
 static void session_unset(session_t *session);
 static void session_to(session_t *session, session_state_t state);
@@ -25,7 +27,7 @@ session_init(session_t *session, int64_t ttl)
 
 
 session_result_t
-session_enter(session_t *session, const char *id, int64_t now)
+session_enter(session_t *session, const char *id, uint64_t epoch, int64_t now)
 {
     size_t  len;
 
@@ -47,6 +49,10 @@ session_enter(session_t *session, const char *id, int64_t now)
             return SESSION_REFUSE_CLOSED;
         }
 
+        if (session_stale(session, epoch)) {
+            return SESSION_REFUSE_STALE;
+        }
+
         memcpy(session->id, id, len + 1);
         session->since = now;
         break;
@@ -57,9 +63,14 @@ session_enter(session_t *session, const char *id, int64_t now)
             return SESSION_REFUSE_CONFLICT;
         }
 
+        if (session_stale(session, epoch)) {
+            return SESSION_REFUSE_STALE;
+        }
+
         break;
     }
 
+    session_accept(session, epoch);
     session->calls++;
 
     if (session->state != SESSION_BUSY) {
@@ -67,6 +78,22 @@ session_enter(session_t *session, const char *id, int64_t now)
     }
 
     return SESSION_OK;
+}
+
+
+static bool
+session_stale(const session_t *session, uint64_t epoch)
+{
+    return epoch != 0 && epoch < session->epoch;
+}
+
+
+static void
+session_accept(session_t *session, uint64_t epoch)
+{
+    if (epoch > session->epoch) {
+        session->epoch = epoch;
+    }
 }
 
 
@@ -136,7 +163,8 @@ session_left(const session_t *session, int64_t now)
 
 
 session_result_t
-session_shutdown(session_t *session, const char *id, int64_t now)
+session_shutdown(session_t *session, const char *id, uint64_t epoch,
+    int64_t now)
 {
     (void) session_expire(session, now);
 
@@ -155,6 +183,10 @@ session_shutdown(session_t *session, const char *id, int64_t now)
 
     if (strcmp(session->id, id) != 0) {
         return SESSION_REFUSE_MISMATCH;
+    }
+
+    if (session_stale(session, epoch)) {
+        return SESSION_REFUSE_STALE;
     }
 
     session_to(session, SESSION_CLOSED);

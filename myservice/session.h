@@ -8,6 +8,11 @@
  *
  * Any of them goes to "closed" by the owner's shutdown or by drain, for good.
  * After session_last() none is set any more.
+ *
+ * A call may have the epoch of the lease under which it was sent.  One that is
+ * lower than the highest that was accepted so far, of whatever session, is of a
+ * gateway that has missed what happened since: the call is refused.  A refused
+ * call raises nothing.
  */
 
 #ifndef MYSERVICE_SESSION_H
@@ -21,6 +26,7 @@
 
 #define SESSION_ID_MAX   256                      /* as jwt/token.h */
 #define SESSION_TTL_MAX  ((int64_t) 365 * 86400 * 1000)
+#define SESSION_EPOCH_MAX  ((UINT64_C(1) << 53) - 1)
 
 
 typedef enum {
@@ -33,6 +39,7 @@ typedef enum {
 typedef enum {
     SESSION_OK = 0,
     SESSION_REFUSE_CONFLICT,            /* set by another session */
+    SESSION_REFUSE_STALE,               /* of an older lease */
     SESSION_REFUSE_NOT_SET,
     SESSION_REFUSE_MISMATCH,            /* shutdown by another session */
     SESSION_REFUSE_CLOSED
@@ -43,6 +50,7 @@ typedef struct {
     bool             last;              /* no other session may follow */
     unsigned         calls;             /* in flight */
     int64_t          since;             /* of the session that is set */
+    uint64_t         epoch;             /* the highest that was accepted */
     int64_t          default_ttl;
     int64_t          ttl;               /* of the session that is set */
     int64_t          ends;              /* of the session, 0: none */
@@ -54,9 +62,10 @@ typedef struct {
 void session_init(session_t *session, int64_t ttl);
 
 /* A call of session "id" (1..SESSION_ID_MAX bytes) begins; sets the session
- * when none is.  After SESSION_OK session_leave() must follow. */
+ * when none is.  "epoch" is 0 for a call without one.  After SESSION_OK
+ * session_leave() must follow. */
 session_result_t session_enter(session_t *session, const char *id,
-    int64_t now) __attribute__((warn_unused_result));
+    uint64_t epoch, int64_t now) __attribute__((warn_unused_result));
 
 void session_leave(session_t *session, int64_t now);
 
@@ -74,7 +83,7 @@ int64_t session_left(const session_t *session, int64_t now);
 
 /* The owner's shutdown closes; any other changes nothing. */
 session_result_t session_shutdown(session_t *session, const char *id,
-    int64_t now) __attribute__((warn_unused_result));
+    uint64_t epoch, int64_t now) __attribute__((warn_unused_result));
 
 /* Another instance serves the session: forgets it, unless a call of it is in
  * flight here or it is not ours; true if it did. */

@@ -49,9 +49,12 @@ struct sessions_s {
 };
 
 
+static void sessions_refuse_session(const sessions_t *sessions,
+    rpc_call_t *call);
 static void sessions_refuse(rpc_call_t *call, grpc_status_code code,
     const char *key, const char *value);
 static char *sessions_text(rpc_call_t *call, const char *key, size_t max);
+static uint64_t sessions_epoch(rpc_call_t *call);
 static int64_t sessions_ms(rpc_call_t *call, const char *key);
 static void sessions_done(rpc_call_t *call, void *data);
 static void sessions_end_streams(sessions_t *sessions, const rpc_call_t *but);
@@ -165,9 +168,10 @@ sessions_enter(sessions_t *sessions, rpc_call_t *call, bool stream,
         return -1;
     }
 
-    if (session_enter(session, id, rpc_now()) != SESSION_OK) {
-        sessions_refuse(call, GRPC_STATUS_FAILED_PRECONDITION,
-                        "session-owner", session->id);
+    if (session_enter(session, id, sessions_epoch(call), rpc_now())
+        != SESSION_OK)
+    {
+        sessions_refuse_session(sessions, call);
         return -1;
     }
 
@@ -233,6 +237,27 @@ sessions_release(sessions_t *sessions, rpc_call_t *call)
 }
 
 
+/* It serves another session, or the call is of an older lease. */
+
+static void
+sessions_refuse_session(const sessions_t *sessions, rpc_call_t *call)
+{
+    char  epoch[24];
+
+    if (sessions->session.epoch != 0) {
+        snprintf(epoch, sizeof(epoch), "%" PRIu64, sessions->session.epoch);
+        (void) rpc_call_add_trailing(call, "session-epoch", epoch);
+    }
+
+    if (sessions->session.id[0] != '\0') {
+        (void) rpc_call_add_trailing(call, "session-owner",
+                                     sessions->session.id);
+    }
+
+    rpc_call_fail(call, GRPC_STATUS_FAILED_PRECONDITION, NULL);
+}
+
+
 /* A status without a message, and a trailer that says why. */
 
 static void
@@ -267,6 +292,20 @@ sessions_text(rpc_call_t *call, const char *key, size_t max)
     }
 
     return text;
+}
+
+
+/* Of the lease under which the gateway sends the call; 0: none. */
+
+static uint64_t
+sessions_epoch(rpc_call_t *call)
+{
+    char  *text;
+
+    text = sessions_text(call, "session-epoch", 16);
+
+    return text != NULL && text[strspn(text, "0123456789")] == '\0'
+           ? strtoull(text, NULL, 10) : 0;
 }
 
 
@@ -389,7 +428,7 @@ sessions_over(sessions_t *sessions)
 static void
 sessions_check(rpc_call_t *call, void *data)
 {
-    char         left[24], calls[16], *elsewhere;
+    char         left[24], calls[16], epoch[24], *elsewhere;
     int64_t      now;
     session_t   *session;
     sessions_t  *sessions = data;
@@ -407,6 +446,11 @@ sessions_check(rpc_call_t *call, void *data)
     snprintf(calls, sizeof(calls), "%u", session->calls);
     (void) rpc_call_add_initial(call, "session-calls", calls);
     (void) rpc_call_add_initial(call, "instance-id", sessions->instance);
+
+    if (session->epoch != 0) {
+        snprintf(epoch, sizeof(epoch), "%" PRIu64, session->epoch);
+        (void) rpc_call_add_initial(call, "session-epoch", epoch);
+    }
 
     if (sessions->draining && !sessions->leaving) {
         (void) rpc_call_add_initial(call, "session-drain", "1");

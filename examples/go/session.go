@@ -136,6 +136,7 @@ type Sessions struct {
 	instance string
 	mu       sync.Mutex
 	session  *Session
+	epoch    uint64 // the highest that was accepted, of whatever session
 	timer    *time.Timer
 	draining bool
 	leaving  bool
@@ -273,9 +274,18 @@ func (s *Sessions) stream(server any, ss grpc.ServerStream,
 	return refuse(ctx, codes.Unavailable, "session-leaving", "1")
 }
 
-// A status without a message, and a trailer that says why.
-func refuse(ctx context.Context, code codes.Code, key, value string) error {
-	if err := grpc.SetTrailer(ctx, metadata.Pairs(key, value)); err != nil {
+// It serves another session, or the call is of an older lease.
+func (s *Sessions) refuse(ctx context.Context) error {
+	said := []string{"session-epoch", strconv.FormatUint(s.epoch, 10)}
+	if s.session != nil {
+		said = append(said, "session-owner", s.session.ID)
+	}
+	return refuse(ctx, codes.FailedPrecondition, said...)
+}
+
+// A status without a message, and trailers that say why.
+func refuse(ctx context.Context, code codes.Code, said ...string) error {
+	if err := grpc.SetTrailer(ctx, metadata.Pairs(said...)); err != nil {
 		return err
 	}
 	return status.Error(code, "")
@@ -296,9 +306,12 @@ func (s *Sessions) enter(ctx context.Context, isStream bool) (context.Context,
 		s.session != nil && s.session.released {
 		return nil, nil, refuse(ctx, codes.Unavailable, "session-leaving", "1")
 	}
-	if s.session != nil && s.session.ID != id {
-		return nil, nil, refuse(ctx, codes.FailedPrecondition, "session-owner",
-			s.session.ID)
+	epoch, _ := strconv.ParseUint(only(md, "session-epoch"), 10, 53)
+	if s.session != nil && s.session.ID != id || epoch > 0 && epoch < s.epoch {
+		return nil, nil, s.refuse(ctx)
+	}
+	if epoch > s.epoch {
+		s.epoch = epoch
 	}
 	if s.session == nil {
 		s.session = &Session{ID: id, Subject: only(md, "session-subject"),
@@ -390,6 +403,7 @@ func (h *health) Check(ctx context.Context, _ *healthpb.HealthCheckRequest) (
 		}
 	}
 	answer.Set("session-calls", strconv.Itoa(calls))
+	answer.Set("session-epoch", strconv.FormatUint(s.epoch, 10))
 	if s.draining && !s.leaving {
 		answer.Set("session-drain", "1")
 	}

@@ -77,6 +77,7 @@ class Sessions(grpc.aio.ServerInterceptor):
         self._ended = ended
         self._instance = secrets.token_hex(8)
         self._session = None
+        self._epoch = 0             # the highest accepted, of any session
         self._free = asyncio.Event()
         self._drain = asyncio.Event()
         self._leaving = False
@@ -156,14 +157,16 @@ class Sessions(grpc.aio.ServerInterceptor):
                 session and session.released):
             await context.abort(grpc.StatusCode.UNAVAILABLE, "",
                                 (("session-leaving", "1"),))
+        epoch = _epoch(metadata)
+        if (session and session.id != sid) or (epoch and epoch < self._epoch):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "",
+                                self._refusal())
+        self._epoch = max(self._epoch, epoch)
         if session is None:
             session = self._session = Session(
                 sid, _only(metadata, "session-subject"),
                 _only(metadata, "session-start") == "moved", self._ttl)
             self._free.clear()
-        elif session.id != sid:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "",
-                                (("session-owner", session.id),))
         ttl = _milliseconds(metadata, "session-ttl")
         if ttl:
             session._ttl = ttl / 1000
@@ -174,6 +177,13 @@ class Sessions(grpc.aio.ServerInterceptor):
         session._calls[asyncio.current_task()] = stream
         _current.set(session)
         return session
+
+    def _refusal(self):
+        """It serves another session, or the call is of an older lease."""
+        said = (("session-epoch", str(self._epoch)),)
+        if self._session:
+            said += (("session-owner", self._session.id),)
+        return said
 
     async def _cancelled(self, context, session):
         """By the client, or by us: then the client is told why."""
@@ -232,7 +242,8 @@ class Sessions(grpc.aio.ServerInterceptor):
             self._end()
             session = None
         answer = [("instance-id", self._instance),
-                  ("session-calls", str(len(session._calls) if session else 0))]
+                  ("session-calls", str(len(session._calls) if session else 0)),
+                  ("session-epoch", str(self._epoch))]
         if session:
             answer += [("session-id", session.id),
                        ("session-left", str(int(session.left() * 1000)))]
@@ -248,6 +259,13 @@ class Sessions(grpc.aio.ServerInterceptor):
 def _only(metadata, key):
     values = [value for name, value in metadata if name == key]
     return values[0] if len(values) == 1 else None
+
+
+def _epoch(metadata):
+    value = _only(metadata, "session-epoch")
+    if not value or not value.isdecimal() or len(value) > 16:
+        return 0
+    return int(value)
 
 
 def _milliseconds(metadata, key):

@@ -13,6 +13,7 @@ typedef enum {
     LEAVE,
     TTL,
     ENDS,
+    EPOCH,                              /* of the next calls */
     LEFT,
     SHUTDOWN,
     DRAIN,
@@ -24,7 +25,7 @@ typedef enum {
 typedef struct {
     op_t             op;
     const char      *id;
-    int64_t          now;               /* TTL, ENDS: the new one */
+    int64_t          now;               /* TTL, ENDS, EPOCH: the new one */
     int              result;
     session_state_t  state;             /* afterwards */
     const char      *owner;
@@ -50,6 +51,46 @@ static const story_t  stories[] = {
         { ENTER, "a", 3, SESSION_OK, SESSION_BUSY, "a" },
         { LEAVE, NULL, 4, 0, SESSION_BUSY, "a" },
         { LEAVE, NULL, 5, 0, SESSION_IDLE, "a" },
+    } },
+
+    { "an older lease is refused, the same one and a newer one are not", {
+        { EPOCH, NULL, 50, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 49, 0, SESSION_BUSY, "a" },
+        { ENTER, "a", 1, SESSION_REFUSE_STALE, SESSION_BUSY, "a" },
+        { SHUTDOWN, "a", 1, SESSION_REFUSE_STALE, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 50, 0, SESSION_BUSY, "a" },
+        { ENTER, "a", 2, SESSION_OK, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 51, 0, SESSION_BUSY, "a" },
+        { ENTER, "a", 3, SESSION_OK, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 50, 0, SESSION_BUSY, "a" },
+        { ENTER, "a", 4, SESSION_REFUSE_STALE, SESSION_BUSY, "a" },
+        { SHUTDOWN, "b", 4, SESSION_REFUSE_MISMATCH, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 51, 0, SESSION_BUSY, "a" },
+        { SHUTDOWN, "a", 5, SESSION_OK, SESSION_CLOSED, "a" },
+    } },
+
+    { "also when the session is over, and for any session", {
+        { EPOCH, NULL, 50, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { LEAVE, NULL, 1, 0, SESSION_IDLE, "a" },
+        { EXPIRE, NULL, 101, 1, SESSION_UNSET, "" },
+        { EPOCH, NULL, 40, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 102, SESSION_REFUSE_STALE, SESSION_UNSET, "" },
+        { ENTER, "b", 102, SESSION_REFUSE_STALE, SESSION_UNSET, "" },
+        { EPOCH, NULL, 0, 0, SESSION_UNSET, "" },
+        { ENTER, "b", 103, SESSION_OK, SESSION_BUSY, "b" },
+    } },
+
+    { "a refused call raises nothing: the owner's calls go on", {
+        { EPOCH, NULL, 50, 0, SESSION_UNSET, "" },
+        { ENTER, "a", 0, SESSION_OK, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 90, 0, SESSION_BUSY, "a" },
+        { ENTER, "b", 1, SESSION_REFUSE_CONFLICT, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 50, 0, SESSION_BUSY, "a" },
+        { ENTER, "a", 2, SESSION_OK, SESSION_BUSY, "a" },
+        { EPOCH, NULL, 10, 0, SESSION_BUSY, "a" },
+        { ENTER, "b", 3, SESSION_REFUSE_CONFLICT, SESSION_BUSY, "a" },
     } },
 
     { "another session is a conflict, busy or idle", {
@@ -263,8 +304,11 @@ run(const story_t *story)
 {
     int            result;
     size_t         i;
+    uint64_t       epoch;
     session_t      session;
     const step_t  *step;
+
+    epoch = 0;
 
     session_init(&session, 100);
 
@@ -275,7 +319,7 @@ run(const story_t *story)
         switch (step->op) {
 
         case ENTER:
-            result = session_enter(&session, step->id, step->now);
+            result = session_enter(&session, step->id, epoch, step->now);
             break;
 
         case LEAVE:
@@ -284,6 +328,10 @@ run(const story_t *story)
 
         case TTL:
             session_ttl(&session, step->now);
+            break;
+
+        case EPOCH:
+            epoch = (uint64_t) step->now;
             break;
 
         case ENDS:
@@ -295,7 +343,7 @@ run(const story_t *story)
             break;
 
         case SHUTDOWN:
-            result = session_shutdown(&session, step->id, step->now);
+            result = session_shutdown(&session, step->id, epoch, step->now);
             break;
 
         case DRAIN:
@@ -345,7 +393,7 @@ START_TEST(test_longest_id)
 
     session_init(&session, 100);
 
-    ck_assert_int_eq(session_enter(&session, id, 0), SESSION_OK);
+    ck_assert_int_eq(session_enter(&session, id, 0, 0), SESSION_OK);
     ck_assert_str_eq(session.id, id);
 }
 END_TEST
@@ -368,7 +416,7 @@ START_TEST(test_empty_id)
     session_t  session;
 
     session_init(&session, 100);
-    ck_assert_int_eq(session_enter(&session, "", 0), SESSION_OK);
+    ck_assert_int_eq(session_enter(&session, "", 0, 0), SESSION_OK);
 }
 END_TEST
 
