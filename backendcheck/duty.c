@@ -43,6 +43,8 @@ const duty_t  duties[] = {
       "a session id may have 256 bytes of visible ASCII" },
     { "without_session", 1, duty_without_session, "idle_end",
       "a call without session-id is refused and takes nothing" },
+    { "epoch", 1, duty_epoch, "stranger_harmless",
+      "a call of an older lease is refused" },
 
     { "tells_calls", 2, duty_tells_calls, "owner",
       "session-calls says how many calls are running" },
@@ -56,6 +58,8 @@ const duty_t  duties[] = {
       "instance-id names the process and does not change" },
     { "elsewhere", 2, duty_elsewhere, "tells_session",
       "session-elsewhere makes it forget that session, if idle" },
+    { "tells_epoch", 2, duty_tells_epoch, "epoch",
+      "session-epoch is the highest epoch that it has accepted" },
 
     { "release", 3, duty_release, "owner",
       "after the release method it exits, or is free again" },

@@ -115,6 +115,7 @@ void duty_stranger_harmless(test_t *test);
 void duty_busy_stays(test_t *test);
 void duty_session_ends(test_t *test);
 void duty_without_session(test_t *test);
+void duty_epoch(test_t *test);
 
 /* level 2 */
 void duty_tells_calls(test_t *test);
@@ -123,6 +124,7 @@ void duty_tells_left(test_t *test);
 void duty_tells_no_drain(test_t *test);
 void duty_tells_instance(test_t *test);
 void duty_elsewhere(test_t *test);
+void duty_tells_epoch(test_t *test);
 
 /* level 3 */
 void duty_release(test_t *test);

@@ -15,13 +15,13 @@
 #define HEALTH_STATUS(name)                                                   \
     GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
 
-#define METADATA_MAX  5
+#define METADATA_MAX  6
 
 
 static rpc_stream_t *peer_begin(peer_t *peer, const target_t *target,
     const lease_t *lease, int64_t timeout);
 static size_t lease_metadata(const peer_t *peer, const lease_t *lease,
-    char numbers[2][24], rpc_metadata_t *metadata);
+    char numbers[3][24], rpc_metadata_t *metadata);
 static void answer_words(answer_t *answer, const target_t *target,
     const lease_t *lease);
 static void health_words(health_t *health, const char *elsewhere);
@@ -91,6 +91,7 @@ lease_new(lease_t *lease, const peer_t *peer)
              peer->plan->run, ++peer->board->sessions);
     lease->ttl = peer->plan->ttl;
     lease->ends = 0;
+    lease->epoch = 0;
 }
 
 
@@ -141,6 +142,7 @@ peer_call(peer_t *peer, const target_t *target, const lease_t *lease,
 
     value_read(&answer->owner, &result.trailing, "session-owner");
     value_read(&answer->leaving, &result.trailing, "session-leaving");
+    value_read(&answer->epoch, &result.trailing, "session-epoch");
     rpc_result_free(&result);
 
     answer_words(answer, target, lease);
@@ -188,7 +190,7 @@ static rpc_stream_t *
 peer_begin(peer_t *peer, const target_t *target, const lease_t *lease,
     int64_t timeout)
 {
-    char                     numbers[2][24];
+    char                     numbers[3][24];
     size_t                   n;
     rpc_stream_t            *stream;
     rpc_metadata_t           metadata[METADATA_MAX];
@@ -221,7 +223,7 @@ peer_begin(peer_t *peer, const target_t *target, const lease_t *lease,
 
 static size_t
 lease_metadata(const peer_t *peer, const lease_t *lease,
-    char numbers[2][24], rpc_metadata_t *metadata)
+    char numbers[3][24], rpc_metadata_t *metadata)
 {
     size_t  n;
 
@@ -241,6 +243,12 @@ lease_metadata(const peer_t *peer, const lease_t *lease,
     if (lease->ends > 0) {
         metadata[n].key = "session-ends";
         metadata[n++].value = numbers[1];
+    }
+
+    if (lease->epoch > 0) {
+        snprintf(numbers[2], sizeof(numbers[2]), "%" PRIu64, lease->epoch);
+        metadata[n].key = "session-epoch";
+        metadata[n++].value = numbers[2];
     }
 
     if (strcmp(lease->session, peer->board->held) != 0) {
@@ -334,6 +342,7 @@ peer_same(lease_t *lease, const peer_t *peer)
     snprintf(lease->session, sizeof(lease->session), "%s", peer->board->held);
     lease->ttl = peer->plan->ttl;
     lease->ends = 0;
+    lease->epoch = 0;
 }
 
 
@@ -386,6 +395,7 @@ peer_health(peer_t *peer, const char *elsewhere, health_t *health)
     value_read(&health->subject, &result.initial, "session-subject");
     value_read(&health->drain, &result.initial, "session-drain");
     value_read(&health->instance, &result.initial, "instance-id");
+    value_read(&health->epoch, &result.initial, "session-epoch");
 
     health_words(health, elsewhere);
 
@@ -469,7 +479,7 @@ value_number(const value_t *value, int64_t *number)
 
     len = strlen(value->text);
 
-    if (value->n != 1 || len == 0 || len > 15
+    if (value->n != 1 || len == 0 || len > 16
         || strspn(value->text, "0123456789") != len)
     {
         return false;
@@ -531,6 +541,10 @@ answer_words(answer_t *answer, const target_t *target, const lease_t *lease)
         words_add(sent, size, " session-ends %" PRId64, lease->ends);
     }
 
+    if (lease->epoch > 0) {
+        words_add(sent, size, " session-epoch %" PRIu64, lease->epoch);
+    }
+
     words_add(came, size, "%d %s", answer->code,
               check_code_name(answer->code));
 
@@ -545,6 +559,7 @@ answer_words(answer_t *answer, const target_t *target, const lease_t *lease)
 
     words_value(came, size, "trailer session-owner", &answer->owner);
     words_value(came, size, "trailer session-leaving", &answer->leaving);
+    words_value(came, size, "trailer session-epoch", &answer->epoch);
 }
 
 
@@ -579,6 +594,7 @@ health_words(health_t *health, const char *elsewhere)
     words_value(came, size, "session-subject", &health->subject);
     words_value(came, size, "session-drain", &health->drain);
     words_value(came, size, "instance-id", &health->instance);
+    words_value(came, size, "session-epoch", &health->epoch);
 }
 
 

@@ -37,6 +37,7 @@ typedef struct {
     char     session[SESSION_MAX + 1];  /* "": no session-id */
     int64_t  ttl;
     int64_t  ends;                      /* 0: not sent */
+    uint64_t epoch;                     /* 0: not sent */
 } lease_t;
 
 /* One value of metadata. */
@@ -60,6 +61,7 @@ typedef struct {
     int64_t     end;
     value_t     owner;                  /* trailer session-owner */
     value_t     leaving;                /* trailer session-leaving */
+    value_t     epoch;                  /* trailer session-epoch */
 } answer_t;
 
 typedef struct {
@@ -74,6 +76,7 @@ typedef struct {
     value_t     subject;
     value_t     drain;
     value_t     instance;
+    value_t     epoch;
 } health_t;
 
 

@@ -34,6 +34,7 @@ typedef struct {
     int64_t  ttl;
     int64_t  since;                     /* the last call ended */
     int64_t  ends;                      /* 0: not said */
+    int64_t  epoch;                     /* the highest that was accepted */
     bool     refused;                   /* a stranger was, since it took */
     bool     draining;
     bool     leaving;
@@ -52,6 +53,7 @@ static void fake_check(rpc_call_t *call, const ProtobufCMessage *request,
     void *data);
 
 static bool enter(rpc_call_t *call, bool stream);
+static bool stale(rpc_call_t *call);
 static void refuse(rpc_call_t *call, const char *id, bool stream);
 static void refuse_leaving(rpc_call_t *call);
 static void take(rpc_call_t *call, const char *id);
@@ -289,7 +291,17 @@ enter(rpc_call_t *call, bool stream)
         || (fault("owner-once") && fake.owner[0] != '\0')
         || (fault("drain-serves-nobody") && fake.draining))
     {
+        if (fault("epoch-seen")
+            && number_of(call, "session-epoch") > fake.epoch)
+        {
+            fake.epoch = number_of(call, "session-epoch");
+        }
+
         refuse(call, id, stream);
+        return false;
+    }
+
+    if (stale(call)) {
         return false;
     }
 
@@ -302,6 +314,42 @@ enter(rpc_call_t *call, bool stream)
     }
 
     take(call, id);
+
+    return true;
+}
+
+
+/* True: the call is of an older lease, and was refused. */
+
+static bool
+stale(rpc_call_t *call)
+{
+    char     text[24];
+    int64_t  epoch;
+
+    epoch = number_of(call, "session-epoch");
+
+    if (epoch == 0 || fault("epoch-none") || fault("level-0")) {
+        return false;
+    }
+
+    if (epoch > fake.epoch || (epoch == fake.epoch && !fault("epoch-same"))) {
+        fake.epoch = epoch;
+        return false;
+    }
+
+    snprintf(text, sizeof(text), "%" PRId64,
+             fault("epoch-wrong") ? epoch : fake.epoch);
+
+    if (!fault("epoch-no-trailer")) {
+        (void) rpc_call_add_trailing(call, "session-epoch", text);
+    }
+
+    if (fake.owner[0] != '\0' && !fault("epoch-no-owner")) {
+        (void) rpc_call_add_trailing(call, "session-owner", fake.owner);
+    }
+
+    rpc_call_fail(call, GRPC_STATUS_FAILED_PRECONDITION, NULL);
 
     return true;
 }
@@ -450,6 +498,10 @@ forget(void)
     fake.owner[0] = '\0';
     fake.ends = 0;
     fake.leaving = fake.draining;
+
+    if (fault("epoch-ends")) {
+        fake.epoch = 0;
+    }
 }
 
 
@@ -507,7 +559,7 @@ fake_check(rpc_call_t *call, const ProtobufCMessage *request, void *data)
 static void
 tell_session(rpc_call_t *call, int64_t now)
 {
-    char        calls[24], left[24], id[80];
+    char        calls[24], left[24], id[80], epoch[24];
     static int  n;
 
     snprintf(calls, sizeof(calls), "%d",
@@ -525,6 +577,12 @@ tell_session(rpc_call_t *call, int64_t now)
     (void) rpc_call_add_initial(call, "session-calls",
                                 fault("calls-word") ? "none" : calls);
     (void) rpc_call_add_initial(call, "instance-id", id);
+
+    if (!fault("tells-no-epoch")) {
+        snprintf(epoch, sizeof(epoch), "%" PRId64,
+                 fake.epoch - (fault("tells-old-epoch") ? 1 : 0));
+        (void) rpc_call_add_initial(call, "session-epoch", epoch);
+    }
 
     if ((fake.draining && (!fake.leaving || fault("end-drains")))
         || fault("drains-always"))

@@ -62,6 +62,9 @@ static const case_t  cases[] = {
     { "level-1", "", 1, 0, NULL },
     { "level-1", "", 1, 0, "1" },
     { "health-none", "", 1, 0, "1" },
+    { "epoch-none", "", 0, 0, NULL },
+    { "epoch-none", "epoch", 0, 0, "1" },
+    { "tells-no-epoch", "", 1, 0, NULL },
     { "elsewhere-ignored", "", 1, 0, NULL },
     { "elsewhere-ignored", "elsewhere", 1, 0, "2" },
     { "exits-at-once", "", 2, LEAVE, NULL },
@@ -97,6 +100,12 @@ static const case_t  cases[] = {
     { "refuses-long", "long_id", 0, 0, NULL },
     { "none-served", "without_session", 0, 0, NULL },
     { "none-takes", "without_session", 0, 0, NULL },
+    { "epoch-same", "epoch", 0, 0, NULL },
+    { "epoch-seen", "epoch", 0, 0, NULL },
+    { "epoch-wrong", "epoch", 0, 0, NULL },
+    { "epoch-no-trailer", "epoch", 0, 0, NULL },
+    { "epoch-no-owner", "epoch", 0, 0, NULL },
+    { "epoch-ends", "epoch", 0, 0, NULL },
 
     /* level 2 */
     { "calls-constant", "tells_calls", 1, 0, NULL },
@@ -115,6 +124,7 @@ static const case_t  cases[] = {
     { "elsewhere-any", "elsewhere", 1, 0, NULL },
     { "elsewhere-busy", "elsewhere", 1, 0, NULL },
     { "elsewhere-late", "elsewhere", 1, 0, NULL },
+    { "tells-old-epoch", "tells_epoch", 1, 0, NULL },
 
     /* level 3 */
     { "release-fails", "release", 2, LEAVE|RELEASE, NULL },
@@ -329,7 +339,7 @@ START_TEST(test_words)
         "FAILED_PRECONDITION; the contract says: a call of another session "
         "gets any status but OK", "trailer session-owner", "\nnot ok 4 - "
         "stranger #", "not checked: it needs stranger, which has not passed",
-        "\n3 passed, 1 failed, 9 skipped\n"
+        "\n3 passed, 1 failed, 10 skipped\n"
     };
 
     job_start(&instance, fake);
@@ -413,7 +423,7 @@ START_TEST(test_plain)
 
     ck_assert_ptr_nonnull(strstr(check.output, "\n# the instance reaches level "
                                  "0\n"));
-    ck_assert_ptr_nonnull(strstr(check.output, "\n3 passed, 0 failed, 16 "
+    ck_assert_ptr_nonnull(strstr(check.output, "\n3 passed, 0 failed, 18 "
                                  "skipped\n"));
     ck_assert_ptr_nonnull(strstr(check.output, "bidirectional stream: "
                                  "/plain.Plain/Talk\n"));
@@ -513,7 +523,7 @@ START_TEST(test_myservice)
     unlink(junit);
 
     ck_assert_ptr_nonnull(strstr(text, "<testsuite name=\"backendcheck\" "
-                                 "tests=\"23\" failures=\"0\""));
+                                 "tests=\"25\" failures=\"0\""));
 }
 END_TEST
 
