@@ -306,6 +306,7 @@ ms_exchange_header(nghttp2_session *session, const nghttp2_frame *frame,
 {
     ms_exchange_t  *exchange = data;
 
+    off_t      epoch;
     ngx_int_t  left;
 
     if (ms_exchange_is(name, name_len, "grpc-status")) {
@@ -354,6 +355,13 @@ ms_exchange_header(nghttp2_session *session, const nghttp2_frame *frame,
 
         if (left > 0) {
             exchange->result->left = left;
+        }
+
+    } else if (ms_exchange_is(name, name_len, "session-epoch")) {
+        epoch = ngx_atoof((u_char *) value, len);
+
+        if (epoch > 0) {
+            exchange->result->epoch = epoch;
         }
     }
 

@@ -41,6 +41,8 @@ typedef struct {
     ngx_str_t                   process;      /* empty: not reported */
     ngx_str_t                   session;      /* empty: none */
     ngx_msec_t                  left;         /* of it, 0: not reported */
+    uint64_t                    epoch;        /* the highest that it knows, 0:
+                                                 not reported */
     ngx_msec_t                  sent;
 
     ngx_str_t                   elsewhere;    /* a session that the instance

@@ -341,6 +341,8 @@ ms_health_report(ms_health_target_t *target, ms_exchange_result_t *result,
 
     conf = target->health->conf;
 
+    ms_pool_epoch_seen(pool, result->epoch);
+
     /* "no session" counts only from an instance that reports sessions */
 
     if (result->unreported || !target->reports_session) {
@@ -350,6 +352,7 @@ ms_health_report(ms_health_target_t *target, ms_exchange_result_t *result,
 
     ms_terms_learned(conf->sessions, &terms);
     terms.subject = result->has_subject ? result->subject : NULL;
+    terms.epoch = result->epoch;
 
     left = ngx_min(result->left, conf->sessions->ttl);
 

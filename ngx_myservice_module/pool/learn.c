@@ -326,8 +326,8 @@ ms_learn_revive(ms_pool_t *pool, uint32_t id)
 }
 
 
-void
-ms_pool_stale(ms_pool_t *pool, const ms_lease_t *lease, int serves,
+int
+ms_pool_stale(ms_pool_t *pool, ms_lease_t *lease, int serves,
     const ms_pool_terms_t *terms, uint64_t now)
 {
     ms_record_t  *r;
@@ -336,11 +336,14 @@ ms_pool_stale(ms_pool_t *pool, const ms_lease_t *lease, int serves,
 
     r = ms_record_leased(pool, lease, now);
 
-    if (r == NULL || r->epoch != lease->epoch || r->epoch >= terms->epoch) {
-        return;
+    if (r == NULL) {
+        return 0;
     }
 
-    if (serves) {
+    if (r->epoch != lease->epoch || r->epoch >= terms->epoch) {
+        /* the lease has changed since */
+
+    } else if (serves) {
         ms_record_raise(pool, r, terms->epoch);
 
     } else if (r->state == MS_INSTANCE_TENTATIVE) {
@@ -349,6 +352,10 @@ ms_pool_stale(ms_pool_t *pool, const ms_lease_t *lease, int serves,
     } else if (!r->moves) {
         ms_learn_nobody(pool, lease->instance, terms, now);
     }
+
+    lease->epoch = r->epoch;
+
+    return r->lease == lease->lease;
 }
 
 

@@ -365,10 +365,13 @@ void ms_pool_epoch_seen(ms_pool_t *pool, uint64_t epoch);
  * "terms->epoch".  If it names the session as its own ("serves"), the lease has
  * that epoch from now on, which another gateway has given to it.  If it has no
  * session, a tentative lease gets an epoch above; any other lease is over, as
- * if ms_pool_learn() said so.  A claim of the session gets what there is then.
- * Only the epoch is noted if the lease has changed since the call was sent.
+ * if ms_pool_learn() said so.  Nothing of this happens if the lease has changed
+ * since the call was sent.
+ *
+ * Returns 1 if the session still has the lease: "lease" has the epoch that it
+ * has now.  0: the session has to claim again.
  */
-void ms_pool_stale(ms_pool_t *pool, const ms_lease_t *lease, int serves,
+int ms_pool_stale(ms_pool_t *pool, ms_lease_t *lease, int serves,
     const ms_pool_terms_t *terms, uint64_t now);
 
 

@@ -26,10 +26,17 @@ static void ms_answer_faulty(ms_call_t *call, ngx_list_t *headers,
     ngx_str_t *fault);
 static ngx_uint_t ms_answer_too_big(ms_call_t *call, ngx_list_t *headers);
 static ngx_uint_t ms_answer_refused(ms_call_t *call, ngx_list_t *headers);
+static ngx_uint_t ms_answer_serves(ms_call_t *call, ngx_list_t *headers,
+    ngx_int_t code, ngx_str_t *message);
+static ngx_uint_t ms_answer_own(ms_call_t *call, ngx_str_t *owner);
+static uint64_t ms_answer_epoch(ngx_list_t *headers);
+static void ms_answer_outdated(ms_call_t *call, ngx_uint_t serves,
+    uint64_t epoch);
 static ngx_uint_t ms_answer_leaving(ngx_list_t *headers, ngx_str_t *message);
 static ngx_int_t ms_answer_owner(ms_call_t *call, ngx_list_t *headers,
     ngx_int_t code, ngx_str_t *message, ngx_str_t *owner);
-static void ms_answer_conflict(ms_call_t *call, ngx_str_t *owner);
+static void ms_answer_conflict(ms_call_t *call, ngx_str_t *owner,
+    uint64_t epoch);
 static void ms_answer_broken(ms_call_t *call);
 
 
@@ -202,7 +209,7 @@ static ngx_uint_t
 ms_answer_refused(ms_call_t *call, ngx_list_t *headers)
 {
     ngx_int_t         code;
-    ngx_str_t         message, owner;
+    ngx_str_t         message;
     ngx_table_elt_t  *h;
 
     h = ms_header_find(headers, "grpc-status", sizeof("grpc-status") - 1);
@@ -220,10 +227,9 @@ ms_answer_refused(ms_call_t *call, ngx_list_t *headers)
         message = h->value;
     }
 
-    if (!call->forwarded
-        && ms_answer_owner(call, headers, code, &message, &owner) == NGX_OK)
+    if (!call->forwarded && code > MS_GRPC_OK
+        && ms_answer_serves(call, headers, code, &message))
     {
-        ms_answer_conflict(call, &owner);
         return 1;
     }
 
@@ -268,6 +274,98 @@ ms_answer_refused(ms_call_t *call, ngx_list_t *headers)
 }
 
 
+/*
+ * Whether the instance refuses the call for the session that it serves, or has
+ * served: it names another one in "session-owner", or a higher epoch than that
+ * of the call in "session-epoch".
+ */
+
+static ngx_uint_t
+ms_answer_serves(ms_call_t *call, ngx_list_t *headers, ngx_int_t code,
+    ngx_str_t *message)
+{
+    uint64_t    epoch;
+    ngx_int_t   rc;
+    ngx_str_t   owner;
+    ngx_uint_t  own;
+
+    rc = ms_answer_owner(call, headers, code, message, &owner);
+    own = rc == NGX_OK && ms_answer_own(call, &owner);
+    epoch = ms_answer_epoch(headers);
+
+    if (epoch > call->grant.lease.epoch && (own || rc == NGX_DECLINED)
+        && !call->outdated)
+    {
+        ms_answer_outdated(call, own, epoch);
+        return 1;
+    }
+
+    if (rc == NGX_OK) {
+        ms_answer_conflict(call, &owner, epoch);
+        return 1;
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ms_answer_own(ms_call_t *call, ngx_str_t *owner)
+{
+    return owner->len == call->key.len
+           && ngx_memcmp(owner->data, call->key.session, owner->len) == 0;
+}
+
+
+/* 0 if the instance says none */
+
+static uint64_t
+ms_answer_epoch(ngx_list_t *headers)
+{
+    off_t             epoch;
+    ngx_table_elt_t  *h;
+
+    h = ms_header_find(headers, "session-epoch", sizeof("session-epoch") - 1);
+    epoch = h ? ngx_atoof(h->value.data, h->value.len) : 0;
+
+    return epoch > 0 ? (uint64_t) epoch : 0;
+}
+
+
+/*
+ * Another gateway has given the session, or another one, a newer lease on the
+ * instance than this call has.  It is sent once more: under the epoch that the
+ * session has there by now, or under a lease of its own above that.
+ */
+
+static void
+ms_answer_outdated(ms_call_t *call, ngx_uint_t serves, uint64_t epoch)
+{
+    ms_lease_t       *lease;
+    ms_pool_terms_t   terms;
+
+    call->conflict = 1;
+    call->outdated = 1;
+
+    lease = &call->grant.lease;
+
+    ms_terms_learned(call->conf, &terms);
+    terms.epoch = epoch;
+
+    call->reuse_instance = ms_zone_stale(call->conf->zone, lease, serves,
+                                         &terms,
+                                         call->request->connection->log);
+
+    ms_log_error(NGX_LOG_WARN, call->request->connection->log, 0,
+                 "session has a newer lease: another gateway gave it, "
+                 "epoch=%uL instance=\"%V\"", epoch, &call->grant.name);
+
+    if (!call->reuse_instance) {
+        lease->lease = 0;
+    }
+}
+
+
 /* "session-leaving: 1", or the text that older instances send */
 
 static ngx_uint_t
@@ -306,7 +404,7 @@ ms_answer_owner(ms_call_t *call, ngx_list_t *headers, ngx_int_t code,
 
     h = ms_header_find(headers, "session-owner", sizeof("session-owner") - 1);
 
-    if (h && code > MS_GRPC_OK) {
+    if (h) {
         *owner = h->value;
         goto named;
     }
@@ -350,15 +448,14 @@ named:
  */
 
 static void
-ms_answer_conflict(ms_call_t *call, ngx_str_t *owner)
+ms_answer_conflict(ms_call_t *call, ngx_str_t *owner, uint64_t epoch)
 {
     ms_pool_terms_t  terms;
 
     call->conflict = 1;
 
-    if (owner->len == call->key.len
-        && ngx_memcmp(owner->data, call->key.session, owner->len) == 0)
-    {
+    if (ms_answer_own(call, owner)) {
+
         if (call->denied != call->grant.lease.instance + 1) {
             call->denied = call->grant.lease.instance + 1;
             call->reuse_instance = 1;
@@ -376,6 +473,7 @@ ms_answer_conflict(ms_call_t *call, ngx_str_t *owner)
 
     ms_loss_ran(call);
     ms_terms_learned(call->conf, &terms);
+    terms.epoch = epoch;
     ms_zone_conflict(call->conf->zone, &call->grant.lease, owner, &terms,
                      call->request->connection->log);
 

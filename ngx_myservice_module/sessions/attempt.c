@@ -154,11 +154,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
     }
 
     call->pauses = 0;
-    ms_fields_drop(&call->fields);
-
-    if (grant->lease.tentative && ms_attempt_start(call) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    call->moved = call->ran || grant->lease.moved;
 
     if (call->decision != MS_CLAIM_HIT) {
         ms_lease_assigned(call);
@@ -166,7 +162,9 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
 granted:
 
-    if (ms_attempt_fields(call) != NGX_OK) {
+    if (ms_attempt_start(call) != NGX_OK
+        || ms_attempt_fields(call) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -222,32 +220,46 @@ granted:
 static ngx_int_t
 ms_attempt_start(ms_call_t *call)
 {
-    ngx_str_t  *value;
+    ngx_str_t   *value;
 
-    static ngx_str_t  name = ngx_string("session-start");
+    static ngx_str_t  start = ngx_string("session-start");
     static ngx_str_t  new = ngx_string("new");
     static ngx_str_t  moved = ngx_string("moved");
 
-    value = call->ran || call->grant.lease.moved ? &moved : &new;
+    value = call->moved ? &moved : &new;
 
-    return ms_fields_add(&call->fields, name.data, name.len, value->data,
-                         value->len)
-           == 0 ? NGX_OK : NGX_ERROR;
+    ms_fields_drop(&call->fields);
+
+    return !call->grant.lease.tentative
+           || ms_fields_add(&call->fields, start.data, start.len, value->data,
+                            value->len)
+              == 0
+           ? NGX_OK : NGX_ERROR;
 }
 
 
-/* for this attempt, and for all of them */
+/*
+ * For this attempt, and for all of them.  The epoch is the same for all calls
+ * of a lease: on a shared connection it is one of the lasting fields.
+ */
 
 static ngx_int_t
 ms_attempt_fields(ms_call_t *call)
 {
-    ngx_pool_t  *pool;
+    u_char        text[NGX_INT64_LEN];
+    size_t        len;
+    ngx_pool_t   *pool;
+    ngx_uint_t    shared;
+    ms_fields_t  *fields;
+
+    static ngx_str_t  epoch = ngx_string("session-epoch");
 
     pool = call->request->pool;
 
-    if (call->lasting.len
-        && !ms_mux_call_fields(call->request, &call->lasting))
-    {
+    ms_fields_drop(&call->lasting);
+    shared = ms_mux_call_fields(call->request, &call->lasting);
+
+    if (call->lasting.len && !shared) {
         if (ms_replay_keep(pool, call->header, &call->block, &call->lasting)
             != NGX_OK)
         {
@@ -255,6 +267,14 @@ ms_attempt_fields(ms_call_t *call)
         }
 
         call->lasting.len = 0;
+        ms_fields_keep(&call->lasting);
+    }
+
+    fields = shared ? &call->lasting : &call->fields;
+    len = ngx_sprintf(text, "%uL", call->grant.lease.epoch) - text;
+
+    if (ms_fields_add(fields, epoch.data, epoch.len, text, len) != 0) {
+        return NGX_ERROR;
     }
 
     return ms_replay_append(pool, call->header, &call->block, &call->fields);

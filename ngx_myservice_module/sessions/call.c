@@ -28,6 +28,12 @@
 #include "sessions/terms.h"
 
 
+/* what other fields than the epoch of the lease may take of a table */
+#define MS_CALL_LASTING                                                       \
+    (MS_HPACK_SHARE - ms_hpack_size(sizeof("session-epoch") - 1,              \
+                                    NGX_INT64_LEN))
+
+
 static void ms_call_cleanup(void *data);
 static ngx_int_t ms_call_begin(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
@@ -225,6 +231,7 @@ ms_call_begin(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     call->suspects = 0;
     call->reuse_instance = 0;
     call->ran &= call->broken;
+    call->outdated &= call->broken;
     call->asks &= call->broken;
 
     if (!call->conflict) {
@@ -422,10 +429,10 @@ ms_call_fields(ms_call_t *call)
 
     to.lasting = &call->lasting;
     to.fields = &call->fields;
-    to.left = MS_HPACK_SHARE;
+    to.left = MS_CALL_LASTING;
 
     size = ms_terms_size(&call->key);
-    call->lasting.size = size;
+    call->lasting.size = size + MS_TERMS_ROOM;
     call->fields.size = size + MS_TERMS_ROOM;
 
     ms_lasting_client(r, conf, &to);
@@ -438,10 +445,11 @@ ms_call_fields(ms_call_t *call)
     call->lasting.data = p;
     call->fields.data = p + call->lasting.size;
 
-    to.left = MS_HPACK_SHARE;
+    to.left = MS_CALL_LASTING;
 
     ms_lasting_client(r, conf, &to);
     ms_terms_fields(call->conf, &call->key, &call->terms, &to);
+    ms_fields_keep(&call->lasting);
     ms_fields_keep(&call->fields);
 
     return NGX_OK;

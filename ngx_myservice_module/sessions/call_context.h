@@ -109,11 +109,16 @@ typedef struct {
                                                        arrived */
     unsigned                    ran:1;              /* an attempt that failed
                                                        may have run */
+    unsigned                    outdated:1;         /* an instance has refused
+                                                       it for its epoch */
     unsigned                    asks:1;             /* only whether the
                                                        instance still listens:
                                                        nothing is sent */
 
     /* of the attempt */
+    unsigned                    moved:1;            /* at an instance that the
+                                                       session may have moved
+                                                       to */
     unsigned                    reuse_instance:1;   /* keep the instance */
     unsigned                    fresh:1;            /* needs a new
                                                        connection */

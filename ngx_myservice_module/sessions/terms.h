@@ -19,7 +19,7 @@
 #define MS_TERMS_GRACE  1000
 
 /* bytes that an attempt may add to the fields of a call */
-#define MS_TERMS_ROOM   64
+#define MS_TERMS_ROOM   96
 
 
 /*

@@ -30,6 +30,7 @@ typedef struct {
     size_t        body;                 /* bytes of DATA */
     const char   *more[4][2];           /* fields for the answer's header */
     const char   *trailer[2];           /* a field beside grpc-status */
+    const char   *epoch;                /* "session-epoch" beside it */
 } fake_call_t;
 
 typedef void (*fake_answer_pt)(fake_call_t *call);

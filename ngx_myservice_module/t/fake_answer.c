@@ -165,6 +165,10 @@ fake_status_fields(fake_call_t *call, uint8_t *p, int status,
         p = fake_field(p, "grpc-message", message);
     }
 
+    if (call->epoch != NULL) {
+        p = fake_field(p, "session-epoch", call->epoch);
+    }
+
     return call->trailer[0] == NULL ? p : fake_field(p, call->trailer[0],
                                                      call->trailer[1]);
 }

@@ -149,22 +149,26 @@ do_at_own(ms_pool_t *pool, const ms_lease_t *lease)
 static void
 do_stale(ms_pool_t *pool, const ms_lease_t *lease)
 {
+    ms_lease_t       sent;
     ms_pool_terms_t  terms;
 
+    sent = *lease;
     terms = world_terms;
     terms.epoch = 4711;
-    ms_pool_stale(pool, lease, 0, &terms, 10);
+    (void) ms_pool_stale(pool, &sent, 0, &terms, 10);
 }
 
 
 static void
 do_stale_own(ms_pool_t *pool, const ms_lease_t *lease)
 {
+    ms_lease_t       sent;
     ms_pool_terms_t  terms;
 
+    sent = *lease;
     terms = world_terms;
     terms.epoch = 4711;
-    ms_pool_stale(pool, lease, 1, &terms, 10);
+    (void) ms_pool_stale(pool, &sent, 1, &terms, 10);
 }
 
 

@@ -100,7 +100,7 @@ ms_claim_t model_claim(model_t *model, int session,
 ms_claim_t model_claim_at(model_t *model, int session,
     const ms_pool_terms_t *terms, int instance, ms_given_t given,
     uint64_t epoch, uint64_t now, model_lease_t *lease);
-void model_stale(model_t *model, model_lease_t lease, bool serves,
+bool model_stale(model_t *model, model_lease_t *lease, bool serves,
     const ms_pool_terms_t *terms, uint64_t now);
 void model_message(model_t *model, model_lease_t lease);
 void model_confirm(model_t *model, model_lease_t lease, uint64_t now);

@@ -75,21 +75,24 @@ nobody(model_t *model, model_instance_t *i, const ms_pool_terms_t *terms,
 }
 
 
-void
-model_stale(model_t *model, model_lease_t lease, bool serves,
+bool
+model_stale(model_t *model, model_lease_t *lease, bool serves,
     const ms_pool_terms_t *terms, uint64_t now)
 {
     model_instance_t  *i;
 
     model_epoch(model, terms->epoch);
 
-    i = model_holder(model, lease);
+    i = model_holder(model, *lease);
 
-    if (i == NULL || i->epoch != lease.epoch || terms->epoch <= i->epoch) {
-        return;
+    if (i == NULL) {
+        return false;
     }
 
-    if (serves) {
+    if (i->epoch != lease->epoch || terms->epoch <= i->epoch) {
+        /* it has changed since */
+
+    } else if (serves) {
         i->epoch = terms->epoch;
 
     } else if (i->state == MS_INSTANCE_TENTATIVE) {
@@ -99,6 +102,10 @@ model_stale(model_t *model, model_lease_t lease, bool serves,
     } else if (!i->moves) {
         nobody(model, i, terms, now);
     }
+
+    lease->epoch = i->epoch;
+
+    return i->lease == lease->lease;
 }
 
 

@@ -113,8 +113,8 @@ world_stale(world_t *world, const char *session, const char *owner,
     terms = world->terms;
     terms.epoch = strtoul(epoch, NULL, 10);
 
-    ms_pool_stale(world->pool, &world_slot(world, session)->lease,
-                  owner[0] != '-', &terms, world->now);
+    (void) ms_pool_stale(world->pool, &world_slot(world, session)->lease,
+                         owner[0] != '-', &terms, world->now);
 }
 
 

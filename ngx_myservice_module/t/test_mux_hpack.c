@@ -112,6 +112,7 @@ came(fake_t *fake, const fields_t *f)
     count(fake, "grpc-accept-encoding", "identity,deflate,gzip", 1);
     count(fake, "x-other", "of the call", 1);
     count(fake, "session-ttl", "1800000", 1);
+    ck_assert_ptr_nonnull(strstr(fake_metadata(fake), "\nsession-epoch: "));
 
     first = strstr(fake_metadata(fake), "\nsession-start: new\n") != NULL;
 
@@ -119,7 +120,7 @@ came(fake_t *fake, const fields_t *f)
         lines += *p == '\n';
     }
 
-    ck_assert_msg(lines == 4 + 8 + first, "%u lines: %s", lines,
+    ck_assert_msg(lines == 4 + 9 + first, "%u lines: %s", lines,
                   fake_metadata(fake));
 }
 

@@ -77,9 +77,9 @@ static const struct {
         "epoch @a 51" } },
 
     { "not twice: the lease has changed since the call was sent",
-      { "add x", "claim a NEW", "keep a old", "stale a - 50", "claim a HIT",
-        "epoch x 51", "stale old - 60", "epoch x 51", "epoch 60",
-        "confirm a", "stale old - 70", "is x leased a" } },
+      { "add x", "claim a NEW", "keep a old", "keep a older", "stale a - 50",
+        "claim a HIT", "epoch x 51", "stale old - 60", "epoch x 51",
+        "epoch 60", "confirm a", "stale older - 70", "is x leased a" } },
 
     { "nor for one that is not higher",
       { "add x", "clock 80", "claim a NEW", "confirm a", "stale a - 81",

@@ -456,8 +456,12 @@ step_lease(pair_t *pair)
         terms = some_terms(pair);
         terms.epoch = some_epoch(pair);
         touched = pick(pair, 2) == 0;
-        ms_pool_stale(pair->pool, &grant.lease, touched, &terms, pair->now);
-        model_stale(&pair->model, grant.model, touched, &terms, pair->now);
+        expected = model_stale(&pair->model, &grant.model, touched, &terms,
+                               pair->now);
+        same(ms_pool_stale(pair->pool, &grant.lease, touched, &terms,
+                           pair->now),
+             (int) expected);
+        same(grant.lease.epoch, grant.model.epoch);
         break;
 
     case 7:

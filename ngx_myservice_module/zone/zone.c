@@ -315,18 +315,21 @@ ms_zone_conflict(ms_zone_t *zone, ms_lease_t *lease, ngx_str_t *owner,
 }
 
 
-void
+ngx_uint_t
 ms_zone_stale(ms_zone_t *zone, ms_lease_t *lease, ngx_uint_t serves,
     ms_pool_terms_t *terms, ngx_log_t *log)
 {
+    int          held;
     ms_pool_t   *pool;
     ngx_uint_t   rebuilt;
 
     pool = ms_zone_lock(zone, &rebuilt);
 
-    ms_pool_stale(pool, lease, serves, terms, ngx_current_msec);
+    held = ms_pool_stale(pool, lease, serves, terms, ngx_current_msec);
 
     ms_zone_unlock(zone, rebuilt, log);
+
+    return held;
 }
 
 

@@ -120,7 +120,7 @@ void ms_zone_conflict(ms_zone_t *zone, ms_lease_t *lease, ngx_str_t *owner,
 
 
 /* ms_pool_stale() */
-void ms_zone_stale(ms_zone_t *zone, ms_lease_t *lease, ngx_uint_t serves,
+ngx_uint_t ms_zone_stale(ms_zone_t *zone, ms_lease_t *lease, ngx_uint_t serves,
     ms_pool_terms_t *terms, ngx_log_t *log);
 
 void ms_zone_stats(ms_zone_t *zone, ms_zone_stats_t *stats, ngx_log_t *log);
