@@ -159,7 +159,7 @@ call_subscribe_refused(client_t *client, const credentials_t *credentials)
     outcome_t                outcome;
     rpc_result_t             result;
     rpc_stream_t            *stream;
-    rpc_metadata_t           metadata[2];
+    rpc_metadata_t           metadata[3];
     MyService__EchoRequest   request = MY_SERVICE__ECHO_REQUEST__INIT;
 
     request.value = (char *) CLIENT_VALUE;
@@ -198,7 +198,7 @@ call_subscribe(client_t *client, int64_t timeout)
 {
     size_t                   n;
     rpc_stream_t            *stream;
-    rpc_metadata_t           metadata[2];
+    rpc_metadata_t           metadata[3];
     MyService__EchoRequest   request = MY_SERVICE__ECHO_REQUEST__INIT;
 
     request.value = (char *) CLIENT_VALUE;
@@ -476,7 +476,7 @@ call_unary(client_t *client, method_t method,
     size_t           n;
     outcome_t        outcome;
     rpc_result_t     result;
-    rpc_metadata_t   metadata[2];
+    rpc_metadata_t   metadata[3];
 
     n = call_metadata(client, credentials, metadata);
 
@@ -523,6 +523,11 @@ call_metadata(client_t *client, const credentials_t *credentials,
     if (credentials->session != NULL) {
         metadata[n].key = "session-id";
         metadata[n++].value = credentials->session;
+    }
+
+    if (client->epoch != NULL) {
+        metadata[n].key = "session-epoch";
+        metadata[n++].value = client->epoch;
     }
 
     return n;

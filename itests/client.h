@@ -41,6 +41,8 @@ typedef struct {
     char          *token;               /* NULL before Login */
     int64_t        expires;             /* of the token, seconds since 1970 */
     char           pod[CLIENT_POD];     /* of the last good answer, or "" */
+    const char    *epoch;               /* "session-epoch" of calls, NULL: is
+                                           not sent */
 } client_t;
 
 typedef struct {

@@ -31,6 +31,8 @@ const scenario_t  scenarios[] = {
       "Shutdown without a session and by another session" },
     { "myservice_direct_calls", myservice_direct_calls,
       "calls that bypass the gateway (needs the instances' addresses)" },
+    { "session_epoch", session_epoch,
+      "another gateway's newer lease (needs the instances' addresses)" },
     { "gateway_error_unavailable", gateway_error_unavailable,
       "all instances stopped, and back (needs --stack)" },
     { "session_race", session_race,

@@ -36,6 +36,7 @@ void gateway_error_unauthenticated(test_t *test);
 void myservice_authentication_errors(test_t *test);
 void myservice_shutdown_errors(test_t *test);
 void myservice_direct_calls(test_t *test);
+void session_epoch(test_t *test);
 void gateway_error_unavailable(test_t *test);
 void session_race(test_t *test);
 void session_first_calls(test_t *test);
