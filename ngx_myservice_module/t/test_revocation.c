@@ -273,6 +273,30 @@ START_TEST(revocation_restart)
 END_TEST
 
 
+/* a file that a reload names gets the whole list */
+START_TEST(revocation_other_file)
+{
+    long long  since;
+
+    start(REVOKED_CONF(REVOKED_ZONE("64k")));
+    json_decref(revoked_post(200, "{\"jti\":\"t-1\"}"));
+    gateway_reload(REVOKED_CONF(REVOKED_FILE));
+    since = harness_now();
+
+    while (!harness_contains("revoked.json", "t-1")) {
+        harness_pause(since, "the file has the list");
+    }
+
+    gateway_reload(REVOKED_CONF("myservice_jwt_revocations zone=r:64k "
+                                "file=%%DIR%%/other.json;\n"));
+
+    while (!harness_contains("other.json", "t-1")) {
+        harness_pause(since, "the other file has the list");
+    }
+}
+END_TEST
+
+
 START_TEST(revocation_broken_file)
 {
     size_t       i;
@@ -563,6 +587,7 @@ main(void)
     harness_add(suite, revocation_session);
     harness_add(suite, revocation_reload);
     harness_add(suite, revocation_restart);
+    harness_add(suite, revocation_other_file);
     harness_add(suite, revocation_broken_file);
     harness_add(suite, revocation_unsaved);
     harness_add(suite, revocation_full);

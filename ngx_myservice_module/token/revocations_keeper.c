@@ -35,6 +35,10 @@ ms_revocations_keep(ngx_cycle_t *cycle)
         return;
     }
 
+    /* a reload may have named another file */
+
+    ms_revocations_set_saved(0);
+
     ms_revocations_connection.fd = (ngx_socket_t) -1;
     ms_revocations_swept = ngx_current_msec;
 
