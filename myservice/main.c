@@ -48,7 +48,7 @@ typedef struct {
     int64_t           grace;
     const char       *after_shutdown;
     bool              stay;
-    int               log_level;
+    log_options_t     log;
 } config_t;
 
 /* What runs; "auth" and "tls" may be NULL. */
@@ -97,7 +97,7 @@ main(int argc, char **argv)
         return code;
     }
 
-    log_open("myservice", config.log_level);
+    log_start("myservice", &config.log);
 
     code = main_serve(&config);
 
@@ -164,8 +164,7 @@ config_parse(config_t *config, int argc, char **argv)
         { "after-shutdown HOW", "MYSERVICE_AFTER_SHUTDOWN", OPTION_STRING,
           &config->after_shutdown, "exit", 0, 0,
           "exit or stay, which begins anew in the same process" },
-        { "log-level", "MYSERVICE_LOG_LEVEL", OPTION_LOG_LEVEL,
-          &config->log_level, "info", 0, 0, "what to log" },
+        LOG_OPTIONS("MYSERVICE", &config->log),
         { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
     };
 

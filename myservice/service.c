@@ -148,8 +148,7 @@ service_retire(void *data)
     service_t  *service = data;
 
     if (!session_last(&service->session, rpc_now())) {
-        log_info("session %s: the last one, served until it ends",
-                 service->session.id);
+        log_session(service->session.id, "the last one, served until it ends");
     }
 
     service_quit_if_last(service);
@@ -269,7 +268,7 @@ service_subscribe(rpc_call_t *call, const ProtobufCMessage *request,
     stream->prev->next = stream;
     stream->next->prev = stream;
 
-    log_info("session %s: stream started", service->session.id);
+    log_session(service->session.id, "stream started");
 
     rpc_call_on_done(call, stream_done, stream);
     stream_send(call, stream);
@@ -300,7 +299,7 @@ service_shutdown(rpc_call_t *call, const ProtobufCMessage *request,
         return;
     }
 
-    log_info("session %s: shutdown", id);
+    log_session(id, "shutdown");
 
     rpc_health_set(service->health, false);
     rpc_timer_clear(service->server, &service->expiry);
@@ -404,7 +403,7 @@ service_enter(service_t *service, rpc_call_t *call, const char *id)
     }
 
     if (before == SESSION_UNSET) {
-        log_info("session %s: set", id);
+        log_session(id, "set");
         service_take_subject(service, call);
     }
 
@@ -552,7 +551,7 @@ service_expire(void *data)
     memcpy(id, service->session.id, sizeof(id));
 
     if (session_expire(&service->session, rpc_now())) {
-        log_info("session %s: expired", id);
+        log_session(id, "expired");
     }
 
     service_quit_if_last(service);
@@ -594,7 +593,7 @@ service_forget_moved(rpc_call_t *call, service_t *service, int64_t now)
     id[len] = '\0';
 
     if (session_forget(&service->session, id, now)) {
-        log_info("session %s: another instance serves it", id);
+        log_session(id, "another instance serves it");
     }
 }
 
@@ -698,8 +697,8 @@ stream_done(rpc_call_t *call, void *data)
     stream->prev->next = stream->next;
     stream->next->prev = stream->prev;
 
-    log_info("session %s: stream ended after %d messages",
-             service->session.id, stream->message.index);
+    log_session(service->session.id, "stream ended after %d messages",
+                stream->message.index);
 
     service_leave(call, service);
 }

@@ -180,6 +180,10 @@ option_range(const option_t *option, char *out, size_t size)
         snprintf(out, size, "error, warn, info or debug");
         break;
 
+    case OPTION_LOG_FORMAT:
+        snprintf(out, size, "text or json");
+        break;
+
     default:
         break;
     }
@@ -264,7 +268,9 @@ option_set(const option_t *option, const char *text)
         return 0;
 
     case OPTION_LOG_LEVEL:
-        n = log_level_parse(text);
+    case OPTION_LOG_FORMAT:
+        n = option->type == OPTION_LOG_LEVEL ? log_level_parse(text)
+                                             : log_format_parse(text);
         if (n < 0) {
             return -1;
         }

@@ -36,6 +36,7 @@ static const char *const  option_metavars[] = {
     [OPTION_TIME] = " TIME",
     [OPTION_MODE] = " MODE",
     [OPTION_LOG_LEVEL] = " LEVEL",
+    [OPTION_LOG_FORMAT] = " FORMAT",
     [OPTION_FLAG] = "",
     [OPTION_CONFIG] = " FILE",
     [OPTION_RENAMED] = ""

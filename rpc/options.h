@@ -28,6 +28,7 @@ typedef enum {
                                number is seconds; in min..max */
     OPTION_MODE,            /* int64_t, octal, permissions of a file */
     OPTION_LOG_LEVEL,       /* log_level_t as int */
+    OPTION_LOG_FORMAT,      /* log_format_t as int */
     OPTION_FLAG,            /* int, no value on the command line;
                                on/off, 1/0, yes/no, true/false elsewhere */
     OPTION_CONFIG,          /* const char *, the file to read */

@@ -60,7 +60,7 @@ typedef struct {
     int64_t           backoff;          /* ms */
     int64_t           backoff_max;      /* ms */
     int64_t           drain_timeout;    /* ms */
-    int               log_level;
+    log_options_t     log;
 } serve_options_t;
 
 typedef struct {
@@ -123,8 +123,7 @@ static const option_t  serve_table[] = {
     RPC_TLS_SERVER_OPTIONS("AUTHSVC", &opts.tls),
     RPC_SERVER_OPTIONS("AUTHSVC", &opts.server),
     RPC_METRICS_OPTION("AUTHSVC", &opts.metrics),
-    { "log-level", "AUTHSVC_LOG_LEVEL", OPTION_LOG_LEVEL, &opts.log_level,
-      "info", 0, 0, "what to log" },
+    LOG_OPTIONS("AUTHSVC", &opts.log),
     { NULL, NULL, OPTION_FLAG, NULL, NULL, 0, 0, NULL }
 };
 
@@ -561,7 +560,7 @@ serve_main(int argc, char **argv)
         return rc - 1;
     }
 
-    log_open("authsvc", opts.log_level);
+    log_start("authsvc", &opts.log);
     serve_threads();
 
     run = keeper_prepare() == 0 ? rpc_run_create() : NULL;

@@ -56,6 +56,7 @@ static void
 service_audit(const service_login_t *login, login_status_t status,
     const login_answer_t *answer)
 {
+    char           session[LOG_SESSION_ID];
     audit_event_t  event;
 
     memset(&event, 0, sizeof(event));
@@ -63,7 +64,7 @@ service_audit(const service_login_t *login, login_status_t status,
     event.reason = status == LOGIN_DENIED && answer->disabled
                    ? "disabled" : service_results[status].reason;
     event.user = login->request.username;
-    event.session = login->request.session;
+    event.session = log_session_id(login->request.session, session);
     event.address = login->address;
 
     if (status == LOGIN_OK) {
