@@ -19,8 +19,11 @@ Ready. Logs are in ${run#"$root"/}. To try it, in another terminal:
   $BUILD/integrationtests basic_workflow   # Login, ten calls, Shutdown
 
 The user is TestUser with TestPassword. A browser shows the gateway at
-http://127.0.0.1:$DASHBOARD_PORT, its state as JSON is at
-http://127.0.0.1:$ADMIN_PORT/status
+http://127.0.0.1:$DASHBOARD_PORT; its API, metrics and state are at
+http://127.0.0.1:$ADMIN_PORT/api/1/, /metrics and /status. To see and act:
+
+  $BUILD/myservicectl$([ "$ADMIN_PORT" = 10080 ] ||
+    echo " --api http://127.0.0.1:$ADMIN_PORT/api") status      # instances, session demo, move demo ...
 TRY
     [ -z "$TLS" ] || cat <<TRY
 Over TLS: $BUILD/integrationtests --gateway localhost:$GATEWAY_TLS_PORT --tls \
