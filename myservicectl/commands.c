@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <openssl/sha.h>
 
 
 #define WAIT_POLL  200                  /* ms between two looks at a drain */
 #define WAIT_MAX   30000                /* ms of one request for events */
+
+#define CTL_SESSION_MAX  1024           /* bytes of a session id */
 
 
 static api_result_t run_status(ctl_t *ctl, const char *argument);
@@ -175,6 +178,30 @@ show_instance(const json_t *i)
 }
 
 
+/* what a table has no room for */
+static void
+show_details(const json_t *i)
+{
+    char     since[32];
+    size_t   n;
+    json_t  *check;
+
+    printf("  in this state for %s, source %s", duration(i, "since_ms", since),
+           text(i, "source"));
+
+    json_array_foreach(json_object_get(i, "checks"), n, check) {
+        printf("%s%s", n == 0 ? ", checks: " : ", ", json_string_value(check));
+    }
+
+    putchar('\n');
+
+    if (json_object_get(i, "last_error") != NULL) {
+        printf("  last error %s: %s\n", text(i, "last_error_at"),
+               text(i, "last_error"));
+    }
+}
+
+
 static void
 show_one(const ctl_t *ctl, const json_t *answer)
 {
@@ -184,6 +211,7 @@ show_one(const ctl_t *ctl, const json_t *answer)
     } else {
         show_head();
         show_instance(answer);
+        show_details(answer);
     }
 }
 
@@ -348,38 +376,34 @@ run_instance(ctl_t *ctl, const char *argument)
 }
 
 
-/* Not in the path: an id with "../" would lead to another page of the server.
- * The caller's to free. */
-static char *
-session_query(const char *session)
-{
-    char  *query, *escaped;
-
-    escaped = api_escape(session);
-
-    if (asprintf(&query, "?session=%s", escaped) < 0) {
-        abort();
-    }
-
-    free(escaped);
-
-    return query;
-}
-
-
+/* The session as the gateway shows it: as a hash, if it hides ids from its own
+ * log, too. */
 static api_result_t
-run_session(ctl_t *ctl, const char *argument)
+session_shown(ctl_t *ctl, const char *session, char out[CTL_SESSION_MAX])
 {
-    char          *query;
+    int            i, n;
     json_t        *answer;
     api_result_t   result;
+    unsigned char  digest[SHA256_DIGEST_LENGTH];
 
-    query = session_query(argument);
-    result = run_one(ctl, "GET", "sessions", NULL, query, NULL, &answer);
-    free(query);
+    if (snprintf(out, CTL_SESSION_MAX, "%s", session) >= CTL_SESSION_MAX) {
+        snprintf(ctl->api.error, sizeof(ctl->api.error), "no session has so "
+                 "long an id");
+        return API_NOT_FOUND;
+    }
 
-    if (result == API_OK) {
-        show_one(ctl, answer);
+    result = api_request(&ctl->api, "GET", "/", NULL, &answer);
+
+    if (result == API_OK && strncmp(session, "sha256:", 7) != 0
+        && strcmp(text(answer, "session_ids"), "hash") == 0)
+    {
+        (void) SHA256((const unsigned char *) session, strlen(session),
+                      digest);
+        n = sprintf(out, "sha256:");
+
+        for (i = 0; i < 8; i++) {
+            n += sprintf(out + n, "%02x", digest[i]);
+        }
     }
 
     json_decref(answer);
@@ -388,16 +412,71 @@ run_session(ctl_t *ctl, const char *argument)
 }
 
 
+/* A request about a session, which is not in the path: an id with "../" would
+ * lead to another page of the server.  "more" is of the query. */
+static api_result_t
+run_on_session(ctl_t *ctl, const char *method, const char *kind,
+    const char *session, const char *more, json_t *body)
+{
+    char           shown[CTL_SESSION_MAX];
+    char          *query, *escaped;
+    json_t        *answer;
+    api_result_t   result;
+
+    result = session_shown(ctl, session, shown);
+
+    if (result != API_OK) {
+        json_decref(body);
+        return result;
+    }
+
+    escaped = api_escape(shown);
+
+    if (asprintf(&query, "?session=%s%s", escaped, more) < 0) {
+        abort();
+    }
+
+    result = run_one(ctl, method, kind, NULL, query, body, &answer);
+
+    if (answer != NULL) {
+        show_one(ctl, answer);
+    }
+
+    json_decref(answer);
+    free(query);
+    free(escaped);
+
+    return result;
+}
+
+
+static api_result_t
+run_session(ctl_t *ctl, const char *argument)
+{
+    return run_on_session(ctl, "GET", "sessions", argument, "", NULL);
+}
+
+
 static void
 show_event(const ctl_t *ctl, const json_t *event)
 {
+    char  more[32];
+
     if (ctl->json) {
         json_dumpf(event, stdout, JSON_COMPACT);
         putchar('\n');
 
     } else {
+        more[0] = '\0';
+
+        if (json_object_get(event, "count") != NULL) {
+            snprintf(more, sizeof(more), "%" PRId64 " more",
+                     number(event, "count"));
+        }
+
         printf("%s %-14s %-24s %-16s %s\n", text(event, "time"),
-               text(event, "kind"), text(event, "instance"),
+               text(event, "kind"),
+               more[0] != '\0' ? more : text(event, "instance"),
                text(event, "reason"), text(event, "session"));
     }
 }
@@ -525,22 +604,8 @@ run_undrain(ctl_t *ctl, const char *argument)
 static api_result_t
 run_release(ctl_t *ctl, const char *argument)
 {
-    char          *query, *whole;
-    json_t        *answer;
-    api_result_t   result;
-
-    query = session_query(argument);
-
-    if (asprintf(&whole, "%s%s", query, ctl->revoke ? "&revoke=1" : "") < 0) {
-        abort();
-    }
-
-    result = run_one(ctl, "DELETE", "sessions", NULL, whole, NULL, &answer);
-    free(whole);
-    free(query);
-    json_decref(answer);
-
-    return result;
+    return run_on_session(ctl, "DELETE", "sessions", argument,
+                          ctl->revoke ? "&revoke=1" : "", NULL);
 }
 
 
@@ -591,22 +656,8 @@ run_revoke(ctl_t *ctl, const char *argument)
 static api_result_t
 run_move(ctl_t *ctl, const char *argument)
 {
-    char          *query;
-    json_t        *answer;
-    api_result_t   result;
-
-    query = session_query(argument);
-    result = run_one(ctl, "POST", "sessions/move", NULL, query, json_object(),
-                     &answer);
-    free(query);
-
-    if (result == API_OK) {
-        show_one(ctl, answer);
-    }
-
-    json_decref(answer);
-
-    return result;
+    return run_on_session(ctl, "POST", "sessions/move", argument, "",
+                          json_object());
 }
 
 

@@ -11,12 +11,17 @@
 
 #include "core/context.h"
 #include "core/header.h"
+#include "core/session_text.h"
 #include "core/variable.h"
 #include "jwt/token.h"
 
 
 #define MS_METADATA_MAX  64                     /* bytes of a name */
 
+
+typedef struct {
+    ngx_uint_t        hide;             /* session ids are shown as hashes */
+} ms_metadata_main_conf_t;
 
 typedef struct {
     ms_from_t        *from;             /* NULL: not looked at */
@@ -42,12 +47,24 @@ static ngx_uint_t ms_metadata_from_allowed(ngx_str_t *name);
 static ngx_int_t ms_metadata_session_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
+static ngx_int_t ms_metadata_shown_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+static ngx_int_t ms_metadata_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ms_metadata_preconfiguration(ngx_conf_t *cf);
+static void *ms_metadata_create_main_conf(ngx_conf_t *cf);
 static void *ms_metadata_create_loc_conf(ngx_conf_t *cf);
 static char *ms_metadata_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ms_metadata_session_from(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+
+static ngx_conf_enum_t  ms_metadata_ids[] = {
+    { ngx_string("plain"), 0 },
+    { ngx_string("hash"), 1 },
+    { ngx_null_string, 0 }
+};
 
 
 static ngx_command_t  ms_metadata_commands[] = {
@@ -59,6 +76,13 @@ static ngx_command_t  ms_metadata_commands[] = {
       0,
       NULL },
 
+    { ngx_string("myservice_session_ids"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ms_metadata_main_conf_t, hide),
+      ms_metadata_ids },
+
       ngx_null_command
 };
 
@@ -67,7 +91,7 @@ static ngx_http_module_t  ngx_http_myservice_metadata_module_ctx = {
     ms_metadata_preconfiguration,          /* preconfiguration */
     NULL,                                  /* postconfiguration */
 
-    NULL,                                  /* create main configuration */
+    ms_metadata_create_main_conf,          /* create main configuration */
     NULL,                                  /* init main configuration */
 
     NULL,                                  /* create server configuration */
@@ -84,7 +108,7 @@ ngx_module_t  ngx_http_myservice_metadata_module = {
     ms_metadata_commands,                  /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ms_metadata_init_module,               /* init module */
     NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -98,6 +122,9 @@ static ngx_http_variable_t  ms_metadata_variables[] = {
 
     { ngx_string("myservice_session"), NULL,
       ms_metadata_session_variable, 0, 0, 0 },
+
+    { ngx_string("myservice_session_id"), NULL,
+      ms_metadata_shown_variable, 0, 0, 0 },
 
       ngx_http_null_variable
 };
@@ -538,6 +565,54 @@ ms_metadata_session_variable(ngx_http_request_t *r,
     rc = ms_metadata_session(r, &session);
 
     return ms_variable_set(v, rc == NGX_OK ? &session : NULL);
+}
+
+
+static ngx_int_t
+ms_metadata_shown_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    u_char     *out;
+    ngx_str_t   session, hash;
+
+    if (ms_metadata_session(r, &session) != NGX_OK) {
+        return ms_variable_set(v, NULL);
+    }
+
+    out = ngx_pnalloc(r->pool, MS_SESSION_HASH);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ms_variable_set(v, ms_session_shown(&session, &hash, out));
+}
+
+
+static ngx_int_t
+ms_metadata_init_module(ngx_cycle_t *cycle)
+{
+    ms_metadata_main_conf_t  *mmcf;
+
+    mmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                        ngx_http_myservice_metadata_module);
+    ms_session_hide(mmcf && mmcf->hide == 1);
+
+    return NGX_OK;
+}
+
+
+static void *
+ms_metadata_create_main_conf(ngx_conf_t *cf)
+{
+    ms_metadata_main_conf_t  *mmcf;
+
+    mmcf = ngx_palloc(cf->pool, sizeof(ms_metadata_main_conf_t));
+
+    if (mmcf) {
+        mmcf->hide = NGX_CONF_UNSET_UINT;
+    }
+
+    return mmcf;
 }
 
 

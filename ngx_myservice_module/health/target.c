@@ -6,6 +6,7 @@
 
 #include "health/target.h"
 
+#include "core/session_text.h"
 #include "core/upgrade.h"
 #include "zone/events.h"
 #include "jwt/token.h"
@@ -116,7 +117,7 @@ ngx_uint_t
 ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
 {
     ms_pool_t           *pool;
-    ngx_uint_t           foreign, rebuilt;
+    ngx_uint_t           foreign, member, rebuilt;
     ms_zone_t           *zone;
     ms_instance_info_t   info;
     ms_health_change_t   change;
@@ -138,11 +139,18 @@ ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
     change.drains = info.reported;
     foreign = info.foreign;
 
-    if (info.state != MS_INSTANCE_UNUSED
-        && target->hash == ngx_crc32_short((u_char *) info.name,
-                                           info.name_len)
-        && ms_health_judge(target, result, pool, &change) == NGX_OK)
-    {
+    member = info.state != MS_INSTANCE_UNUSED
+             && target->hash == ngx_crc32_short((u_char *) info.name,
+                                                info.name_len);
+
+    if (member) {
+        ms_pool_probed(pool, target->instance,
+                       result->rc == NGX_OK ? MS_VERDICT_PASSED
+                       : result->unanswered ? MS_VERDICT_DEAD
+                       : MS_VERDICT_FAILED);
+    }
+
+    if (member && ms_health_judge(target, result, pool, &change) == NGX_OK) {
         ms_pool_info(pool, target->instance, &info);
         change.up = ms_health_up(&info);
         change.drains = info.reported;
@@ -165,25 +173,29 @@ static void
 ms_health_log(ms_health_target_t *target, ms_exchange_result_t *result,
     ms_health_change_t *change)
 {
-    ngx_str_t  *host;
-    ms_zone_t  *zone;
+    ngx_str_t          *host, session;
+    ms_zone_t          *zone;
+    ms_session_log_t    log;
 
     host = &target->health->conf->upstream->host;
     zone = target->health->conf->sessions->zone;
 
     if (change->lost) {
+        session.data = change->session;
+        session.len = change->session_len;
+
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "instance was started anew, its session begins anew, "
-                      "session=\"%*s\" instance=\"%V\" upstream=\"%V\"",
-                      change->session_len, change->session, &result->name,
-                      host);
+                      "session=\"%V\" instance=\"%V\" upstream=\"%V\"",
+                      ms_session_log(&session, &log), &result->name, host);
     }
 
     if (change->forgotten) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "instance has forgotten a session: another one serves "
                       "it, session=\"%V\" instance=\"%V\" upstream=\"%V\"",
-                      &result->elsewhere, &result->name, host);
+                      ms_session_log(&result->elsewhere, &log), &result->name,
+                      host);
     }
 
     if (change->drains && !change->drained) {

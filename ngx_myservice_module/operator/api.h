@@ -15,6 +15,8 @@
 /* parts of a path behind "/api/1/" */
 #define MS_API_PARTS  5
 
+#define MS_API_TIME   sizeof("2026-01-01T00:00:00.000Z")
+
 /* bytes of a body */
 #define MS_API_BODY   4096
 
@@ -82,6 +84,13 @@ ngx_int_t ms_api_revocation_end(ms_api_t *api, json_t *body);
 
 /* ends the lease of api->session and refuses its tokens; answers */
 ngx_int_t ms_api_revoke_session(ms_api_t *api);
+
+/* Writes the time, milliseconds since 1970, as RFC 3339 in MS_API_TIME bytes;
+ * returns the end. */
+u_char *ms_api_time(u_char *p, uint64_t time);
+
+/* Sends an instance with the last error that the events know of. */
+ngx_int_t ms_api_send_instance(ms_api_t *api, ms_member_t *member);
 
 /* sends the page; NGX_ERROR of a writer is an error of the server */
 ngx_int_t ms_api_send(ms_api_t *api, ngx_uint_t status, ngx_int_t rc);

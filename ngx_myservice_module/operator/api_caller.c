@@ -4,22 +4,23 @@
  */
 
 #include "operator/api.h"
+#include "operator/status.h"
+
+#include "core/session_text.h"
 
 
 static ngx_int_t ms_api_variable(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
+static ngx_uint_t ms_api_hashed_session(ms_api_t *api, ngx_int_t *rc);
 
 
 ngx_str_t *
 ms_api_caller(ms_api_t *api)
 {
-    u_char               c, *p;
-    size_t               i;
     ngx_str_t            name, verified;
     ngx_http_request_t  *r;
 
-    static u_char      hex[] = "0123456789ABCDEF";
-    static ngx_str_t   nobody = ngx_string("-");
+    static ngx_str_t  nobody = ngx_string("-");
 
     r = api->request;
 
@@ -39,27 +40,14 @@ ms_api_caller(ms_api_t *api)
         }
     }
 
-    p = ngx_pnalloc(r->pool, 3 * name.len);
-    if (p == NULL) {
+    api->caller.data = ngx_pnalloc(r->pool, 3 * name.len);
+    if (api->caller.data == NULL) {
         return &nobody;
     }
 
-    api->caller.data = p;
-
-    for (i = 0; i < name.len; i++) {
-        c = name.data[i];
-
-        if (c < ' ' || c > '~' || c == '"' || c == '%' || c == '\\') {
-            *p++ = '%';
-            *p++ = hex[c >> 4];
-            *p++ = hex[c & 0xf];
-
-        } else {
-            *p++ = c;
-        }
-    }
-
-    api->caller.len = p - api->caller.data;
+    api->caller.len = ms_session_escape(api->caller.data, 3 * name.len, &name,
+                                        1)
+                      - api->caller.data;
 
     return &api->caller;
 }
@@ -137,7 +125,68 @@ ms_api_session_id(ms_api_t *api, ngx_int_t *rc)
         return 0;
     }
 
-    return 1;
+    return ms_api_hashed_session(api, rc);
+}
+
+
+/*
+ * Who sees only the hash of a session names it by that.  Returns 1 with the
+ * session; it looks at all members, a batch at a time.
+ */
+
+static ngx_uint_t
+ms_api_hashed_session(ms_api_t *api, ngx_int_t *rc)
+{
+    u_char            hash[MS_SESSION_HASH];
+    uint32_t          from;
+    ngx_log_t        *log;
+    ngx_str_t         session;
+    ngx_uint_t        i, n;
+    ms_member_t      *members;
+    ms_zone_stats_t   stats;
+
+    if (!ms_session_hidden() || api->session.len != MS_SESSION_HASH
+        || ngx_strncmp(api->session.data, MS_SESSION_HASH_PREFIX,
+                       sizeof(MS_SESSION_HASH_PREFIX) - 1)
+           != 0)
+    {
+        return 1;
+    }
+
+    log = api->request->connection->log;
+
+    members = ngx_palloc(api->request->pool,
+                         MS_STATUS_BATCH * sizeof(ms_member_t));
+    if (members == NULL) {
+        *rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return 0;
+    }
+
+    ms_zone_stats(api->zone, &stats, log);
+
+    for (from = 0; from < stats.limit; /* void */) {
+        n = ms_zone_snapshot(api->zone, &from, members, MS_STATUS_BATCH, log);
+
+        for (i = 0; i < n; i++) {
+            session = members[i].session;
+
+            if (session.len == 0 || members[i].foreign) {
+                continue;
+            }
+
+            ms_session_hash(&session, hash);
+
+            if (ngx_memcmp(hash, api->session.data, MS_SESSION_HASH) == 0) {
+                api->session.len = session.len;
+                api->session.data = session.data;
+                return 1;
+            }
+        }
+    }
+
+    *rc = ms_api_no_session(api);
+
+    return 0;
 }
 
 

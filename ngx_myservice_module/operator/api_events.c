@@ -7,6 +7,7 @@
 #include "operator/api.h"
 #include "operator/status.h"
 
+#include "core/session_text.h"
 #include "zone/events.h"
 
 
@@ -55,7 +56,7 @@ ms_api_events(ms_api_t *api, json_t *body)
         after = 0;
     }
 
-    if (wait && after == ms_events_last()) {
+    if (wait && !ms_events_ready(after)) {
         return ms_api_begin_wait(api, after, wait);
     }
 
@@ -155,7 +156,7 @@ ms_api_look(ngx_event_t *ev)
     r = w->api->request;
     c = r->connection;
 
-    if (ms_events_last() == w->after && ngx_current_msec < w->end
+    if (!ms_events_ready(w->after) && ngx_current_msec < w->end
         && !ngx_exiting)
     {
         ngx_add_timer(ev, MS_API_LOOK);
@@ -171,7 +172,6 @@ static ngx_int_t
 ms_api_send_events(ms_api_t *api, uint64_t after)
 {
     u_char      *p;
-    uint64_t     last;
     ngx_uint_t   i, n, first;
     ms_event_t  *events;
 
@@ -183,13 +183,10 @@ ms_api_send_events(ms_api_t *api, uint64_t after)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* a later one has a larger number */
-
-    last = ms_events_last();
     first = 1;
 
     do {
-        n = ms_events_copy(after, events, MS_API_BATCH);
+        n = ms_events_copy(&after, events, MS_API_BATCH);
 
         for (i = 0; i < n; i++) {
             if ((!first && ms_page_puts(&api->page, ",") != NGX_OK)
@@ -199,7 +196,6 @@ ms_api_send_events(ms_api_t *api, uint64_t after)
             }
 
             first = 0;
-            after = events[i].id;
         }
 
     } while (n == MS_API_BATCH);
@@ -209,8 +205,7 @@ ms_api_send_events(ms_api_t *api, uint64_t after)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    api->page.buf->last = ngx_sprintf(p, "],\"last\":%uL}",
-                                      ngx_max(after, last));
+    api->page.buf->last = ngx_sprintf(p, "],\"last\":%uL}", after);
 
     return ms_api_send(api, NGX_HTTP_OK, NGX_OK);
 }
@@ -219,33 +214,92 @@ ms_api_send_events(ms_api_t *api, uint64_t after)
 static ngx_int_t
 ms_api_write_event(ms_page_t *page, ms_event_t *event)
 {
-    u_char    *p;
-    ngx_tm_t   tm;
+    u_char     *p, out[MS_SESSION_HASH];
+    ngx_str_t   session, hash, *shown;
 
-    p = ms_page_room(page, 128);
+    p = ms_page_room(page, 160);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_gmtime((time_t) (event->time / 1000), &tm);
+    p = ngx_sprintf(p, "{\"id\":%uL,\"time\":\"", event->id);
+    p = ms_api_time(p, event->time);
+    p = ngx_sprintf(p, "\",\"kind\":\"%s\"", ms_event_name(event->kind));
 
-    page->buf->last = ngx_sprintf(p, "{\"id\":%uL,\"time\":\"%4d-%02d-%02dT"
-                                     "%02d:%02d:%02d.%03uLZ\",\"kind\":\"%s\"",
-                                  event->id, tm.ngx_tm_year, tm.ngx_tm_mon,
-                                  tm.ngx_tm_mday, tm.ngx_tm_hour,
-                                  tm.ngx_tm_min, tm.ngx_tm_sec,
-                                  event->time % 1000,
-                                  ms_event_name(event->kind));
+    if (event->count) {
+        p = ngx_sprintf(p, ",\"count\":%uD", event->count);
+    }
+
+    page->buf->last = p;
+
+    session.data = event->session;
+    session.len = event->session_len;
+    shown = ms_session_shown(&session, &hash, out);
 
     return ms_api_write_text(page, "upstream", event->upstream,
                              event->upstream_len) == NGX_OK
            && ms_api_write_text(page, "instance", event->instance,
                                 event->instance_len) == NGX_OK
-           && ms_api_write_text(page, "session", event->session,
-                                event->session_len) == NGX_OK
+           && ms_api_write_text(page, "session", shown->data, shown->len)
+              == NGX_OK
            && ms_api_write_text(page, "reason", event->reason,
                                 event->reason_len) == NGX_OK
            ? ms_page_puts(page, "}") : NGX_ERROR;
+}
+
+
+u_char *
+ms_api_time(u_char *p, uint64_t time)
+{
+    ngx_tm_t  tm;
+
+    ngx_gmtime((time_t) (time / 1000), &tm);
+
+    return ngx_sprintf(p, "%4d-%02d-%02dT%02d:%02d:%02d.%03uLZ",
+                       tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                       tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec,
+                       time % 1000);
+}
+
+
+/* What failed before is no state of the member: the ring knows, for a while. */
+
+ngx_int_t
+ms_api_send_instance(ms_api_t *api, ms_member_t *member)
+{
+    u_char      *p;
+    ngx_int_t    rc;
+    ms_page_t   *page;
+    ms_event_t   event;
+
+    page = &api->page;
+    rc = ms_status_instance(page, api->zone, member);
+
+    if (rc == NGX_OK
+        && ms_events_find(api->zone, MS_EVENT_DOWN, &member->name, &event)
+           == NGX_OK)
+    {
+        /* before the brace */
+
+        page->buf->last--;
+
+        p = ms_page_room(page, sizeof(",\"last_error_at\":\"\"") + MS_API_TIME);
+
+        if (p == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        p = ngx_sprintf(p, ",\"last_error_at\":\"");
+        p = ms_api_time(p, event.time);
+        *p++ = '"';
+        page->buf->last = p;
+
+        rc = ms_api_write_text(page, "last_error", event.reason,
+                               event.reason_len) == NGX_OK
+             ? ms_page_puts(page, "}") : NGX_ERROR;
+    }
+
+    return ms_api_send(api, NGX_HTTP_OK, rc);
 }
 
 

@@ -13,10 +13,6 @@
 
 
 typedef struct {
-    ngx_shm_zone_t     *events;                 /* NULL: no location has it */
-} ms_api_main_conf_t;
-
-typedef struct {
     ngx_uint_t          method;
     ngx_uint_t          n;                      /* parts of its path */
     const char         *parts[MS_API_PARTS];    /* NULL: any */
@@ -38,8 +34,6 @@ static ngx_int_t ms_api_act(ms_api_t *api);
 static size_t ms_api_body(ngx_http_request_t *r, u_char *text);
 
 static ngx_int_t ms_api_init_module(ngx_cycle_t *cycle);
-static ngx_int_t ms_api_init_process(ngx_cycle_t *cycle);
-static void *ms_api_create_main_conf(ngx_conf_t *cf);
 static void *ms_api_create_loc_conf(ngx_conf_t *cf);
 static char *ms_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ms_api_host_name(ngx_conf_t *cf, const ms_value_t *parameter,
@@ -76,7 +70,7 @@ static ngx_http_module_t  ngx_http_myservice_api_module_ctx = {
     NULL,                                  /* preconfiguration */
     NULL,                                  /* postconfiguration */
 
-    ms_api_create_main_conf,               /* create main configuration */
+    NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
 
     NULL,                                  /* create server configuration */
@@ -94,7 +88,7 @@ ngx_module_t  ngx_http_myservice_api_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ms_api_init_module,                    /* init module */
-    ms_api_init_process,                   /* init process */
+    NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -562,28 +556,6 @@ ms_api_init_module(ngx_cycle_t *cycle)
 }
 
 
-static ngx_int_t
-ms_api_init_process(ngx_cycle_t *cycle)
-{
-    ms_api_main_conf_t  *amcf;
-
-    amcf = ngx_http_cycle_get_module_main_conf(cycle,
-                                               ngx_http_myservice_api_module);
-    ms_events_open(amcf ? amcf->events : NULL);
-
-    return NGX_OK;
-}
-
-
-static void *
-ms_api_create_main_conf(ngx_conf_t *cf)
-{
-    /* no events */
-
-    return ngx_pcalloc(cf->pool, sizeof(ms_api_main_conf_t));
-}
-
-
 static void *
 ms_api_create_loc_conf(ngx_conf_t *cf)
 {
@@ -598,7 +570,6 @@ ms_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ms_api_loc_conf_t  *alcf = conf;
 
-    ms_api_main_conf_t        *amcf;
     ngx_http_core_loc_conf_t  *clcf;
 
     if (alcf->prefix.len) {
@@ -619,11 +590,7 @@ ms_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                "\"/\"";
     }
 
-    amcf = ngx_http_conf_get_module_main_conf(cf,
-                                              ngx_http_myservice_api_module);
-
-    amcf->events = ms_events_zone(cf, &ngx_http_myservice_api_module);
-    if (amcf->events == NULL) {
+    if (ms_events_zone(cf, &ngx_http_myservice_api_module) == NULL) {
         return NGX_CONF_ERROR;
     }
 

@@ -6,6 +6,7 @@
 #include "operator/api.h"
 #include "operator/status.h"
 
+#include "core/session_text.h"
 #include "sessions/sessions.h"
 #include "version.h"
 #include "zone/operator.h"
@@ -59,9 +60,10 @@ ms_api_gateway(ms_api_t *api, json_t *body)
 
     api->page.buf->last = ngx_sprintf(p, "{\"version\":\"%s\","
         "\"nginx\":\"%s\",\"generation\":%ui,\"workers\":%i,"
-        "\"uptime_s\":%T,\"write\":%s}", MS_VERSION, NGINX_VERSION,
+        "\"uptime_s\":%T,\"write\":%s,\"session_ids\":\"%s\"}", MS_VERSION, NGINX_VERSION,
         ms_api_generation, ccf->worker_processes,
-        ngx_time() - ms_api_started, api->conf->write ? "true" : "false");
+        ngx_time() - ms_api_started, api->conf->write ? "true" : "false",
+        ms_session_hidden() ? "hash" : "plain");
 
     return ms_api_send(api, NGX_HTTP_OK, NGX_OK);
 }
@@ -273,8 +275,7 @@ ms_api_instance(ms_api_t *api, json_t *body)
                               "of \"%V\"", &api->parts[3], &api->parts[1]);
     }
 
-    return ms_api_send(api, NGX_HTTP_OK,
-                       ms_status_instance(&api->page, api->zone, &member));
+    return ms_api_send_instance(api, &member);
 }
 
 
@@ -295,6 +296,5 @@ ms_api_session(ms_api_t *api, json_t *body)
         return ms_api_no_session(api);
     }
 
-    return ms_api_send(api, NGX_HTTP_OK,
-                       ms_status_instance(&api->page, api->zone, &member));
+    return ms_api_send_instance(api, &member);
 }

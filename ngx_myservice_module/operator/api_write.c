@@ -7,6 +7,7 @@
 #include "operator/api.h"
 #include "operator/status.h"
 
+#include "core/session_text.h"
 #include "store/renew.h"
 #include "zone/events.h"
 #include "zone/operator.h"
@@ -150,8 +151,6 @@ ms_api_add(ms_api_t *api, json_t *body)
                       "operator adds an instance, instance=\"%V\" "
                       "upstream=\"%V\" by=\"%V\"", &api->parts[3],
                       &api->parts[1], ms_api_caller(api));
-        ms_events_add(api->zone, MS_EVENT_ADDED, &api->parts[3], NULL,
-                      &ms_api_operator);
     }
 
     return ms_api_instance(api, NULL);
@@ -220,8 +219,6 @@ ms_api_remove(ms_api_t *api, json_t *body)
                   "operator removes an instance, instance=\"%V\" "
                   "upstream=\"%V\" by=\"%V\"", &api->parts[3],
                   &api->parts[1], ms_api_caller(api));
-    ms_events_add(api->zone, MS_EVENT_REMOVED, &api->parts[3], NULL,
-                  &ms_api_operator);
 
     return ms_api_done(api);
 }
@@ -230,8 +227,9 @@ ms_api_remove(ms_api_t *api, json_t *body)
 ngx_int_t
 ms_api_release(ms_api_t *api, json_t *body)
 {
-    ngx_int_t  rc;
-    ngx_str_t  revoke;
+    ngx_int_t          rc;
+    ngx_str_t          revoke;
+    ms_session_log_t   session;
 
     if (!ms_api_session_id(api, &rc)) {
         return rc;
@@ -255,7 +253,8 @@ ms_api_release(ms_api_t *api, json_t *body)
     ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
                   "operator ends a lease, session=\"%V\" upstream=\"%V\" "
                   "by=\"%V\"",
-                  &api->session, &api->parts[1], ms_api_caller(api));
+                  ms_session_log(&api->session, &session), &api->parts[1],
+                  ms_api_caller(api));
 
     return ms_api_done(api);
 }
@@ -264,11 +263,12 @@ ms_api_release(ms_api_t *api, json_t *body)
 ngx_int_t
 ms_api_move(ms_api_t *api, json_t *body)
 {
-    json_t       *value;
-    ngx_int_t     rc;
-    ngx_str_t     from;
-    const char   *key;
-    ms_member_t   member;
+    json_t            *value;
+    ngx_int_t          rc;
+    ngx_str_t          from;
+    const char        *key;
+    ms_member_t        member;
+    ms_session_log_t   session;
 
     value = json_object_get(body, "from");
 
@@ -313,14 +313,13 @@ ms_api_move(ms_api_t *api, json_t *body)
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,
                       "operator moves a session, session=\"%V\" "
                       "from=\"%V\" upstream=\"%V\" by=\"%V\"",
-                      &api->session, &member.name, &api->parts[1],
-                      ms_api_caller(api));
+                      ms_session_log(&api->session, &session), &member.name,
+                      &api->parts[1], ms_api_caller(api));
         ms_events_add(api->zone, MS_EVENT_MOVES, &member.name, &api->session,
                       &ms_api_operator);
     }
 
-    return ms_api_send(api, NGX_HTTP_OK,
-                       ms_status_instance(&api->page, api->zone, &member));
+    return ms_api_send_instance(api, &member);
 }
 
 

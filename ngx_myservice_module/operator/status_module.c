@@ -4,6 +4,7 @@
  */
 
 #include "operator/status.h"
+#include "core/session_text.h"
 #include "token/conf.h"
 #include "token/stats.h"
 #include "version.h"
@@ -17,6 +18,9 @@
 
 /* a field of an instance: its name, a number or a fixed word, punctuation */
 #define MS_STATUS_FIELD   (32 + NGX_INT64_LEN)
+
+/* what a check found, with quotes and a comma */
+#define MS_STATUS_CHECK   sizeof(",\"not serving\"")
 
 /* keys, numbers and punctuation; texts come on top */
 #define MS_STATUS_POOL    (640 + 24 * NGX_INT64_LEN)
@@ -54,11 +58,15 @@ static u_char *ms_status_member(u_char *p, ms_zone_t *zone,
 static ngx_uint_t ms_status_shown(ms_status_field_t *field, ms_zone_t *zone,
     ms_member_t *member);
 static u_char *ms_status_write_text(u_char *p, ms_zone_t *zone, void *value);
+static u_char *ms_status_write_session(u_char *p, ms_zone_t *zone,
+    void *value);
 static u_char *ms_status_write_flag(u_char *p, ms_zone_t *zone, void *value);
 static u_char *ms_status_write_count(u_char *p, ms_zone_t *zone, void *value);
 static u_char *ms_status_write_msec(u_char *p, ms_zone_t *zone, void *value);
 static u_char *ms_status_write_state(u_char *p, ms_zone_t *zone, void *value);
 static u_char *ms_status_write_health(u_char *p, ms_zone_t *zone,
+    void *value);
+static u_char *ms_status_write_checks(u_char *p, ms_zone_t *zone,
     void *value);
 static u_char *ms_status_write_source(u_char *p, ms_zone_t *zone,
     void *value);
@@ -95,6 +103,10 @@ static ms_status_field_t  ms_status_fields[] = {
       offsetof(ms_member_t, failures), MS_STATUS_ALWAYS },
     { "health", ms_status_write_health,
       offsetof(ms_member_t, health), MS_STATUS_IF_CHECKED },
+    { "checks", ms_status_write_checks,
+      offsetof(ms_member_t, verdicts), MS_STATUS_IF_CHECKED },
+    { "since_ms", ms_status_write_msec,
+      offsetof(ms_member_t, since), MS_STATUS_ALWAYS },
     { "retry_ms", ms_status_write_msec,
       offsetof(ms_member_t, retry), MS_STATUS_IF_SET },
     { "drain_ms", ms_status_write_msec,
@@ -103,7 +115,7 @@ static ms_status_field_t  ms_status_fields[] = {
       offsetof(ms_member_t, source), MS_STATUS_ALWAYS },
     { "name", ms_status_write_name,
       offsetof(ms_member_t, names), MS_STATUS_IF_SET },
-    { "session", ms_status_write_text,
+    { "session", ms_status_write_session,
       offsetof(ms_member_t, session), MS_STATUS_IF_LEASED },
     { "foreign", ms_status_write_flag,
       offsetof(ms_member_t, foreign), MS_STATUS_IF_LEASED },
@@ -347,6 +359,7 @@ ms_status_instance(ms_page_t *page, ms_zone_t *zone, ms_member_t *member)
     u_char  *p;
 
     p = ms_page_room(page, MS_STATUS_FIELDS * MS_STATUS_FIELD + MS_NAME_MAX
+                           + MS_POOL_VERDICTS * MS_STATUS_CHECK
                            + 6 * (MS_POOL_NAME_MAX + MS_POOL_SESSION_MAX));
     if (p == NULL) {
         return NGX_ERROR;
@@ -521,6 +534,16 @@ ms_status_write_text(u_char *p, ms_zone_t *zone, void *value)
 
 
 static u_char *
+ms_status_write_session(u_char *p, ms_zone_t *zone, void *value)
+{
+    u_char     out[MS_SESSION_HASH];
+    ngx_str_t  hash;
+
+    return ms_status_write_text(p, zone, ms_session_shown(value, &hash, out));
+}
+
+
+static u_char *
 ms_status_write_flag(u_char *p, ms_zone_t *zone, void *value)
 {
     return ngx_sprintf(p, *(uint32_t *) value ? "true" : "false");
@@ -554,6 +577,27 @@ ms_status_write_health(u_char *p, ms_zone_t *zone, void *value)
 {
     return ngx_sprintf(p, "\"%s\"",
                        ms_status_health[*(ms_verdict_t *) value]);
+}
+
+
+/* the newest first */
+
+static u_char *
+ms_status_write_checks(u_char *p, ms_zone_t *zone, void *value)
+{
+    ngx_uint_t     i;
+    ms_verdict_t  *verdicts = value;
+
+    *p++ = '[';
+
+    for (i = 0; i < MS_POOL_VERDICTS && verdicts[i] != MS_VERDICT_NONE; i++) {
+        p = ngx_sprintf(p, "%s\"%s\"", i ? "," : "",
+                        ms_status_health[verdicts[i]]);
+    }
+
+    *p++ = ']';
+
+    return p;
 }
 
 

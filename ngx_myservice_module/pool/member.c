@@ -120,6 +120,7 @@ ms_member_record(ms_pool_t *pool)
     r->health = 0;
     r->process = 0;
     r->last = 0;
+    r->verdicts = 0;
     ms_record_clear(r);
 
     return id;

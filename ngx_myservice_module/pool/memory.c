@@ -107,6 +107,7 @@ ms_pool_enter(ms_pool_t *pool, uint64_t now)
     uint64_t      due;
     ms_record_t  *r;
 
+    pool->now = now;
     rebuilt = pool->dirty != 0;
 
     if (rebuilt) {
@@ -203,6 +204,7 @@ ms_pool_address(const ms_pool_t *pool, uint32_t instance,
     info->name_len = r->name_len;
     info->addr = ms_text_get(pool, r->addr, MS_ADDR_INLINE, r->addr_len);
     info->addr_len = r->addr_len;
+    info->started = r->started;
 }
 
 
@@ -228,6 +230,8 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     info->reported = (r->drain & MS_DRAIN_REPORTED) != 0;
     info->removed = r->removed;
     info->failures = r->failures;
+    info->since = (uint64_t) r->since * 100;
+    info->verdicts = r->verdicts;
 
     ms_pool_address(pool, instance, info);
 
@@ -238,6 +242,7 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     }
 
     if (r->lease == 0) {
+        info->started = 0;
         return;
     }
 
@@ -249,7 +254,6 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     info->session_len = r->session_len;
     info->lease = r->lease;
     info->epoch = r->epoch;
-    info->started = r->started;
     info->used = r->used;
     info->expires = ms_record_lease_end(r);
     info->drained = r->drained != MS_POOL_NEVER ? r->drained : 0;

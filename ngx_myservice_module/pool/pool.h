@@ -26,6 +26,7 @@
 #define MS_POOL_TENTATIVE    30000      /* ms: see ms_pool_claim() */
 #define MS_POOL_SUSPECT      10000      /* ms: see ms_pool_suspect() */
 #define MS_POOL_CALL_WITHIN  512        /* ms: see ms_pool_call_within() */
+#define MS_POOL_VERDICTS     8          /* of probes that are kept */
 #define MS_POOL_SESSION_MAX  256        /* bytes of a session id */
 #define MS_POOL_NAME_MAX     128        /* bytes of an instance's name */
 #define MS_POOL_ADDR_MAX     128        /* bytes of its socket address */
@@ -110,7 +111,7 @@ typedef enum {
 } ms_end_t;
 
 
-/* What the last probe found; MS_VERDICT_FAILED and higher are bad. */
+/* What a probe found; MS_VERDICT_FAILED and higher are bad. */
 typedef enum {
     MS_VERDICT_NONE = 0,
     MS_VERDICT_PASSED,
@@ -224,13 +225,15 @@ typedef struct {
     uint64_t        expires;            /* of the lease, 0: none */
     uint64_t        drained;            /* when it drains too long, 0: never */
     uint64_t        retry;              /* when left or down is tried again */
+    uint64_t        since;              /* of the state, to 100 ms */
+    uint16_t        verdicts;           /* ms_pool_verdict() */
     uint32_t        failures;           /* since the last success */
 } ms_instance_info_t;
 
 
 /*
  * How many bytes "instances" members need, and how many members fit into
- * "size" bytes: 336 bytes each.  Each 16 instances have room for one
+ * "size" bytes: 344 bytes each.  Each 16 instances have room for one
  * long text (8 such texts at least): a session id over 64 bytes, a name over
  * 48, an address over 28.  A gateway with more long texts needs a larger pool.
  */
@@ -537,6 +540,9 @@ void ms_pool_down(ms_pool_t *pool, uint32_t instance, uint64_t now);
  */
 void ms_pool_dead(ms_pool_t *pool, uint32_t instance, int keep, uint64_t now);
 
+/* Notes what one probe found, also where it changes nothing. */
+void ms_pool_probed(ms_pool_t *pool, uint32_t instance, ms_verdict_t verdict);
+
 /*
  * ms_pool_up() for an instance that reports which session it serves ("len" 0:
  * none) in a probe that was sent at "sent".  The report decides: the instance
@@ -583,7 +589,11 @@ uint32_t ms_pool_limit(const ms_pool_t *pool);
 void ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     ms_instance_info_t *info);
 
-/* Sets only name and address; the instance must be a member. */
+/* Number "n" of the last MS_POOL_VERDICTS that were noted, the newest is 0;
+ * MS_VERDICT_NONE if there were not so many. */
+ms_verdict_t ms_pool_verdict(const ms_instance_info_t *info, unsigned n);
+
+/* Sets only name, address and "started"; the instance must be a member. */
 void ms_pool_address(const ms_pool_t *pool, uint32_t instance,
     ms_instance_info_t *info);
 

@@ -97,6 +97,7 @@ typedef struct {
     uint32_t  newer;
     uint32_t  process;                  /* hash of what the instance says it is,
                                            0: nothing */
+    uint32_t  since;                    /* of the state, in units of 100 ms */
     uint32_t  last;                     /* hash of the last session whose claims
                                            led here, 0: none */
 
@@ -127,6 +128,8 @@ typedef struct {
     uint16_t  lost:1;                   /* its next granted claim begins anew */
     uint16_t  call;                     /* when one was in flight last, in
                                            units of 64 milliseconds */
+    uint16_t  verdicts;                 /* of the last probes, two bits each,
+                                           the newest is the lowest */
     uint8_t   name_len;
     uint8_t   addr_len;
 
@@ -148,6 +151,7 @@ struct ms_pool_s {
     uint64_t  epoch;                    /* the highest that is known */
     uint64_t  alerts;
     uint64_t  drain;                    /* ms_pool_drain_time() */
+    uint64_t  now;                      /* of the last ms_pool_enter() */
     uint64_t  ended[MS_ENDS];
 
     uint32_t  counts[MS_INSTANCE_STATES];

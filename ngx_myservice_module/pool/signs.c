@@ -69,3 +69,24 @@ ms_pool_call_within(const ms_pool_t *pool, uint32_t instance, uint64_t within,
 
     return (uint16_t) ((uint16_t) (now >> 6) - call) <= within >> 6;
 }
+
+
+void
+ms_pool_probed(ms_pool_t *pool, uint32_t instance, ms_verdict_t verdict)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    if (r != NULL) {
+        r->verdicts = (uint16_t) (r->verdicts << 2 | verdict);
+    }
+}
+
+
+ms_verdict_t
+ms_pool_verdict(const ms_instance_info_t *info, unsigned n)
+{
+    return n < MS_POOL_VERDICTS ? info->verdicts >> 2 * n & 3
+                                : MS_VERDICT_NONE;
+}

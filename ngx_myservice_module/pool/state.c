@@ -65,6 +65,10 @@ ms_state_change(ms_pool_t *pool, uint32_t id, ms_instance_state_t to,
         ms_index_unlink(pool, id);
     }
 
+    if (r->state != to) {
+        r->since = (uint32_t) (pool->now / 100);
+    }
+
     pool->foreign -= (uint32_t) ms_record_foreign(r);
     pool->counts[r->state]--;
     pool->counts[to]++;

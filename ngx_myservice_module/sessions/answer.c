@@ -250,6 +250,8 @@ ms_answer_refused(ms_call_t *call, ngx_list_t *headers)
         }
 
         ms_lease_fail(call);
+        ms_events_add(call->conf->zone, MS_EVENT_DOWN, &call->grant.name, NULL,
+                      &ms_leaving);
         call->leaving = 1;
 
         return 1;

@@ -7,6 +7,7 @@
 #include "sessions/attempt.h"
 
 #include "answers/errors.h"
+#include "answers/wait.h"
 #include "core/grpc.h"
 #include "core/log.h"
 #include "core/texts.h"
@@ -172,6 +173,10 @@ granted:
                    "myservice instance \"%V\" decision:%d lease:%uL same:%d",
                    &grant->name, call->decision, grant->lease.lease,
                    call->reuse_instance);
+
+    if (call->asked++ == 0) {
+        call->waited = ms_wait_age(call->request);
+    }
 
     call->touched = ngx_current_msec;
     call->attempts++;
@@ -669,8 +674,12 @@ ms_attempt_elsewhere(ms_call_t *call)
 static void
 ms_attempt_failed(ms_call_t *call)
 {
+    static const ngx_str_t  reason = ngx_string("it cannot be reached");
+
     ms_lease_fail(call);
 
+    ms_events_add(call->conf->zone, MS_EVENT_DOWN, &call->grant.name, NULL,
+                  &reason);
     ms_log_error(NGX_LOG_WARN, call->request->connection->log, 0,
                  "instance failed: it cannot be reached, instance=\"%V\"",
                  &call->grant.name);

@@ -45,6 +45,10 @@ typedef struct {
     ms_flight_t                *flight;         /* NULL: the call is not
                                                    counted */
 
+    ngx_uint_t                  asked;          /* attempts so far, those of
+                                                   resumed streams included */
+    ngx_msec_t                  waited;         /* from the request's begin to
+                                                   its first instance */
     ngx_uint_t                  attempts;
     ngx_uint_t                  repeats;        /* attempts at the same
                                                    instance on new

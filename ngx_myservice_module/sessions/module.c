@@ -1,6 +1,6 @@
 
 /*
- * The session balancer of an upstream: directives, variables and set-up.
+ * The session balancer of an upstream: directives and set-up.
  * What happens to a call is in sessions/call.c, the table in
  * zone/zone.c.
  */
@@ -9,13 +9,13 @@
 #include "core/compat.h"
 #include "core/metadata.h"
 #include "core/methods.h"
-#include "core/variable.h"
 #include "http2/multiplex.h"
 #include "sessions/call.h"
 #include "sessions/fallback.h"
 #include "sessions/pass.h"
 #include "sessions/stored.h"
 #include "sessions/terms.h"
+#include "sessions/variables.h"
 #include "store/store.h"
 #include "zone/reload.h"
 #include "zone/sync.h"
@@ -45,11 +45,6 @@ static void ms_sessions_servers(ngx_http_upstream_srv_conf_t *us,
 static ngx_int_t ms_sessions_handler(ngx_http_request_t *r);
 static ngx_int_t ms_sessions_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
-
-static ngx_int_t ms_sessions_instance_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ms_sessions_decision_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
 
 static ngx_int_t ms_sessions_preconfiguration(ngx_conf_t *cf);
 static void *ms_sessions_create_main_conf(ngx_conf_t *cf);
@@ -153,24 +148,6 @@ ngx_module_t  ngx_http_myservice_sessions_module = {
 };
 
 
-static ngx_http_variable_t  ms_sessions_variables[] = {
-
-    { ngx_string("myservice_instance"), NULL,
-      ms_sessions_instance_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("myservice_decision"), NULL,
-      ms_sessions_decision_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("myservice_session_ttl"), NULL,
-      ms_terms_ttl_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("myservice_session_ends"), NULL,
-      ms_terms_ends_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
-
-
 /* by ms_claim_t */
 
 static ngx_str_t  ms_sessions_decisions[] = {
@@ -186,7 +163,6 @@ static ngx_str_t  ms_sessions_decisions[] = {
     ngx_string("LOST")
 };
 
-static ngx_str_t  ms_sessions_denied = ngx_string("DENIED");
 
 
 /* the first member of the private ngx_http_grpc_loc_conf_t */
@@ -377,45 +353,9 @@ ms_sessions_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
 
 static ngx_int_t
-ms_sessions_instance_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    ms_call_t  *call;
-
-    /* subrequests have no instance */
-
-    call = ms_call_get(r->main);
-
-    return ms_variable_set(v, call && call->grant.name.len
-                                          ? &call->grant.name : NULL);
-}
-
-
-static ngx_int_t
-ms_sessions_decision_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    ngx_str_t  *decision;
-    ms_call_t  *call;
-
-    call = ms_call_get(r->main);
-    decision = NULL;
-
-    if (call && call->key.len && call->decision != MS_CLAIM_DENIED) {
-        decision = ms_sessions_decision(call->decision);
-
-    } else if (ms_errors_refused(r->main)) {
-        decision = &ms_sessions_denied;
-    }
-
-    return ms_variable_set(v, decision);
-}
-
-
-static ngx_int_t
 ms_sessions_preconfiguration(ngx_conf_t *cf)
 {
-    return ms_variables_add(cf, ms_sessions_variables);
+    return ms_sessions_variables(cf);
 }
 
 
@@ -691,6 +631,7 @@ ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle)
     ms_zone_t               **zones;
     ms_sessions_main_conf_t  *smcf;
 
+    ms_events_open(cycle);
     ms_zone_unused(cycle, &ngx_http_myservice_sessions_module);
 
     smcf = ngx_http_cycle_get_module_main_conf(cycle,

@@ -317,6 +317,127 @@ START_TEST(api_release)
 END_TEST
 
 
+static void
+healthy(fake_call_t *call)
+{
+    if (strcmp(call->path, "/grpc.health.v1.Health/Check") == 0) {
+        fake_health(call, 1);
+
+    } else {
+        fake_ok(call);
+    }
+}
+
+
+/* the instance, by a connection that may ask often */
+static json_t *
+look(client_t *client)
+{
+    json_t           *answer;
+    client_call_t    *c;
+    client_header_t   get[2] = { { ":method", "GET" }, NONE };
+
+    c = client_request(client, api_at(8081), get, NULL, 0, false);
+    client_wait(c);
+    ck_assert_int_eq(c->http, 200);
+    answer = json_loadb((char *) c->body, c->len, 0, NULL);
+    ck_assert_ptr_nonnull(answer);
+
+    return answer;
+}
+
+
+/* what an instance has been through */
+START_TEST(api_history)
+{
+    fake_t      *fake;
+    json_t      *answer, *checks;
+    client_t    *client;
+    long long    since;
+
+    fake = fake_start(8081, "one", healthy);
+    gateway_start(CONF("myservice_api;",
+                       "myservice_health interval=100ms timeout=5s;"));
+
+    client = client_open(harness_port(8080));
+    since = harness_now();
+
+    for ( ;; ) {
+        answer = look(client);
+        checks = json_object_get(answer, "checks");
+
+        if (json_array_size(checks) == 8) {
+            break;
+        }
+
+        json_decref(answer);
+        harness_pause(since, "eight checks");
+    }
+
+    ck_assert_str_eq(json_string_value(json_array_get(checks, 0)), "serving");
+    ck_assert_str_eq(json_string_value(json_array_get(checks, 7)), "serving");
+    ck_assert_ptr_null(json_object_get(answer, "last_error"));
+    json_decref(answer);
+
+    json_decref(api_ask("GET", api_at(8081), INSTANCE, NULL, NULL, 200));
+
+    fake_stop(fake);
+
+    for ( ;; ) {
+        answer = look(client);
+        checks = json_object_get(answer, "checks");
+
+        if (json_object_get(answer, "last_error") != NULL) {
+            break;
+        }
+
+        json_decref(answer);
+        harness_pause(since, "the instance is down");
+    }
+
+    ck_assert_str_eq(json_string_value(json_object_get(answer, "state")),
+                     "down");
+    ck_assert_str_eq(json_string_value(json_array_get(checks, 0)), "failing");
+    ck_assert_str_eq(json_string_value(json_object_get(answer, "last_error")),
+                     "connection failed");
+    json_decref(answer);
+    json_decref(api_ask("GET", api_at(8081), INSTANCE, NULL, NULL, 200));
+}
+END_TEST
+
+
+/* an instance that calls find dead; and how long it is down */
+START_TEST(api_history_calls)
+{
+    json_t      *answer;
+    client_t    *client;
+    json_int_t   was, now;
+    long long    since;
+
+    gateway_start(CONF("myservice_api;", ""));
+    client_assert_refused(echo_once("a"), 14, "backend service unavailable");
+
+    answer = api_ask("GET", api_at(8081), INSTANCE, NULL, NULL, 200);
+    ck_assert_str_eq(json_string_value(json_object_get(answer, "last_error")),
+                     "it cannot be reached");
+    ck_assert_ptr_null(json_object_get(answer, "checks"));
+    was = json_integer_value(json_object_get(answer, "since_ms"));
+    json_decref(answer);
+    client = client_open(harness_port(8080));
+    since = harness_now();
+
+    do {
+        harness_pause(since, "the state lasts");
+        answer = look(client);
+        now = json_integer_value(json_object_get(answer, "since_ms"));
+        json_decref(answer);
+    } while (now <= was);
+
+    ck_assert_int_le(now - was, harness_now() - since + 1000);
+}
+END_TEST
+
+
 /* the log names who made a change */
 START_TEST(api_caller)
 {
@@ -525,6 +646,8 @@ main(void)
     harness_add(suite, api_drain);
     harness_add(suite, api_members);
     harness_add(suite, api_release);
+    harness_add(suite, api_history);
+    harness_add(suite, api_history_calls);
     harness_add(suite, api_caller);
     harness_add(suite, api_certificate);
     harness_add(suite, api_argument);

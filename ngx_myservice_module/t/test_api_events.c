@@ -107,6 +107,118 @@ START_TEST(api_events)
 END_TEST
 
 
+/* what a reload changes; what a gateway begins with is no change */
+START_TEST(api_events_reload)
+{
+    json_int_t  last;
+
+    gateway_start(CONF("myservice_api;", "server 127.0.0.1:8083;\n"));
+    gateway_reload(NULL);
+    ck_assert_str_eq(events("", NULL, &last), "");
+    gateway_reload(CONF("myservice_api;", "server 127.0.0.1:8084;\n"));
+    ck_assert_str_eq(events("", NULL, &last), "removed:server added:server ");
+    ck_assert_int_eq(last, 2);
+
+    /* without the API nothing is noted, with it again the ring is new */
+
+    gateway_reload(CONF("", ""));
+    gateway_reload(CONF("myservice_api;", ""));
+    ck_assert_str_eq(events("", NULL, &last), "");
+    gateway_reload(CONF("myservice_api;", "server 127.0.0.1:8084;\n"));
+    ck_assert_str_eq(events("", NULL, &last), "added:server ");
+}
+END_TEST
+
+
+/* more changes under one lock than it has room for are counted */
+START_TEST(api_events_more)
+{
+    int      i;
+    char     conf[16384], *p;
+    json_t  *answer, *list, *event;
+
+    gateway_start(WRITE);
+
+    p = conf;
+    p += sprintf(p, "%%%%GLOBALS%%%%\nevents {}\nhttp {\n"
+                    "%%%%GLOBALS_HTTP%%%%\nupstream u {\n"
+                    "myservice_sessions $myservice_session zone=z1:1m;\n"
+                    "server 127.0.0.1:8081;\nserver 127.0.0.1:8082;\n");
+
+    for (i = 0; i < 100; i++) {
+        p += sprintf(p, "server 127.0.1.%d:1;\n", i + 1);
+    }
+
+    sprintf(p, "}\nserver { listen 127.0.0.1:8080 http2;\n"
+               "location / { grpc_pass grpc://u; }\n"
+               "location /api/ { myservice_api; } } }\n");
+    gateway_reload(conf);
+
+    answer = api_ask("GET", "/api/1/events", "/events", NULL, NULL, 200);
+    list = json_object_get(answer, "events");
+    ck_assert_uint_eq(json_array_size(list), 73);
+    event = json_array_get(list, 72);
+    ck_assert_str_eq(json_string_value(json_object_get(event, "kind")),
+                     "added");
+    ck_assert_int_eq(json_integer_value(json_object_get(event, "count")), 28);
+    ck_assert_int_eq(json_integer_value(json_object_get(event, "id")), 73);
+    json_decref(answer);
+    ck_assert(gateway_logged("28 more of \"added\", upstream=\"u\""));
+}
+END_TEST
+
+
+/* Two workers at one session: its leases begin and end in turns.  A call that
+ * loses its lease may fail, and says nothing then. */
+START_TEST(api_events_order)
+{
+    int               i;
+    char              query[64];
+    json_int_t        last, after;
+    const char       *list;
+    client_t         *calls, *changes;
+    client_call_t    *ends, *call;
+    client_header_t   headers[3] = { { ":method", "DELETE" }, JSON, NONE };
+
+    (void) fake_start(8081, "one", fake_ok);
+    (void) fake_start(8082, "two", fake_ok);
+    gateway_start(WRITE);
+    after = 0;
+
+    for (i = 0; i < 15; i++) {
+        calls = client_open(harness_port(8080));
+        changes = client_open(harness_port(8080));
+
+        client_assert(echo_get(calls, "a"), 0, "");
+        ends = client_request(changes, "/api/1/upstreams/u/sessions/a",
+                              headers, NULL, 0, false);
+        call = echo_get(calls, "a");
+        client_wait(ends);
+        ck_assert_int_eq(ends->http, 204);
+
+        snprintf(query, sizeof(query), "?after=%d", (int) after);
+        list = events(query, "a", &last);
+        ck_assert_int_gt(last, after);
+
+        if (call->grpc == 0) {
+            ck_assert_msg(strcmp(list, "lease_began:new lease_ended:operator "
+                                 "lease_began:new ") == 0
+                          || strcmp(list, "lease_began:new "
+                                    "lease_ended:operator ") == 0,
+                          "%s", list);
+        }
+
+        ends = client_request(changes, "/api/1/upstreams/u/sessions/a",
+                              headers, NULL, 0, false);
+        client_wait(ends);
+        (void) events("", NULL, &after);
+        client_close(calls);
+        client_close(changes);
+    }
+}
+END_TEST
+
+
 /* the ring is full: the oldest are gone, the order stays */
 START_TEST(api_events_many)
 {
@@ -160,6 +272,9 @@ main(void)
     suite = suite_create("api_events");
     harness_add(suite, api_events);
     harness_add(suite, api_events_many);
+    harness_add(suite, api_events_reload);
+    harness_add(suite, api_events_more);
+    harness_add(suite, api_events_order);
 
     return harness_run(suite, "test_api_events");
 }

@@ -6,7 +6,11 @@
 
 #include "zone/members.h"
 
+#include "zone/lock.h"
 
+
+static void ms_members_note(ms_event_kind_e kind, const char *name, size_t len,
+    uint16_t source);
 static uint64_t ms_members_retry_time(ms_zone_t *zone, time_t fail_timeout);
 
 
@@ -67,6 +71,8 @@ ms_members_sweep_locked(ms_zone_t *zone, ms_pool_t *pool, uint16_t source,
         if (!(sources[i] & ~MS_SOURCE_SEEN)) {
 
             if (!info.removed) {
+                ms_members_note(MS_EVENT_REMOVED, info.name, info.name_len,
+                                source);
                 ms_pool_remove(pool, i, was && drop, ngx_current_msec);
             }
 
@@ -86,13 +92,19 @@ uint32_t
 ms_members_join_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_addr_t *addr,
     uint16_t source, time_t fail_timeout, ngx_uint_t *fresh)
 {
-    uint32_t     instance;
-    uint16_t    *sources;
-    ngx_uint_t   known;
+    uint32_t             instance;
+    uint16_t            *sources;
+    ngx_uint_t           known;
+    ms_instance_info_t   info;
 
     sources = zone->sh->sources;
     instance = ms_pool_find(pool, (char *) addr->name.data, addr->name.len);
     known = instance != MS_POOL_NONE;
+    info.removed = 0;
+
+    if (known) {
+        ms_pool_info(pool, instance, &info);
+    }
 
     *fresh = !known || !(sources[instance] & source);
 
@@ -115,6 +127,15 @@ ms_members_join_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_addr_t *addr,
         return MS_POOL_NONE;
     }
 
+    /* those that a gateway begins with are no change */
+
+    if ((!known || info.removed)
+        && (zone->sh->lookup.tried || source == MS_SOURCE_OPERATOR))
+    {
+        ms_members_note(MS_EVENT_ADDED, (char *) addr->name.data,
+                        addr->name.len, source);
+    }
+
     if (known) {
         sources[instance] |= source;
         return instance;
@@ -128,6 +149,23 @@ ms_members_join_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_addr_t *addr,
     }
 
     return instance;
+}
+
+
+/* the reason of the event is what status calls the source */
+
+static void
+ms_members_note(ms_event_kind_e kind, const char *name, size_t len,
+    uint16_t source)
+{
+    ngx_str_t  instance;
+
+    instance.data = (u_char *) name;
+    instance.len = len;
+
+    ms_zone_note(kind, &instance, NULL,
+                 source == MS_SOURCE_SERVER ? "server"
+                 : source == MS_SOURCE_OPERATOR ? "operator" : "name");
 }
 
 

@@ -201,6 +201,7 @@ ms_zone_remove(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t force,
     }
 
     *source = 0;
+    ms_zone_note(MS_EVENT_REMOVED, name, NULL, "operator");
     ms_pool_remove(pool, instance, force, ngx_current_msec);
     rc = NGX_OK;
 

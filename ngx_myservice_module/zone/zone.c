@@ -7,15 +7,20 @@
 
 #include "zone/zone.h"
 
-#include "zone/events.h"
-
 
 static ms_claim_t ms_zone_granted(ms_pool_t *pool, ms_claim_t claim,
     ms_grant_t *grant);
 static void ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key,
-    ms_claim_t claim, ms_grant_t *grant, ngx_log_t *log);
-static void ms_zone_began(ms_zone_t *zone, ms_pool_key_t *key,
-    ms_claim_t claim, ngx_str_t *instance);
+    ms_claim_t claim, ms_grant_t *grant);
+
+
+/* of an event; NULL: the claim begins no lease */
+
+static const char *const  ms_zone_began[MS_CLAIM_OUTCOMES] = {
+    [MS_CLAIM_NEW] = "new",
+    [MS_CLAIM_MOVED] = "moved",
+    [MS_CLAIM_REBUILT] = "rebuilt"
+};
 
 
 ngx_uint_t
@@ -50,13 +55,13 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
         claim = ms_zone_granted(pool, claim, grant);
     }
 
-    if (claim < MS_CLAIM_DECISIONS) {
-        zone->sh->decisions[claim]++;
-    }
+    ms_zone_claimed(zone, key, claim, grant);
 
     ms_zone_unlock(zone, rebuilt, log);
 
-    ms_zone_claimed(zone, key, claim, grant, log);
+    if (claim == MS_CLAIM_FULL) {
+        ms_zone_full(zone, MS_FULL_SESSIONS, log);
+    }
 
     return claim;
 }
@@ -84,13 +89,13 @@ ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
         claim = ms_zone_granted(pool, claim, grant);
     }
 
-    if (claim < MS_CLAIM_DECISIONS) {
-        zone->sh->decisions[claim]++;
-    }
+    ms_zone_claimed(zone, key, claim, grant);
 
     ms_zone_unlock(zone, rebuilt, log);
 
-    ms_zone_claimed(zone, key, claim, grant, log);
+    if (claim == MS_CLAIM_FULL) {
+        ms_zone_full(zone, MS_FULL_SESSIONS, log);
+    }
 
     return claim;
 }
@@ -109,6 +114,9 @@ ms_zone_granted(ms_pool_t *pool, ms_claim_t claim, ms_grant_t *grant)
     grant->name.data = grant->name_buf;
     grant->name.len = info.name_len;
 
+    grant->age = ngx_current_msec > info.started
+                 ? ngx_current_msec - info.started : 0;
+
     ngx_memcpy(&grant->sockaddr, info.addr, info.addr_len);
     grant->socklen = (socklen_t) info.addr_len;
 
@@ -124,39 +132,20 @@ ms_zone_granted(ms_pool_t *pool, ms_claim_t claim, ms_grant_t *grant)
 }
 
 
+/* under the lock */
+
 static void
 ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key, ms_claim_t claim,
-    ms_grant_t *grant, ngx_log_t *log)
+    ms_grant_t *grant)
 {
-    if (claim == MS_CLAIM_NEW || claim == MS_CLAIM_MOVED
-        || claim == MS_CLAIM_REBUILT)
-    {
-        ms_zone_began(zone, key, claim, &grant->name);
+    if (claim < MS_CLAIM_DECISIONS) {
+        zone->sh->decisions[claim]++;
     }
 
-    if (claim == MS_CLAIM_FULL) {
-        ms_zone_full(zone, MS_FULL_SESSIONS, log);
+    if (ms_zone_began[claim]) {
+        ms_zone_note(MS_EVENT_LEASE_BEGAN, &grant->name, key,
+                     ms_zone_began[claim]);
     }
-}
-
-
-static void
-ms_zone_began(ms_zone_t *zone, ms_pool_key_t *key, ms_claim_t claim,
-    ngx_str_t *instance)
-{
-    ngx_str_t  session;
-
-    static const ngx_str_t  reasons[] = {
-        [MS_CLAIM_NEW] = ngx_string("new"),
-        [MS_CLAIM_MOVED] = ngx_string("moved"),
-        [MS_CLAIM_REBUILT] = ngx_string("rebuilt")
-    };
-
-    session.data = (u_char *) key->session;
-    session.len = key->len;
-
-    ms_events_add(zone, MS_EVENT_LEASE_BEGAN, instance, &session,
-                  &reasons[claim]);
 }
 
 
@@ -424,10 +413,15 @@ ms_zone_copy_locked(ms_zone_t *zone, ms_pool_t *pool, uint32_t instance,
     ms_member_t *member)
 {
     uint64_t            now;
+    ngx_uint_t          i;
     ms_instance_info_t  info;
 
     now = ngx_current_msec;
     ms_pool_info(pool, instance, &info);
+
+    for (i = 0; i < MS_POOL_VERDICTS; i++) {
+        member->verdicts[i] = ms_pool_verdict(&info, i);
+    }
 
     member->instance = instance;
     member->names = ms_slot_names(zone, instance);
@@ -444,6 +438,7 @@ ms_zone_copy_locked(ms_zone_t *zone, ms_pool_t *pool, uint32_t instance,
 
     /* other workers' clocks may be ahead of this one's */
 
+    member->since = now > info.since ? now - info.since : 0;
     member->age = now > info.started ? now - info.started : 0;
     member->idle = now > info.used ? now - info.used : 0;
     member->remaining = info.expires > now ? info.expires - now : 0;

@@ -14,6 +14,8 @@
 
 typedef struct {
     ms_lease_t                      lease;
+    ngx_msec_t                      age;          /* of the session's lease, at
+                                                     the claim */
     ngx_str_t                       name;
     ngx_sockaddr_t                  sockaddr;
     socklen_t                       socklen;
@@ -33,6 +35,12 @@ typedef struct {
     uint32_t                        moves;        /* its session does */
     uint32_t                        leased;
     ms_verdict_t                    health;
+    ms_verdict_t                    verdicts[MS_POOL_VERDICTS];
+                                                  /* of probes, the newest
+                                                     first; MS_VERDICT_NONE
+                                                     ends them */
+    uint64_t                        since;        /* milliseconds: it has its
+                                                     state */
     uint32_t                        failures;
     uint32_t                        names;        /* bits: of zone->names */
     uint32_t                        source;       /* bits: MS_SOURCE_... */
