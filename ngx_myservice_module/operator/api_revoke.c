@@ -6,6 +6,7 @@
 
 #include "operator/api.h"
 
+#include "core/session_text.h"
 #include "core/upgrade.h"
 #include "token/conf.h"
 #include "token/revocations.h"
@@ -153,10 +154,11 @@ ms_api_revoke_off(ms_api_t *api)
 static ngx_int_t
 ms_api_revoke_entry(ms_api_t *api, ms_revocation_t *entry, ngx_uint_t release)
 {
-    u_char      text[MS_REVOCATION_JSON];
-    ngx_int_t   rc;
-    ngx_log_t  *log;
-    ngx_str_t   what;
+    u_char             text[MS_REVOCATION_JSON];
+    ngx_int_t          rc;
+    ngx_log_t         *log;
+    ngx_str_t          what;
+    ms_session_log_t   session;
 
     log = api->request->connection->log;
     rc = ms_revocations_add(entry);
@@ -181,8 +183,8 @@ ms_api_revoke_entry(ms_api_t *api, ms_revocation_t *entry, ngx_uint_t release)
     {
         ngx_log_error(NGX_LOG_NOTICE, log, 0,
                       "operator ends a lease, session=\"%V\" upstream=\"%V\" "
-                      "by=\"%V\"", &api->session, &api->parts[1],
-                      ms_api_caller(api));
+                      "by=\"%V\"", ms_session_log(&api->session, &session),
+                      &api->parts[1], ms_api_caller(api));
     }
 
     return ms_api_revoke_save(api, entry, release);
@@ -303,7 +305,7 @@ ms_api_revoke_answer(ms_api_t *api, ms_revocation_t *entry, ngx_uint_t release)
     p = ms_page_room(&api->page, MS_REVOCATION_JSON);
 
     if (p) {
-        api->page.buf->last = ms_revocation_write(p, entry);
+        api->page.buf->last = ms_revocation_write(p, entry, 1);
     }
 
     return ms_api_send(api, NGX_HTTP_OK, p ? NGX_OK : NGX_ERROR);
@@ -377,7 +379,7 @@ ms_api_revocations_page(ms_api_t *api, uint64_t from, ngx_uint_t limit)
                 *p++ = ',';
             }
 
-            api->page.buf->last = ms_revocation_write(p, &entries[i]);
+            api->page.buf->last = ms_revocation_write(p, &entries[i], 1);
         }
 
     } while (n && found < limit);

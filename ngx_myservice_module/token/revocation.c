@@ -6,6 +6,7 @@
 
 #include "token/revocation.h"
 
+#include "core/session_text.h"
 #include "token/claims.h"
 #include "wire/percent.h"
 
@@ -221,9 +222,10 @@ ms_revocation_text(const ms_revocation_t *entry, ngx_uint_t n,
 
 
 u_char *
-ms_revocation_write(u_char *p, const ms_revocation_t *entry)
+ms_revocation_write(u_char *p, const ms_revocation_t *entry, ngx_uint_t shown)
 {
-    ngx_str_t    text;
+    u_char       out[MS_SESSION_HASH];
+    ngx_str_t    text, hash;
     ngx_uint_t   i;
     const char  *name;
 
@@ -236,6 +238,11 @@ ms_revocation_write(u_char *p, const ms_revocation_t *entry)
 
         if (name) {
             (void) ms_revocation_text(entry, i, &text);
+
+            if (shown && entry->kind == MS_REVOKE_SESSION) {
+                text = *ms_session_shown(&text, &hash, out);
+            }
+
             p = ngx_sprintf(p, ",\"%s\":\"", name);
             p = (u_char *) ngx_escape_json(p, text.data, text.len);
             *p++ = '"';
@@ -253,7 +260,8 @@ ms_revocation_write(u_char *p, const ms_revocation_t *entry)
 u_char *
 ms_revocation_log(u_char *p, const ms_revocation_t *entry)
 {
-    ngx_str_t    text;
+    u_char       out[MS_SESSION_HASH];
+    ngx_str_t    text, hash;
     ngx_uint_t   i;
     const char  *name;
 
@@ -262,6 +270,11 @@ ms_revocation_log(u_char *p, const ms_revocation_t *entry)
 
         if (name) {
             (void) ms_revocation_text(entry, i, &text);
+
+            if (entry->kind == MS_REVOKE_SESSION) {
+                text = *ms_session_shown(&text, &hash, out);
+            }
+
             p = ngx_sprintf(p, i ? " %s=\"" : "%s=\"", name);
             p += ms_percent_encode(p, text.data, text.len);
             *p++ = '"';

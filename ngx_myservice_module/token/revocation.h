@@ -61,11 +61,13 @@ ngx_int_t ms_revocation_init(ms_revocation_t *entry, ms_revoke_kind_e kind,
 ngx_int_t ms_revocation_read(ms_revocation_t *entry, const json_t *json,
     const char **error);
 
-/* Writes the object, at most MS_REVOCATION_JSON bytes; returns its end. */
+/* Writes the object, at most MS_REVOCATION_JSON bytes; returns its end.
+ * "shown": to people, a session as ms_session_shown() has it. */
 #define MS_REVOCATION_JSON  (128 + 6 * 2 * MS_REVOCATION_TEXT                 \
                              + 2 * MS_REVOCATION_KEY + 2 * NGX_INT64_LEN)
 
-u_char *ms_revocation_write(u_char *p, const ms_revocation_t *entry);
+u_char *ms_revocation_write(u_char *p, const ms_revocation_t *entry,
+    ngx_uint_t shown);
 
 /* For a line of a log: texts percent-encoded; at most MS_REVOCATION_JSON. */
 u_char *ms_revocation_log(u_char *p, const ms_revocation_t *entry);

@@ -322,7 +322,7 @@ ms_revocations_write(ms_revocations_file_t *f, ngx_fd_t fd)
             }
 
             *p++ = '\n';
-            p = ms_revocation_write(p, &f->entries[i]);
+            p = ms_revocation_write(p, &f->entries[i], 0);
             first = 0;
         }
 
