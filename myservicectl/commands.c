@@ -178,21 +178,37 @@ show_instance(const json_t *i)
 }
 
 
+/* the newest first, equal ones together: "2 failing, 6 serving" */
+static void
+show_checks(const json_t *checks)
+{
+    size_t   n, same;
+    json_t  *check;
+
+    for (n = 0; n < json_array_size(checks); n += same) {
+        check = json_array_get(checks, n);
+
+        for (same = 1; json_equal(json_array_get(checks, n + same), check);
+             same++)
+        {
+            /* void */
+        }
+
+        printf("%s%zu %s", n == 0 ? ", checks: " : ", ", same,
+               json_string_value(check));
+    }
+}
+
+
 /* what a table has no room for */
 static void
 show_details(const json_t *i)
 {
-    char     since[32];
-    size_t   n;
-    json_t  *check;
+    char  since[32];
 
     printf("  in this state for %s, source %s", duration(i, "since_ms", since),
            text(i, "source"));
-
-    json_array_foreach(json_object_get(i, "checks"), n, check) {
-        printf("%s%s", n == 0 ? ", checks: " : ", ", json_string_value(check));
-    }
-
+    show_checks(json_object_get(i, "checks"));
     putchar('\n');
 
     if (json_object_get(i, "last_error") != NULL) {
