@@ -289,7 +289,7 @@ check-docs: programs                    ## every directive and option is documen
 	@scripts/check-docs
 
 .PHONY: lint
-lint:                                   ## cppcheck, clang-tidy, gcc -fanalyzer, shellcheck, codespell
+lint:                                   ## cppcheck, clang-tidy, gcc -fanalyzer, shellcheck, mandoc, codespell
 	@scripts/deps lint
 	@$(PARALLEL) compile_commands.json
 	@scripts/lint $(PARTS)
