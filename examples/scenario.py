@@ -35,11 +35,17 @@ EXAMPLES = {
         "call": ("Run", "n = globals().get('n', 0) + 1; n"),
         "stream": ("Watch", "while True: print(0); __import__('time').sleep(.1)"),
         "both": ("Shell", "6 * 7", "42"), "lost": "error",
+        "client": lambda self, name: (
+            [sys.executable, HERE / "python/client.py", name, "1"], {}),
     },
     "go": {
         "service": "/board.Board/", "claim": "board", "metadata": None,
         "call": ("Add", "hello"), "stream": ("Follow", ""),
         "both": ("Chat", "hello", ": hello"), "lost": "decision",
+        "client": lambda self, name: (
+            [*self.command, "post", GATEWAY, "hello"],
+            {"TOKEN": token(self.example, self.run, name),
+             "GRPC_GO_RETRY": "on"}),
     },
     "c": {
         "service": "/greeter.Greeter/", "claim": "visit", "metadata": "x-visit",
@@ -74,16 +80,20 @@ async def ended(stream):
     return await stream.code()
 
 
+def token(example, run, name):
+    return subprocess.run(
+        [HERE / "issuer", "token", run, "%s=%s" % (example["claim"], name)],
+        check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 class Client:
     """A session and its token."""
 
     def __init__(self, example, run, name):
         self.example = example
         self.name = name
-        token = subprocess.run(
-            [HERE / "issuer", "token", run, "%s=%s" % (example["claim"], name)],
-            check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-        self.metadata = [("authorization", "Bearer " + token)]
+        self.metadata = [("authorization",
+                          "Bearer " + token(example, run, name))]
         if example["metadata"]:
             self.metadata.append((example["metadata"], name))
         self.channel = grpc.aio.insecure_channel(
@@ -194,6 +204,11 @@ class Scenario:
             return [{}]
         return next(iter(upstreams.values()))["instances"]
 
+    def busy_answers(self):
+        with urllib.request.urlopen(STATUS, timeout=2) as answer:
+            upstreams = json.load(answer)["upstreams"]
+        return next(iter(upstreams.values()))["decisions"]["BUSY"]
+
     async def health(self, address):
         """What an instance tells in its health answer; None if it is down."""
         if address not in self.channels:
@@ -257,6 +272,7 @@ class Scenario:
         self.check(error and error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
                    and error.details() == "all instances are busy",
                    "d, a fourth one: all instances are busy")
+        waits = await self.waits("d")
         stream = c.stream()
         await stream.read()
         await c.leave()
@@ -267,6 +283,28 @@ class Scenario:
         async def in_():
             return await d.refused() is None
         await self.until(in_, "d gets in")
+        if waits:
+            self.check(waits.wait(20) == 0, "and so does the client that waits")
+
+    async def waits(self, name):
+        """A client whose retry policy would try again after 10 ms waits as long
+        as the gateway says, 0.75 s at least."""
+        if "client" not in self.example:
+            return None
+        command, variables = self.example["client"](self, name)
+        before = self.busy_answers()
+        client = subprocess.Popen(
+            command, env=dict(os.environ, **variables), stdout=subprocess.DEVNULL)
+
+        async def refused():
+            return self.busy_answers() > before
+        await self.until(refused, "a client with a retry policy is refused")
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end and self.busy_answers() == before + 1:
+            await asyncio.sleep(0.02)
+        self.check(time.monotonic() >= end and client.poll() is None,
+                   "it waits as the gateway says")
+        return client
 
     async def streams(self, a):
         before = await a.count()

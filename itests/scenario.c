@@ -39,6 +39,8 @@ const scenario_t  scenarios[] = {
       "thirty sessions at once for three instances" },
     { "session_first_calls", session_first_calls,
       "forty first calls of one session at once" },
+    { "waiting_line", waiting_line,
+      "twenty sessions wait for three instances (needs myservice_queue)" },
     { "session_flood", session_flood,
       "thousands of streams and cancelled calls of one session harm no other" },
     { "stream_subscription", stream_subscription,

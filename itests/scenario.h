@@ -40,6 +40,7 @@ void session_epoch(test_t *test);
 void gateway_error_unavailable(test_t *test);
 void session_race(test_t *test);
 void session_first_calls(test_t *test);
+void waiting_line(test_t *test);
 void session_flood(test_t *test);
 void stream_subscription(test_t *test);
 void stream_subscription_myservice_stop(test_t *test);

@@ -25,6 +25,7 @@ drain != "" && /^ *myservice_sessions / {
     sub(/;/, " drain=" drain ";"); bounded++ }
 tell == "on" && /^ *myservice_grpc_errors on;/ {
     print "        myservice_tell on;"; told++ }
+queue == "on" && sub(/# myservice_queue/, "myservice_queue") { queued++ }
 # only root may raise a limit
 files ~ /^[0-9]+$/ && /^worker_rlimit_nofile / && $2 + 0 > files + 0 {
     print "worker_rlimit_nofile " files ";"; few = 1; next }
@@ -81,7 +82,8 @@ END {
     if ((resume == "off" && !dropped) || (retry == "off" && !cut) ||
         (multiplex != "" && !muxed) ||
         (workers != "" && !set) || (ttl != "" && !given) ||
-        (drain != "" && !bounded) || (tell == "on" && !told))
+        (drain != "" && !bounded) || (tell == "on" && !told) ||
+        (queue == "on" && !queued))
     {
         print "a line that is to be changed is missing" >"/dev/stderr"
         exit 1

@@ -1,4 +1,5 @@
 // board HOST:PORT: a board of posts for one session at a time.
+// board post GATEWAY TEXT: adds a post to the board of $TOKEN (client.go).
 package main
 
 import (
@@ -96,8 +97,12 @@ func (server) Leave(ctx context.Context, _ *pb.Post) (*pb.Post, error) {
 }
 
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == "post" {
+		post(os.Args[2], os.Getenv("TOKEN"), os.Args[3])
+		return
+	}
 	if len(os.Args) != 2 {
-		log.Fatal("usage: board HOST:PORT")
+		log.Fatal("usage: board HOST:PORT | board post GATEWAY TEXT")
 	}
 	listener, err := net.Listen("tcp", os.Args[1])
 	if err != nil {

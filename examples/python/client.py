@@ -5,6 +5,7 @@ Starts from the tree, after examples/run has built the example. A client of
 yours has a token from its issuer; here it is made with the issuer's key.
 """
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -22,7 +23,18 @@ token = subprocess.check_output(
     [HERE.parent / "issuer", "token", BUILT, "prompt=" + session], text=True)
 metadata = (("authorization", "Bearer " + token.strip()), ("prompt-id", session))
 
-with grpc.insecure_channel("127.0.0.1:7000") as channel:
+# While all instances are busy the gateway says when to come again, which replaces
+# the backoff.
+policy = {"methodConfig": [{
+    "name": [{"service": "repl.Repl"}],
+    "retryPolicy": {
+        "maxAttempts": 5, "initialBackoff": "0.01s", "maxBackoff": "1s",
+        "backoffMultiplier": 2, "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+    },
+}]}
+
+with grpc.insecure_channel("127.0.0.1:7000", options=[
+        ("grpc.service_config", json.dumps(policy))]) as channel:
     repl = repl_pb2_grpc.ReplStub(channel)
     for line in lines:
         try:

@@ -18,6 +18,7 @@ typedef struct {
     ngx_uint_t             code;        /* of gRPC; 0: nothing is refused */
     ngx_str_t              message;
     ngx_str_t              details;     /* google.rpc.Status; empty: none */
+    ngx_str_t              pushback;    /* empty: none */
 
     ngx_int_t            (*input_filter_init)(void *data);
     ngx_int_t            (*input_filter)(void *data, ssize_t bytes);

@@ -29,11 +29,22 @@ ngx_int_t ms_errors_set(ngx_http_request_t *r, ngx_uint_t code,
     ngx_str_t *message);
 
 /*
- * Adds to the status that was set why it is so, for programs: the client shall
- * not retry, and finds google.rpc.ErrorInfo in "grpc-status-details-bin".
+ * Sets the gRPC status for an HTTP status of nginx, for 413 with what
+ * ms_errors_explain() says: the same message will never fit.
  */
+ngx_int_t ms_errors_set_http(ngx_http_request_t *r, ngx_uint_t status);
+
+/*
+ * Adds to the status that was set why it is so, for programs: the client finds
+ * google.rpc.ErrorInfo in "grpc-status-details-bin", with "key" and "value" as
+ * its metadata.  "retry" becomes "grpc-retry-pushback-ms" (gRFC A6): the
+ * milliseconds after which the call may come again (with google.rpc.RetryInfo,
+ * too), MS_ERRORS_NO_RETRY, or 0 if nothing is said about that.
+ */
+#define MS_ERRORS_NO_RETRY  -1
+
 ngx_int_t ms_errors_explain(ngx_http_request_t *r, const char *reason,
-    const char *key, ngx_str_t *value);
+    const char *key, ngx_str_t *value, ngx_int_t retry);
 
 /*
  * Makes the status that was set final: no "error_page" replaces it.

@@ -162,6 +162,7 @@ ms_errors_set(ngx_http_request_t *r, ngx_uint_t code, ngx_str_t *message)
     ctx->code = code;
     ctx->final = 0;
     ngx_str_null(&ctx->details);
+    ngx_str_null(&ctx->pushback);
 
     if (code) {
         ctx->message = *message;
@@ -172,8 +173,36 @@ ms_errors_set(ngx_http_request_t *r, ngx_uint_t code, ngx_str_t *message)
 
 
 ngx_int_t
+ms_errors_set_http(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_str_t                  message, limit;
+    ngx_uint_t                 code;
+    ngx_http_core_loc_conf_t  *clcf;
+    u_char                     buf[NGX_OFF_T_LEN];
+
+    code = ms_grpc_from_http(status, &message);
+
+    if (ms_errors_set(r, code, &message) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (status != NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    limit.data = buf;
+    limit.len = ngx_sprintf(buf, "%O", clcf->client_max_body_size) - buf;
+
+    return ms_errors_explain(r, "MESSAGE_TOO_LARGE", "client_max_body_size",
+                             &limit, MS_ERRORS_NO_RETRY);
+}
+
+
+ngx_int_t
 ms_errors_explain(ngx_http_request_t *r, const char *reason, const char *key,
-    ngx_str_t *value)
+    ngx_str_t *value, ngx_int_t retry)
 {
     u_char            buf[MS_ERROR_INFO_MAX], text[2][64];
     ngx_str_t         message;
@@ -197,6 +226,17 @@ ms_errors_explain(ngx_http_request_t *r, const char *reason, const char *key,
     info.domain = "ngx_http_myservice_module";
     info.key = key;
     info.value = (char *) text[1];
+    info.retry = retry > 0 ? (uint32_t) retry : 0;
+
+    if (retry) {
+        ctx->pushback.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (ctx->pushback.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ctx->pushback.len = ngx_sprintf(ctx->pushback.data, "%i", retry)
+                            - ctx->pushback.data;
+    }
 
     message.data = buf;
     message.len = ms_error_info_write(buf, &info);
@@ -222,8 +262,6 @@ ms_errors_explain(ngx_http_request_t *r, const char *reason, const char *key,
 static ngx_int_t
 ms_errors_add(ngx_http_request_t *r, ngx_list_t *headers, ms_answer_ctx_t *ctx)
 {
-    static ngx_str_t  never = ngx_string("-1");
-
     if (ms_grpc_add_status(r, headers, ctx->code, &ctx->message) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -232,7 +270,10 @@ ms_errors_add(ngx_http_request_t *r, ngx_list_t *headers, ms_answer_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (ms_header_add(headers, "grpc-retry-pushback-ms", &never) != NGX_OK) {
+    if (ctx->pushback.len
+        && ms_header_add(headers, "grpc-retry-pushback-ms", &ctx->pushback)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -376,12 +417,11 @@ ms_errors_header_filter(ngx_http_request_t *r)
             return ngx_http_next_header_filter(r);
         }
 
-        ctx = ms_answer_create_ctx(r);
-        if (ctx == NULL) {
+        if (ms_errors_set_http(r, status) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        ctx->code = ms_grpc_from_http(status, &ctx->message);
+        ctx = ms_answer_get_ctx(r);
 
         goto refuse;
     }

@@ -69,6 +69,7 @@ typedef struct {
     ngx_atomic_t  checks[MS_CHECKS];
     ms_times_t    first_byte;
     ms_times_t    assignment;
+    ms_times_t    queued;
     ms_times_t    session;
     ms_times_t    probe;
     ms_times_t    lookup;

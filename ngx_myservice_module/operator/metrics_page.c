@@ -20,6 +20,8 @@ static ngx_int_t ms_metrics_build(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_health_age(ms_metrics_t *m,
     const ms_metrics_family_t *family);
+static ngx_int_t ms_metrics_queue_oldest(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_names(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_name(ms_metrics_t *m, const char *name,
@@ -48,6 +50,8 @@ static uint64_t ms_metrics_ended(ms_metrics_t *m, ms_metrics_upstream_t *u,
 static uint64_t ms_metrics_calls(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
 static uint64_t ms_metrics_connections(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
+static uint64_t ms_metrics_queue(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_checks(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
@@ -78,6 +82,10 @@ static const char *const  ms_metrics_connection_uses[MS_CONNECTIONS] = {
     [MS_CONNECTION_OPENED] = "opened",
     [MS_CONNECTION_KEPT] = "kept",
     [MS_CONNECTION_SHARED] = "shared"
+};
+
+static const char *const  ms_metrics_queue_states[] = {
+    "waiting", "served", "room"
 };
 
 static const char *const  ms_metrics_check_results[MS_CHECKS] = {
@@ -164,6 +172,20 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       .end = MS_WAITS,
       .texts = ms_metrics_wait_texts,
       .value = ms_metrics_waits },
+    { "myservice_queue_sessions", "gauge",
+      "sessions in the waiting line (myservice_queue), and room for more",
+      ms_metrics_each,
+      .label = "state", .end = 3,
+      .texts = ms_metrics_queue_states,
+      .value = ms_metrics_queue },
+    { "myservice_queue_oldest_seconds", "gauge",
+      "how long the session has waited that has waited longest",
+      ms_metrics_queue_oldest, .label = NULL },
+    { "myservice_queue_seconds", "histogram",
+      "how long calls waited in the line that got an instance",
+      ms_metrics_times,
+      .scale = &ms_times_default,
+      .times = offsetof(ms_counts_t, queued) },
     { "myservice_connections_total", "counter",
       "attempts at instances, by the connection that they were sent on",
       ms_metrics_each,
@@ -373,6 +395,35 @@ ms_metrics_health_age(ms_metrics_t *m, const ms_metrics_family_t *family)
         p = ms_metrics_seconds(p, ngx_max((ngx_msec_int_t)
                                           (ngx_current_msec - probed), 0),
                                1000);
+        *p++ = '\n';
+        m->page.buf->last = p;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ms_metrics_queue_oldest(ms_metrics_t *m, const ms_metrics_family_t *family)
+{
+    u_char                 *p;
+    ngx_uint_t              i;
+    ms_metrics_upstream_t  *u;
+
+    for (i = 0; i < m->n; i++) {
+        u = &m->upstreams[i];
+
+        if (u->stats.line.places == 0) {
+            continue;
+        }
+
+        p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
+        p = ms_metrics_seconds(p, u->stats.line.oldest, 1000);
         *p++ = '\n';
         m->page.buf->last = p;
     }
@@ -614,6 +665,27 @@ static uint64_t
 ms_metrics_connections(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
     return u->counts.connections[n];
+}
+
+
+static uint64_t
+ms_metrics_queue(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+{
+    ms_line_stats_t  *line;
+
+    line = &u->stats.line;
+
+    switch (n) {
+
+    case 0:
+        return line->waiting;
+
+    case 1:
+        return line->served;
+
+    default:
+        return line->places - line->waiting - line->served;
+    }
 }
 
 

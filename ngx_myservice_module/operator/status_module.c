@@ -469,6 +469,13 @@ ms_status_totals(u_char *p, ms_zone_stats_t *stats)
                         ms_pool_end_name(i), stats->ended[i]);
     }
 
+    if (stats->line.places) {
+        p = ngx_sprintf(p, "},\"queue\":{\"length\":%uD,\"waiting\":%uD,"
+                           "\"served\":%uD,\"oldest_ms\":%uL",
+                        stats->line.places, stats->line.waiting,
+                        stats->line.served, stats->line.oldest);
+    }
+
     return ngx_sprintf(p, "}");
 }
 

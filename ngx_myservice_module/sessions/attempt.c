@@ -18,6 +18,8 @@
 #include "sessions/lease.h"
 #include "sessions/loss.h"
 #include "sessions/pause.h"
+#include "sessions/queue.h"
+#include "sessions/refusal.h"
 #include "sessions/stored.h"
 #include "sessions/terms.h"
 
@@ -43,11 +45,6 @@ static ngx_uint_t ms_attempt_repeatable(ms_call_t *call, ms_failure_e failure);
 static ngx_uint_t ms_attempt_repeat(ms_call_t *call, ngx_uint_t cached);
 static ngx_uint_t ms_attempt_elsewhere(ms_call_t *call);
 static void ms_attempt_failed(ms_call_t *call);
-
-
-static ngx_str_t  ms_busy = ngx_string("all instances are busy");
-static ngx_str_t  ms_denied = ngx_string("session belongs to another user");
-static ngx_str_t  ms_no_instances = ngx_string("no available instances");
 
 
 ngx_int_t
@@ -94,6 +91,21 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
      * have just failed this call need not be asked again
      */
 
+    switch (ms_queue_state(call->request)) {
+
+    case MS_QUEUE_WAITS:
+        call->pause = MS_QUEUE_PAUSE;
+        call->begin_limited = 0;
+        return ms_pause_begin(call, pc);
+
+    case MS_QUEUE_TURN:
+        call->seek.queued = 1;
+        break;
+
+    default: /* MS_QUEUE_NONE */
+        break;
+    }
+
     for (i = 0; /* void */; i++) {
         rc = ms_stored_claim(call, pc->log);
 
@@ -119,6 +131,11 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
                                        &call->terms, &call->seek, grant,
                                        pc->log);
 
+        if (call->seek.queued) {
+            call->seek.queued = 0;
+            ms_queue_leave(call->request);
+        }
+
         if (call->decision < MS_CLAIM_BUSY && ms_stored_again(call, pc->log))
         {
             continue;
@@ -128,6 +145,12 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
             grant->lease.lease = 0;
 
             if (ms_pause_conflict(call)) {
+                call->begin_limited = 0;
+                return ms_pause_begin(call, pc);
+            }
+
+            if (ms_queue_lost(call)) {
+                call->pause = MS_QUEUE_PAUSE;
                 call->begin_limited = 0;
                 return ms_pause_begin(call, pc);
             }
@@ -344,61 +367,15 @@ ms_attempt_known(ms_call_t *call, uint32_t instance)
 }
 
 
-/*
- * NGX_BUSY would make nginx log "no live upstreams" as an error, but a full
- * pool is not an error
- */
-
 static ngx_int_t
 ms_attempt_refuse(ms_call_t *call)
 {
-    ngx_str_t   *message;
-    ngx_uint_t   code;
-
-    static ms_log_reason_t  reasons[MS_CLAIM_OUTCOMES];
-
-    switch (call->decision) {
-
-    case MS_CLAIM_DENIED:
-        code = MS_GRPC_PERMISSION_DENIED;
-        message = &ms_denied;
-        break;
-
-    case MS_CLAIM_UNAVAILABLE:
-        code = MS_GRPC_UNAVAILABLE;
-        message = &ms_text_unavailable;
-        break;
-
-    case MS_CLAIM_EMPTY:
-        code = MS_GRPC_RESOURCE_EXHAUSTED;
-        message = &ms_no_instances;
-        break;
-
-    case MS_CLAIM_LOST:
+    if (call->decision == MS_CLAIM_LOST) {
         ms_loss_tell(call);
         return NGX_ERROR;
-
-    case MS_CLAIM_LIMITED:
-        code = MS_GRPC_RESOURCE_EXHAUSTED;
-        message = &ms_text_too_many_calls;
-        break;
-
-    default:
-        code = MS_GRPC_RESOURCE_EXHAUSTED;
-        message = &ms_busy;
     }
 
-    ms_log_reason(&reasons[call->decision], (char *) message->data,
-                  NGX_LOG_INFO, call->request->connection->log, 0,
-                  "no instance for the session: %V", message);
-
-    (void) ms_errors_set(call->request, code, message);
-
-    if (call->decision == MS_CLAIM_DENIED) {
-        ms_errors_final(call->request);
-    }
-
-    return NGX_ERROR;
+    return ms_refusal_answer(call);
 }
 
 
@@ -502,7 +479,7 @@ ms_attempt_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
             (void) ms_errors_set(r, MS_GRPC_UNAVAILABLE, call->gone);
 
         } else if (failure == MS_FAILURE_CONFLICT) {
-            (void) ms_errors_set(r, MS_GRPC_RESOURCE_EXHAUSTED, &ms_busy);
+            ms_refusal_busy(call);
         }
 
         return;

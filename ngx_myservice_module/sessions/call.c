@@ -605,7 +605,8 @@ ms_call_answer(ms_call_t *call, ngx_int_t rc)
         message = ms_text_unavailable;
 
     } else {
-        code = ms_grpc_from_http(rc, &message);
+        (void) ms_errors_set_http(r, rc);
+        return;
     }
 
     (void) ms_errors_set(r, code, &message);

@@ -71,7 +71,8 @@ ms_loss_tell(ms_call_t *call)
         == NGX_OK)
     {
         (void) ms_errors_explain(call->request, "SESSION_LOST", "decision",
-                                 ms_sessions_decision(call->decision));
+                                 ms_sessions_decision(call->decision),
+                                 MS_ERRORS_NO_RETRY);
         ms_errors_final(call->request);
     }
 }

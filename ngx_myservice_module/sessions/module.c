@@ -53,6 +53,7 @@ static void *ms_sessions_create_loc_conf(ngx_conf_t *cf);
 static char *ms_sessions_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ms_sessions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static const char *ms_sessions_useless(ms_sessions_srv_conf_t *conf);
 static ngx_int_t ms_sessions_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle);
 
@@ -86,6 +87,13 @@ static ngx_command_t  ms_sessions_commands[] = {
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ms_sessions_srv_conf_t, tells),
       &ms_sessions_moved },
+
+    { ngx_string("myservice_pushback"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ms_sessions_srv_conf_t, pushback),
+      NULL },
 
     { ngx_string("myservice_retry"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
@@ -155,6 +163,7 @@ static ngx_str_t  ms_sessions_decisions[] = {
     ngx_string("NEW"),
     ngx_string("MOVED"),
     ngx_string("REBUILT"),
+    ngx_string("QUEUED"),
     ngx_string("BUSY"),
     ngx_string("UNAVAILABLE"),
     ngx_string("EMPTY"),
@@ -271,6 +280,7 @@ ms_sessions_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
     }
 
     ngx_conf_init_uint_value(conf->tells, 0);
+    ngx_conf_init_msec_value(conf->pushback, 1000);
 
     zone = ngx_array_push(&smcf->zones);
     if (zone == NULL) {
@@ -406,6 +416,7 @@ ms_sessions_create_srv_conf(ngx_conf_t *cf)
     conf->tries = MS_TRIES;
     conf->release = NGX_CONF_UNSET_PTR;
     conf->tells = NGX_CONF_UNSET_UINT;
+    conf->pushback = NGX_CONF_UNSET_MSEC;
 
     return conf;
 }
@@ -553,9 +564,27 @@ ms_sessions(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* a directive that needs "myservice_sessions"; NULL if none was given */
+
+static const char *
+ms_sessions_useless(ms_sessions_srv_conf_t *conf)
+{
+    if (conf->release != NGX_CONF_UNSET_PTR) {
+        return "myservice_release";
+    }
+
+    if (conf->tells != NGX_CONF_UNSET_UINT) {
+        return "myservice_moved";
+    }
+
+    return conf->pushback == NGX_CONF_UNSET_MSEC ? NULL : "myservice_pushback";
+}
+
+
 static ngx_int_t
 ms_sessions_init(ngx_conf_t *cf)
 {
+    const char                     *useless;
     ngx_uint_t                      i;
     ngx_http_handler_pt            *h;
     ngx_http_core_main_conf_t      *cmcf;
@@ -575,16 +604,13 @@ ms_sessions_init(ngx_conf_t *cf)
         conf = ngx_http_conf_upstream_srv_conf(us[i],
                                          ngx_http_myservice_sessions_module);
 
-        if (conf->zone == NULL
-            && (conf->release != NGX_CONF_UNSET_PTR
-                || conf->tells != NGX_CONF_UNSET_UINT))
-        {
+        useless = conf->zone ? NULL : ms_sessions_useless(conf);
+
+        if (useless) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "\"%s\" in upstream \"%V\" has no "
                           "effect without \"myservice_sessions\"",
-                          conf->release != NGX_CONF_UNSET_PTR
-                          ? "myservice_release" : "myservice_moved",
-                          &us[i]->host);
+                          useless, &us[i]->host);
             return NGX_ERROR;
         }
 

@@ -26,6 +26,7 @@ typedef struct {
     ngx_uint_t                 tries;
     ngx_uint_t                 learn_always;
     ngx_uint_t                 tells;             /* a loss: "fail" */
+    ngx_msec_t                 pushback;          /* 0: nothing is said */
     ngx_array_t               *release;           /* ngx_str_t: methods */
 } ms_sessions_srv_conf_t;
 

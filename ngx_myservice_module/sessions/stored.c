@@ -16,6 +16,7 @@
 #include "store/conn.h"
 #include "store/leases.h"
 #include "store/renew.h"
+#include "sessions/refusal.h"
 
 
 /* questions of one call, moves included */
@@ -58,8 +59,6 @@ static ngx_int_t ms_stored_given(ms_store_t *store, ms_stored_t *st,
 static ngx_int_t ms_stored_unavailable(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
 
-
-static ngx_str_t  ms_stored_text = ngx_string("session store unavailable");
 
 
 ngx_int_t
@@ -433,13 +432,10 @@ ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
         return NGX_DECLINED;
     }
 
-    ms_log_error(NGX_LOG_INFO, log, 0,
-                 "no instance for the session: %V", &ms_stored_text);
-
     call->grant.lease.lease = 0;
     call->decision = MS_CLAIM_UNAVAILABLE;
 
-    (void) ms_errors_set(call->request, MS_GRPC_UNAVAILABLE, &ms_stored_text);
+    ms_refusal_store(call);
 
     return NGX_ERROR;
 }

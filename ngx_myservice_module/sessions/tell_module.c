@@ -79,6 +79,7 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_int_t
 ms_tell_header_filter(ngx_http_request_t *r)
 {
+    ngx_uint_t               decision;
     ms_call_t               *call;
     ms_tell_loc_conf_t      *tlcf;
     ms_sessions_loc_conf_t  *slcf;
@@ -100,8 +101,13 @@ ms_tell_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
+    /* that it had to wait is no news for the client */
+
+    decision = call->decision == MS_CLAIM_QUEUED ? MS_CLAIM_NEW
+                                                 : call->decision;
+
     if (ms_header_add(&r->headers_out.headers, "session-decision",
-                      ms_sessions_decision(call->decision))
+                      ms_sessions_decision(decision))
         != NGX_OK)
     {
         return NGX_ERROR;

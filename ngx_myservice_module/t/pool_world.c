@@ -16,7 +16,7 @@ const ms_pool_terms_t  world_terms = { .ttl = 1000, .routes = 1 };
 static const uint8_t   world_key[16] = "0123456789abcde";
 
 static const char *const  decisions[] = {
-    "HIT", "NEW", "MOVED", "REBUILT", "BUSY", "UNAVAILABLE", "EMPTY", "FULL",
+    "HIT", "NEW", "MOVED", "REBUILT", "QUEUED", "BUSY", "UNAVAILABLE", "EMPTY", "FULL",
     "LIMITED", "LOST"
 };
 

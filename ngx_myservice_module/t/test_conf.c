@@ -333,6 +333,10 @@ START_TEST(conf_sessions_order)
             "myservice_release");
     refused(CONF("myservice_moved allow;\n" SERVER, ""),
             "\"myservice_moved\" in upstream \"u\" has no effect");
+    refused(CONF("myservice_pushback 1s;\n" SERVER, ""),
+            "\"myservice_pushback\" in upstream \"u\" has no effect");
+    refused(CONF("myservice_queue length=1;\n" SERVER, ""),
+            "\"myservice_queue\" in upstream \"u\" has no effect");
 }
 END_TEST
 
@@ -430,6 +434,8 @@ START_TEST(conf_moved)
     refused(CONF(SESSIONS "myservice_moved fail;\nmyservice_moved fail;\n"
                  SERVER, ""),
             "duplicate");
+    refused(CONF(SESSIONS "myservice_pushback soon;\n" SERVER, ""),
+            "\"myservice_pushback\" directive invalid value");
     refused(CONF(SESSIONS SERVER, "myservice_moved fail;\n"),
             "not allowed here");
     refused(CONF(SESSIONS SERVER, "myservice_tell maybe;\n"),

@@ -70,6 +70,8 @@ static const char *const  in_upstream[] = {
     "<|! x|!zone=z~:1m>;",
     "myservice_release <MyServiceShutdown|/a.B/C a.B/D|off|!/|!a/b/c/d>;",
     "myservice_moved <allow|fail|!on>;",
+    "myservice_pushback <0|500ms|!soon>;",
+    "myservice_queue length=<1|100|!0|!4097|!x><| timeout=1s| !timeout=0>;",
     "myservice_calls <max=1024|max=8 rate=10r/s|rate=1r/m|!max=0|!x|!rate=x>;",
     "myservice_health <interval=1s|timeout=1s|fails=3 passes=2|mandatory|"
     "service=a|service='' interval=100ms|!interval=0|!fails=0|!x=1>;",

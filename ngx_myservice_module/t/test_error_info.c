@@ -1,4 +1,4 @@
-/* google.rpc.Status with google.rpc.ErrorInfo, as it is on the wire. */
+/* google.rpc.Status with ErrorInfo and RetryInfo, as it is on the wire. */
 
 #include <check.h>
 #include <string.h>
@@ -35,25 +35,33 @@ field(ms_protobuf_t *message, uint64_t number, const char *text)
 }
 
 
+static uint64_t
+varint(ms_protobuf_t *message, uint64_t number)
+{
+    unsigned  type;
+    uint64_t  got, value;
+
+    ck_assert_int_eq(ms_protobuf_field(message, &got, &type, &value), 0);
+    ck_assert_uint_eq(got, number);
+    ck_assert_uint_eq(type, MS_PROTOBUF_VARINT);
+
+    return value;
+}
+
+
 static void
 encodes(const ms_error_info_t *info)
 {
     size_t         len;
-    unsigned       type;
-    uint64_t       number, code;
     ms_protobuf_t  status, any, value, data;
 
     len = ms_error_info_write(encoded, info);
     ck_assert_uint_le(len, sizeof(encoded));
 
     status = (ms_protobuf_t) { encoded, encoded + len };
-    ck_assert_int_eq(ms_protobuf_field(&status, &number, &type, &code), 0);
-    ck_assert_uint_eq(number, 1);
-    ck_assert_uint_eq(type, MS_PROTOBUF_VARINT);
-    ck_assert_uint_eq(code, info->code);
+    ck_assert_uint_eq(varint(&status, 1), info->code);
     (void) field(&status, 2, info->message);
     any = field(&status, 3, NULL);
-    ck_assert_ptr_eq(status.pos, status.last);
 
     (void) field(&any, 1, "type.googleapis.com/google.rpc.ErrorInfo");
     value = field(&any, 2, NULL);
@@ -67,15 +75,45 @@ encodes(const ms_error_info_t *info)
     (void) field(&data, 1, info->key);
     (void) field(&data, 2, info->value);
     ck_assert_ptr_eq(data.pos, data.last);
+
+    if (info->retry) {
+        any = field(&status, 3, NULL);
+        (void) field(&any, 1, "type.googleapis.com/google.rpc.RetryInfo");
+        value = field(&any, 2, NULL);
+        ck_assert_ptr_eq(any.pos, any.last);
+
+        data = field(&value, 1, NULL);
+        ck_assert_ptr_eq(value.pos, value.last);
+        ck_assert_uint_eq(varint(&data, 1), info->retry / 1000);
+        ck_assert_uint_eq(varint(&data, 2), info->retry % 1000 * 1000000);
+        ck_assert_ptr_eq(data.pos, data.last);
+    }
+
+    ck_assert_ptr_eq(status.pos, status.last);
 }
 
 
 START_TEST(error_info)
 {
     static const ms_error_info_t  info = {
-        10, "gone", "LOST", "here", "decision", "MOVED"
+        10, "gone", "LOST", "here", "decision", "MOVED", 0
     };
 
+    encodes(&info);
+}
+END_TEST
+
+
+START_TEST(error_info_retry)
+{
+    ms_error_info_t  info = {
+        8, "busy", "BUSY", "here", "upstream", "u", 1500
+    };
+
+    encodes(&info);
+    info.retry = 999;
+    encodes(&info);
+    info.retry = 60000;
     encodes(&info);
 }
 END_TEST
@@ -85,7 +123,8 @@ END_TEST
 START_TEST(error_info_longest)
 {
     char             text[65];
-    ms_error_info_t  info = { 16, text, text, text, text, text };
+    ms_error_info_t  info = { 16, text, text, text, text, text,
+                                UINT32_MAX };
 
     memset(text, 'x', 64);
     text[64] = '\0';
@@ -104,6 +143,7 @@ main(void)
 
     tcase = tcase_create("error_info");
     tcase_add_test(tcase, error_info);
+    tcase_add_test(tcase, error_info_retry);
     tcase_add_test(tcase, error_info_longest);
     suite_add_tcase(suite, tcase);
 

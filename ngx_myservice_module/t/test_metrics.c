@@ -20,6 +20,7 @@
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    upstream \"u\\\"x\" {\n"                                             \
     "        myservice_sessions $myservice_session zone=z1:1m;\n"             \
+    "        myservice_queue length=8 timeout=1ms;\n"                        \
     "        myservice_release MyServiceShutdown;\n"                          \
     upstream                                                                  \
     "    }\n"                                                                 \
@@ -122,6 +123,12 @@ START_TEST(metrics_form)
                               ",state=\"free\"}"), 1);
     ck_assert_double_eq(value(text, "myservice_zone_slots{" UPSTREAM
                               ",use=\"used\"}"), 1);
+    ck_assert_double_eq(value(text, "myservice_queue_sessions{" UPSTREAM
+                              ",state=\"waiting\"}"), 0);
+    ck_assert_double_eq(value(text, "myservice_queue_sessions{" UPSTREAM
+                              ",state=\"room\"}"), 8);
+    ck_assert_double_eq(value(text, "myservice_queue_oldest_seconds{" UPSTREAM
+                              "}"), 0);
     ck_assert_double_gt(value(text, "myservice_zone_slots{" UPSTREAM
                               ",use=\"free\"}"), 2900);
     ck_assert_double_eq(value(text, "myservice_tokens_total{status=\"OK\"}"),

@@ -1,6 +1,7 @@
 /*
  * What "grpc-status-details-bin" says: google.rpc.Status with one
- * google.rpc.ErrorInfo, see
+ * google.rpc.ErrorInfo, and with google.rpc.RetryInfo if the call may come
+ * again, see
  * https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
  *
  * Pure C over the caller's memory.
@@ -14,7 +15,7 @@
 #include <stdint.h>
 
 
-#define MS_ERROR_INFO_MAX  512          /* bytes of a message */
+#define MS_ERROR_INFO_MAX  640          /* bytes of a message */
 
 
 /* Texts of up to 64 bytes; "key" and "value" are its only metadata. */
@@ -25,6 +26,8 @@ typedef struct {
     const char  *domain;
     const char  *key;
     const char  *value;
+    uint32_t     retry;                 /* milliseconds from now on; 0: no
+                                           RetryInfo */
 } ms_error_info_t;
 
 

@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "core/session_text.h"
+#include "zone/wake.h"
 
 
 #define MS_FULL_INTERVAL  60000
@@ -71,12 +72,20 @@ ms_zone_lock(ms_zone_t *zone, ngx_uint_t *rebuilt)
 void
 ms_zone_unlock(ms_zone_t *zone, ngx_uint_t rebuilt, ngx_log_t *log)
 {
-    uint64_t  alerts;
+    uint64_t  alerts, workers;
+
+    workers = zone->line ? ms_line_serve(zone->line, zone->sh->pool,
+                                         ngx_current_msec)
+                         : 0;
 
     alerts = ms_pool_alerts(zone->sh->pool) - zone->sh->alerts;
     zone->sh->alerts += alerts;
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (workers) {
+        ms_wake(workers);
+    }
 
     if (ms_zone_nnotes) {
         ms_zone_write_notes(zone);

@@ -13,11 +13,12 @@
 #include <ngx_http.h>
 
 #include "core/counts.h"
+#include "pool/line.h"
 #include "pool/pool.h"
 
 
 /* another layout of the shared memory needs another number */
-#define MS_LAYOUT           15
+#define MS_LAYOUT           16
 
 /* names of an upstream that are resolved, and room that the zone must have for
  * the instances of each */
@@ -62,6 +63,8 @@ typedef struct {
     ngx_shm_zone_t                *shm_zone;
     ngx_slab_pool_t               *shpool;
     ms_shared_t                   *sh;
+    ms_line_t                     *line;        /* NULL: nobody waits */
+    ngx_uint_t                     places;      /* of the line */
     ngx_http_upstream_srv_conf_t  *upstream;    /* NULL until it is used */
 
     ms_counts_t                   *counts;      /* of this process, never

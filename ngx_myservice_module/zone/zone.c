@@ -19,7 +19,8 @@ static void ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key,
 static const char *const  ms_zone_began[MS_CLAIM_OUTCOMES] = {
     [MS_CLAIM_NEW] = "new",
     [MS_CLAIM_MOVED] = "moved",
-    [MS_CLAIM_REBUILT] = "rebuilt"
+    [MS_CLAIM_REBUILT] = "rebuilt",
+    [MS_CLAIM_QUEUED] = "queued"
 };
 
 
@@ -53,6 +54,10 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 
     if (claim < MS_CLAIM_BUSY) {
         claim = ms_zone_granted(pool, claim, grant);
+    }
+
+    if (claim == MS_CLAIM_HIT && seek->queued) {
+        claim = MS_CLAIM_QUEUED;
     }
 
     ms_zone_claimed(zone, key, claim, grant);
@@ -374,6 +379,13 @@ ms_zone_stats(ms_zone_t *zone, ms_zone_stats_t *stats, ngx_log_t *log)
 
     ngx_memcpy(stats->decisions, zone->sh->decisions,
                sizeof(stats->decisions));
+
+    if (zone->line) {
+        ms_line_stats(zone->line, ngx_current_msec, &stats->line);
+
+    } else {
+        stats->line.places = 0;
+    }
 
     ms_zone_unlock(zone, rebuilt, log);
 }

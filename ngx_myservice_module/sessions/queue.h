@@ -1,0 +1,40 @@
+/*
+ * "myservice_queue": a new session waits until an instance is free.
+ */
+
+#ifndef MS_SESSIONS_QUEUE_H
+#define MS_SESSIONS_QUEUE_H
+
+
+#include "sessions/call_context.h"
+
+
+/* milliseconds between two looks of a call that waits in a pause */
+#define MS_QUEUE_PAUSE  100
+
+
+/* From peer.get(), before the claim. */
+typedef enum {
+    MS_QUEUE_NONE = 0,                  /* the call has no place in the line */
+    MS_QUEUE_WAITS,
+    MS_QUEUE_TURN                       /* the claim gets what is kept for the
+                                           session; ms_queue_leave() then */
+} ms_queue_state_t;
+
+ms_queue_state_t ms_queue_state(ngx_http_request_t *r);
+
+/* the call has claimed an instance, or was refused: its place is over */
+void ms_queue_leave(ngx_http_request_t *r);
+
+/*
+ * From peer.get(), when all instances are busy: a session that has lost its
+ * instance gets a place before all sessions that have lost none.  Returns 1 if
+ * the call is to wait.
+ */
+ngx_uint_t ms_queue_lost(ms_call_t *call);
+
+
+extern ngx_module_t  ngx_http_myservice_queue_module;
+
+
+#endif /* MS_SESSIONS_QUEUE_H */

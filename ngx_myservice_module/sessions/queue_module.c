@@ -1,0 +1,692 @@
+
+/*
+ * "myservice_queue": a new session that finds all instances busy waits for one,
+ * in a line that all workers share (pool/line.c).  Its calls wait in a phase,
+ * before the upstream starts.  When their turn comes, an instance is leased to
+ * the session tentatively, and the balancer's claim finds that lease.
+ */
+
+#include "sessions/queue.h"
+
+#include "answers/errors.h"
+#include "answers/wait.h"
+#include "core/context.h"
+#include "core/grpc.h"
+#include "core/texts.h"
+#include "core/timeout.h"
+#include "core/values.h"
+#include "core/variable.h"
+#include "sessions/calls.h"
+#include "sessions/terms.h"
+#include "store/store.h"
+#include "zone/line.h"
+#include "zone/wake.h"
+
+
+#define MS_QUEUE_TIMEOUT  30000
+
+/* milliseconds between two looks at the line, beside those of wake-ups; calls
+ * that do not look for MS_LINE_LOST lose their place */
+#define MS_QUEUE_LOOK     100
+
+
+typedef struct {
+    ngx_uint_t           length;        /* 0: no line */
+    ngx_msec_t           timeout;
+} ms_queue_srv_conf_t;
+
+typedef struct {
+    ngx_http_request_t  *request;
+    ms_zone_t           *zone;
+    ms_pool_key_t        key;
+    ms_pool_terms_t      terms;
+    ms_ticket_t          ticket;        /* number 0: no place */
+    ngx_msec_t           since;
+    ngx_msec_t           timeout;
+    ngx_msec_t           waited;
+    ngx_queue_t          queue;         /* in ms_queue_calls */
+    ngx_event_t          turn;
+    unsigned             waits:1;
+    unsigned             done:1;        /* the phase is over */
+    unsigned             lost:1;        /* in a pause, as the session has lost
+                                           its instance */
+} ms_queue_ctx_t;
+
+
+#define ms_queue_get_ctx(r)                                                   \
+    (ms_queue_ctx_t *) ms_context_find(r, &ngx_http_myservice_queue_module)
+
+
+static ngx_int_t ms_queue_handler(ngx_http_request_t *r);
+static ngx_int_t ms_queue_enter(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us, ms_queue_srv_conf_t *conf,
+    ms_queue_ctx_t **ctx);
+static ms_queue_ctx_t *ms_queue_create(ngx_http_request_t *r,
+    ms_queue_srv_conf_t *conf, ms_zone_t *zone);
+static ngx_uint_t ms_queue_waits(ms_queue_ctx_t *ctx);
+static ngx_int_t ms_queue_wait(ms_queue_ctx_t *ctx);
+static void ms_queue_look(ngx_event_t *ev);
+static void ms_queue_go_on(ngx_event_t *ev);
+static void ms_queue_unlist(ms_queue_ctx_t *ctx);
+static void ms_queue_cleanup(void *data);
+
+static ngx_int_t ms_queue_time_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+static ngx_int_t ms_queue_preconfiguration(ngx_conf_t *cf);
+static void *ms_queue_create_srv_conf(ngx_conf_t *cf);
+static char *ms_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static ngx_int_t ms_queue_init(ngx_conf_t *cf);
+static ngx_int_t ms_queue_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ms_queue_init_process(ngx_cycle_t *cycle);
+static void ms_queue_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_command_t  ms_queue_commands[] = {
+
+    { ngx_string("myservice_queue"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      ms_queue,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static const ms_value_t  ms_queue_parameters[] = {
+
+    { ngx_string("length="), ms_value_number,
+      offsetof(ms_queue_srv_conf_t, length), 1, MS_LINE_MAX, NULL, 0 },
+
+    { ngx_string("timeout="), ms_value_time,
+      offsetof(ms_queue_srv_conf_t, timeout), 1, 0, NULL, 0 },
+
+      ms_null_value
+};
+
+
+static ngx_http_module_t  ngx_http_myservice_queue_module_ctx = {
+    ms_queue_preconfiguration,             /* preconfiguration */
+    ms_queue_init,                         /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ms_queue_create_srv_conf,              /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_myservice_queue_module = {
+    NGX_MODULE_V1,
+    &ngx_http_myservice_queue_module_ctx,  /* module context */
+    ms_queue_commands,                     /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ms_queue_init_module,                  /* init module */
+    ms_queue_init_process,                 /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ms_queue_exit_process,                 /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_http_variable_t  ms_queue_variables[] = {
+
+    { ngx_string("myservice_queue_time"), NULL,
+      ms_queue_time_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+/* the calls of this worker that wait */
+
+static ngx_queue_t  ms_queue_calls;
+static ngx_event_t  ms_queue_timer;
+
+static ngx_uint_t   ms_queue_configured;
+
+
+ms_queue_state_t
+ms_queue_state(ngx_http_request_t *r)
+{
+    ms_queue_ctx_t  *ctx;
+
+    ctx = ms_queue_get_ctx(r);
+
+    if (ctx == NULL || ctx->ticket.number == 0) {
+        return MS_QUEUE_NONE;
+    }
+
+    if (ctx->lost && ms_queue_waits(ctx)) {
+        return MS_QUEUE_WAITS;
+    }
+
+    /* a call that has waited for too long has no place any more */
+
+    return ctx->ticket.number ? MS_QUEUE_TURN : MS_QUEUE_NONE;
+}
+
+
+void
+ms_queue_leave(ngx_http_request_t *r)
+{
+    ms_queue_ctx_t  *ctx;
+
+    ctx = ms_queue_get_ctx(r);
+
+    if (ctx && ctx->ticket.number) {
+        ms_zone_line_leave(ctx->zone, &ctx->ticket, r->connection->log);
+    }
+}
+
+
+/*
+ * The call waits inside of a pause, not in the phase: its upstream has started.
+ * It does so once: who has waited in vain is refused.
+ */
+
+ngx_uint_t
+ms_queue_lost(ms_call_t *call)
+{
+    ms_queue_ctx_t       *ctx;
+    ms_queue_srv_conf_t  *conf;
+    ngx_http_request_t   *r;
+
+    r = call->request;
+    ctx = ms_queue_get_ctx(r);
+    conf = ngx_http_conf_upstream_srv_conf(call->conf->zone->upstream,
+                                           ngx_http_myservice_queue_module);
+
+    if (conf->length == 0 || call->decision != MS_CLAIM_BUSY
+        || (ctx && ctx->lost)
+        || (call->attempts == 0
+            && !ms_zone_leased(call->conf->zone, &call->key,
+                               r->connection->log)))
+    {
+        return 0;
+    }
+
+    if (ctx == NULL) {
+        ctx = ms_queue_create(r, conf, call->conf->zone);
+        if (ctx == NULL) {
+            return 0;
+        }
+    }
+
+    ctx->key = call->key;
+    ctx->terms = call->terms;
+    ctx->terms.call_every = 0;
+    ctx->since = ngx_current_msec;
+    ctx->done = 1;
+    ctx->lost = 1;
+
+    return ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 1,
+                              &ctx->ticket, r->connection->log)
+           == NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ms_queue_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ms_queue_ctx_t                *ctx;
+    ms_queue_srv_conf_t           *conf;
+    ngx_http_upstream_srv_conf_t  *us;
+
+    us = ms_wait_upstream(r);
+
+    if (us == NULL) {
+        return NGX_DECLINED;
+    }
+
+    conf = ngx_http_conf_upstream_srv_conf(us, ngx_http_myservice_queue_module);
+
+    if (conf->length == 0) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ms_queue_get_ctx(r);
+
+    if (ctx == NULL) {
+        rc = ms_queue_enter(r, us, conf, &ctx);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    if (ctx->done) {
+        return NGX_DECLINED;
+    }
+
+    if (ms_queue_waits(ctx)) {
+
+        if (ms_timeout_left(r) != 0) {
+            return ms_queue_wait(ctx);
+        }
+
+        ms_queue_leave(r);
+        ctx->done = 1;
+
+        return ms_errors_refuse(r, MS_GRPC_DEADLINE_EXCEEDED,
+                                &ms_text_deadline_exceeded);
+    }
+
+    /* its turn has come, or the balancer refuses it */
+
+    ctx->done = 1;
+    ctx->waited = ngx_current_msec - ctx->since;
+
+    if (ctx->ticket.number) {
+        ms_counts_time(&ctx->zone->counts->queued, &ms_times_default,
+                       ctx->waited);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* NGX_AGAIN: the call has a place; else what the phase handler returns */
+
+static ngx_int_t
+ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
+    ms_queue_srv_conf_t *conf, ms_queue_ctx_t **found)
+{
+    ngx_int_t                rc;
+    ngx_str_t                session;
+    ms_pool_key_t            key;
+    ms_queue_ctx_t          *ctx;
+    ms_pool_terms_t          terms;
+    ms_sessions_srv_conf_t  *scf;
+
+    scf = ngx_http_conf_upstream_srv_conf(us,
+                                          ngx_http_myservice_sessions_module);
+
+    /* what is wrong with a call the balancer says */
+
+    if (ms_call_key(r, scf, &session) != NGX_OK
+        || ms_terms_terms(r, scf, &terms) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    ms_calls_terms(us, &terms);
+
+    /* the call itself is counted by its own claim */
+
+    terms.call_every = 0;
+
+    ms_zone_key(scf->zone, &session, &key);
+
+    ctx = ms_queue_create(r, conf, scf->zone);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->key = key;
+    ctx->terms = terms;
+
+    *found = ctx;
+
+    rc = ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 0, &ctx->ticket,
+                            r->connection->log);
+
+    ctx->done = rc != NGX_AGAIN;
+
+    return ctx->done ? NGX_DECLINED : NGX_AGAIN;
+}
+
+
+static ms_queue_ctx_t *
+ms_queue_create(ngx_http_request_t *r, ms_queue_srv_conf_t *conf,
+    ms_zone_t *zone)
+{
+    ms_queue_ctx_t  *ctx;
+
+    ctx = ms_context_make(r, &ngx_http_myservice_queue_module,
+                          sizeof(ms_queue_ctx_t), ms_queue_cleanup);
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    ctx->request = r;
+    ctx->zone = zone;
+    ctx->since = ngx_current_msec;
+    ctx->timeout = conf->timeout;
+    ctx->turn.data = ctx;
+    ctx->turn.handler = ms_queue_go_on;
+    ctx->turn.log = r->connection->log;
+
+    return ctx;
+}
+
+
+static ngx_uint_t
+ms_queue_waits(ms_queue_ctx_t *ctx)
+{
+    ms_turn_t   turn;
+    ngx_log_t  *log;
+
+    log = ctx->request->connection->log;
+    turn = ms_zone_line_look(ctx->zone, &ctx->ticket, log);
+
+    if (turn == MS_TURN_COMES) {
+        return 0;
+    }
+
+    if (ngx_current_msec - ctx->since >= ctx->timeout) {
+        ms_zone_line_leave(ctx->zone, &ctx->ticket, log);
+        return 0;
+    }
+
+    /* this worker was too slow, or the line is a new one */
+
+    return turn == MS_TURN_WAITS
+           || ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, ctx->lost,
+                                 &ctx->ticket, log)
+              == NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ms_queue_wait(ms_queue_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* notices a client that goes away */
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (!ctx->waits) {
+        ctx->waits = 1;
+        ngx_queue_insert_tail(&ms_queue_calls, &ctx->queue);
+    }
+
+    if (!ms_queue_timer.timer_set) {
+        ngx_add_timer(&ms_queue_timer, MS_QUEUE_LOOK);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/*
+ * By the timer, and when another worker has freed an instance.  Calls go on in
+ * events of their own: one that ends may end others, too.
+ */
+
+static void
+ms_queue_look(ngx_event_t *ev)
+{
+    ngx_queue_t     *q;
+    ms_queue_ctx_t  *ctx;
+
+    for (q = ngx_queue_head(&ms_queue_calls);
+         q != ngx_queue_sentinel(&ms_queue_calls);
+         q = ngx_queue_next(q))
+    {
+        ctx = ngx_queue_data(q, ms_queue_ctx_t, queue);
+
+        if (!ctx->turn.posted
+            && (!ms_queue_waits(ctx) || ms_timeout_left(ctx->request) == 0))
+        {
+            ngx_post_event(&ctx->turn, &ngx_posted_events);
+        }
+    }
+
+    if (!ngx_queue_empty(&ms_queue_calls) && !ms_queue_timer.timer_set) {
+        ngx_add_timer(&ms_queue_timer, MS_QUEUE_LOOK);
+    }
+}
+
+
+static void
+ms_queue_go_on(ngx_event_t *ev)
+{
+    ngx_connection_t    *c;
+    ms_queue_ctx_t      *ctx;
+    ngx_http_request_t  *r;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ms_queue_unlist(ctx);
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ms_queue_unlist(ms_queue_ctx_t *ctx)
+{
+    if (ctx->waits) {
+        ctx->waits = 0;
+        ngx_queue_remove(&ctx->queue);
+    }
+}
+
+
+/* the request ends: its client has left, or it was answered */
+
+static void
+ms_queue_cleanup(void *data)
+{
+    ms_queue_ctx_t  *ctx = data;
+
+    ms_queue_unlist(ctx);
+
+    if (ctx->turn.posted) {
+        ngx_delete_posted_event(&ctx->turn);
+    }
+
+    if (ctx->ticket.number) {
+        ms_zone_line_leave(ctx->zone, &ctx->ticket, ngx_cycle->log);
+    }
+}
+
+
+/* seconds with milliseconds; empty if the call did not have to wait */
+
+static ngx_int_t
+ms_queue_time_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t        value;
+    ngx_msec_t       ms;
+    ms_queue_ctx_t  *ctx;
+
+    ctx = ms_queue_get_ctx(r->main);
+
+    if (ctx == NULL || (ctx->done && ctx->waited == 0)) {
+        return ms_variable_set(v, NULL);
+    }
+
+    ms = ctx->done ? ctx->waited : ngx_current_msec - ctx->since;
+
+    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 4);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%M.%03M", ms / 1000, ms % 1000)
+                - value.data;
+
+    return ms_variable_set(v, &value);
+}
+
+
+static ngx_int_t
+ms_queue_preconfiguration(ngx_conf_t *cf)
+{
+    ms_queue_configured = 0;
+
+    return ms_variables_add(cf, ms_queue_variables);
+}
+
+
+static void *
+ms_queue_create_srv_conf(ngx_conf_t *cf)
+{
+    ms_queue_srv_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ms_queue_srv_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /* length 0 */
+
+    conf->timeout = MS_QUEUE_TIMEOUT;
+
+    return conf;
+}
+
+
+static char *
+ms_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ms_queue_srv_conf_t  *qcf = conf;
+
+    char  *rv;
+
+    if (qcf->length) {
+        return "is duplicate";
+    }
+
+    rv = ms_values_parse(cf, ms_queue_parameters, 1, qcf);
+
+    if (rv == NGX_CONF_OK && qcf->length == 0) {
+        return "needs \"length=\", how many sessions may wait";
+    }
+
+    return rv;
+}
+
+
+static ngx_int_t
+ms_queue_init(ngx_conf_t *cf)
+{
+    ngx_uint_t                      i;
+    ngx_http_handler_pt            *h;
+    ms_queue_srv_conf_t            *conf;
+    ms_sessions_srv_conf_t         *scf;
+    ngx_http_core_main_conf_t      *cmcf;
+    ngx_http_upstream_srv_conf_t  **us;
+    ngx_http_upstream_main_conf_t  *umcf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    us = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (us[i]->srv_conf == NULL) {
+            continue;
+        }
+
+        conf = ngx_http_conf_upstream_srv_conf(us[i],
+                                           ngx_http_myservice_queue_module);
+
+        if (conf->length == 0) {
+            continue;
+        }
+
+        scf = ngx_http_conf_upstream_srv_conf(us[i],
+                                         ngx_http_myservice_sessions_module);
+
+        if (scf->zone == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"myservice_queue\" in upstream \"%V\" has no "
+                          "effect without \"myservice_sessions\"",
+                          &us[i]->host);
+            return NGX_ERROR;
+        }
+
+        if (ms_store_of(us[i])) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"myservice_queue\" in upstream \"%V\": the line "
+                          "of one gateway does not know those of others, so "
+                          "there can be no \"myservice_store\"", &us[i]->host);
+            return NGX_ERROR;
+        }
+
+        if (ms_zone_line_add(cf, scf->zone, conf->length) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ms_queue_configured = 1;
+    }
+
+    if (!ms_queue_configured) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ms_queue_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ms_queue_init_module(ngx_cycle_t *cycle)
+{
+    return ms_queue_configured && !ngx_test_config
+           ? ms_wake_init(cycle->log) : NGX_OK;
+}
+
+
+static ngx_int_t
+ms_queue_init_process(ngx_cycle_t *cycle)
+{
+    ngx_queue_init(&ms_queue_calls);
+
+    /* not cancelable: a worker that exits serves those who wait */
+
+    ms_queue_timer.handler = ms_queue_look;
+    ms_queue_timer.data = &ms_queue_timer;
+    ms_queue_timer.log = cycle->log;
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    return ms_queue_configured ? ms_wake_listen(cycle, ms_queue_look) : NGX_OK;
+}
+
+
+static void
+ms_queue_exit_process(ngx_cycle_t *cycle)
+{
+    ms_wake_end(cycle);
+}

@@ -1,0 +1,329 @@
+/* "myservice_queue": new sessions wait for an instance, in a line. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "gateway.h"
+#include "harness.h"
+#include "status.h"
+
+
+#define CONF(upstream, location)                                              \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes 2;\n"                                                   \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    log_format queue 'decision=$myservice_decision '\n"                  \
+    "        'grpc=$myservice_grpc_status session=$myservice_session '\n"     \
+    "        'waited=$myservice_queue_time';\n"                               \
+    STATUS_SERVER                                                             \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    "        myservice_release MyServiceShutdown;\n"                          \
+    "        myservice_health interval=100ms;\n"                              \
+    upstream                                                                  \
+    "        server 127.0.0.1:8081;\n"                                        \
+    "        keepalive 16;\n"                                                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        access_log %%DIR%%/access.log queue;\n"                          \
+    "        location / {\n"                                                  \
+    location                                                                  \
+    "            grpc_pass grpc://u;\n"                                       \
+    "        }\n"                                                             \
+    "    }\n"                                                                 \
+    "}\n"
+
+#define QUEUE  "myservice_queue length=8 timeout=60s;\n"
+#define BUSY   "all instances are busy"
+
+
+static void
+serve(fake_call_t *call)
+{
+    if (strcmp(call->path, "/grpc.health.v1.Health/Check") == 0) {
+        fake_health(call, 1);
+        return;
+    }
+
+    fake_headers(call);
+    fake_message(call, 0);
+    fake_trailers(call, 0, "");
+}
+
+
+static void
+start(const char *conf)
+{
+    (void) fake_start(8081, "one", serve);
+    gateway_start(conf);
+    client_assert(echo_once("s0"), 0, "");
+}
+
+
+/* A call of a new session, the n-th that waits. */
+static client_call_t *
+enter(const char *session, int n)
+{
+    char            text[32];
+    client_call_t  *c;
+
+    c = echo_start(client_open(harness_port(8080)), session);
+    client_poll(0);
+    snprintf(text, sizeof(text), "\"waiting\":%d,", n);
+    status_await(text);
+
+    return c;
+}
+
+
+static void
+leave(const char *session)
+{
+    client_assert(shutdown_get(client_open(harness_port(8080)), session), 0,
+                  "");
+}
+
+
+/* who waits longest comes first */
+START_TEST(queue_order)
+{
+    int             i;
+    char            text[64], session[8];
+    client_call_t  *c[4];
+
+    start(CONF(QUEUE, ""));
+
+    for (i = 0; i < 4; i++) {
+        snprintf(session, sizeof(session), "s%d", i + 1);
+        c[i] = enter(session, i + 1);
+    }
+
+    /* a call of the owner does not wait */
+
+    client_assert(echo_once("s0"), 0, "");
+
+    for (i = 0; i < 4; i++) {
+        ck_assert(!c[i]->done);
+        snprintf(session, sizeof(session), "s%d", i);
+        leave(session);
+        client_wait(c[i]);
+        client_assert(c[i], 0, "");
+        snprintf(text, sizeof(text), "decision=QUEUED grpc=0 session=s%d", i + 1);
+        gateway_await_access(text);
+    }
+}
+END_TEST
+
+
+/* at once, if the line is full */
+START_TEST(queue_full)
+{
+    client_call_t  *first, *other;
+
+    start(CONF("myservice_queue length=1;\n", ""));
+    first = enter("s1", 1);
+    other = enter("s1", 1);
+    client_assert(echo_once("s2"), 8, BUSY);
+    gateway_await_access("decision=BUSY grpc=8 session=s2 waited=-");
+    ck_assert(!first->done && !other->done);
+    leave("s0");
+    client_wait_all();
+    client_assert(first, 0, "");
+    client_assert(other, 0, "");
+    leave("s1");
+}
+END_TEST
+
+
+START_TEST(queue_timeout)
+{
+    client_call_t  *c;
+
+    start(CONF("myservice_queue length=8 timeout=300ms;\n", ""));
+    c = echo_once("s1");
+    client_assert(c, 8, BUSY);
+    ck_assert(client_has(c, "grpc-status: 8"));
+    gateway_await_access("decision=BUSY grpc=8 session=s1 waited=0.");
+}
+END_TEST
+
+
+/* the client's deadline, and a client that leaves */
+START_TEST(queue_left)
+{
+    client_call_t   *c, *gone;
+    client_header_t  headers[] = {
+        { "session-id", "s1" }, { "content-type", "application/grpc" },
+        { "te", "trailers" }, { "grpc-timeout", "200m" }, { NULL, NULL }
+    };
+
+    start(CONF("myservice_queue length=1;\n", ""));
+    c = client_request(client_open(harness_port(8080)), ECHO, headers,
+                       "\0\0\0\0\0", 5, false);
+    client_wait(c);
+    client_assert(c, 4, "deadline exceeded");
+
+    gone = enter("s2", 1);
+    client_cancel(gone);
+    gateway_await_access("session=s2");
+    status_await("\"waiting\":0,");
+    c = enter("s3", 1);
+    leave("s0");
+    client_wait(c);
+    client_assert(c, 0, "");
+}
+END_TEST
+
+
+/* A worker dies: its place is free a second later.  What it kept, too. */
+START_TEST(queue_killed)
+{
+    client_call_t  *c, *other;
+
+    gateway_allow("exited on signal 9");
+    start(CONF("myservice_queue length=1;\n", ""));
+    c = enter("s1", 1);
+    gateway_kill_workers(2);
+    client_wait(c);
+    ck_assert(c->reset);
+
+    status_await("\"waiting\":0,");
+    other = enter("s2", 1);
+    leave("s0");
+    client_wait(other);
+    client_assert(other, 0, "");
+}
+END_TEST
+
+
+/* those who wait at a reload go on, and keep their turn */
+START_TEST(queue_reload)
+{
+    client_call_t  *c[2];
+
+    start(CONF(QUEUE, ""));
+    c[0] = enter("s1", 1);
+    gateway_reload(NULL);
+    c[1] = enter("s2", 2);
+    leave("s0");
+    client_wait(c[0]);
+    client_assert(c[0], 0, "");
+    ck_assert(!c[1]->done);
+    leave("s1");
+    client_wait(c[1]);
+    client_assert(c[1], 0, "");
+    gateway_await_workers(2);
+}
+END_TEST
+
+
+/* Who has lost its instance comes before those who never had one. */
+START_TEST(queue_lost)
+{
+    fake_t         *fake;
+    const char     *first, *second;
+    client_call_t  *c, *lost, *next;
+
+    fake = fake_start(8082, "two", serve);
+    (void) fake_start(8081, "one", serve);
+    gateway_start(CONF(QUEUE "server 127.0.0.1:8082;\n",
+                       "myservice_retry MyServiceEcho;\n"));
+
+    /* the one that gets the second instance loses it */
+
+    c = echo_once("s0");
+    client_assert(c, 0, "");
+    second = strcmp(client_pod(c, 0), "two") == 0 ? "s0" : "s9";
+    first = strcmp(second, "s0") == 0 ? "s9" : "s0";
+    client_assert(echo_once("s9"), 0, "");
+    next = enter("s1", 1);
+    fake_stop(fake);
+    status_await("\"down\":1");
+
+    lost = echo_start(client_open(harness_port(8080)), second);
+    client_poll(0);
+    status_await("\"waiting\":2,");
+    leave(first);
+    client_wait(lost);
+    client_assert(lost, 0, "");
+    ck_assert(!next->done);
+    leave(second);
+    client_wait(next);
+    client_assert(next, 0, "");
+}
+END_TEST
+
+
+/* another length: the old line goes on, a new one begins */
+START_TEST(queue_reload_length)
+{
+    client_call_t  *c;
+
+    start(CONF(QUEUE, ""));
+    c = enter("s1", 1);
+    gateway_reload(CONF("myservice_queue length=2;\n", ""));
+    leave("s0");
+    client_wait(c);
+    client_assert(c, 0, "");
+    c = enter("s2", 1);
+    gateway_reload(CONF("", ""));
+    client_assert(echo_once("s3"), 8, BUSY);
+    leave("s1");
+    client_wait(c);
+    client_assert(c, 0, "");
+    gateway_await_workers(2);
+}
+END_TEST
+
+
+START_TEST(queue_conf)
+{
+    unsigned     i;
+    const char  *output;
+
+    static const struct {
+        const char  *conf;
+        const char  *error;
+    } bad[] = {
+        { CONF("myservice_queue timeout=1s;\n", ""), "needs \"length=\"" },
+        { CONF("myservice_queue length=0;\n", ""), "length=" },
+        { CONF("myservice_queue length=4097;\n", ""), "length=" },
+        { CONF("myservice_queue length=1 timeout=0;\n", ""), "timeout=" },
+        { CONF("myservice_queue length=1 x=1;\n", ""), "x=1" },
+        { CONF(QUEUE QUEUE, ""), "is duplicate" },
+        { CONF(QUEUE "myservice_store redis://127.0.0.1:6379;\n", ""),
+          "there can be no \"myservice_store\"" },
+    };
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_int_ne(gateway_test(bad[i].conf, &output), 0);
+        ck_assert_msg(strstr(output, bad[i].error) != NULL, "%s", output);
+    }
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("queue");
+    harness_add(suite, queue_order);
+    harness_add(suite, queue_full);
+    harness_add(suite, queue_timeout);
+    harness_add(suite, queue_left);
+    harness_add(suite, queue_killed);
+    harness_add(suite, queue_reload);
+    harness_add(suite, queue_lost);
+    harness_add(suite, queue_reload_length);
+    harness_add(suite, queue_conf);
+
+    return harness_run(suite, "test_queue");
+}

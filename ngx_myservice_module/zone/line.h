@@ -1,0 +1,31 @@
+/*
+ * The waiting line of an upstream, in a shared zone of its own: another length
+ * after a reload makes a new one, and calls that wait in the old one go on.
+ */
+
+#ifndef MS_ZONE_LINE_H
+#define MS_ZONE_LINE_H
+
+
+#include "zone/lock.h"
+
+
+/* at configuration: the zone has a line of so many places */
+ngx_int_t ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t places);
+
+/*
+ * A call enters the line, with "lost" because its session has lost its
+ * instance; each of these takes the lock.  NGX_AGAIN: it has a
+ * place, and has to look.  NGX_OK: it needs none, as its session has an
+ * instance, or no instance is up that could become free.  NGX_DECLINED: the
+ * line is full.
+ */
+ngx_int_t ms_zone_line_enter(ms_zone_t *zone, ms_pool_key_t *key,
+    ms_pool_terms_t *terms, ngx_uint_t lost, ms_ticket_t *ticket,
+    ngx_log_t *log);
+ms_turn_t ms_zone_line_look(ms_zone_t *zone, ms_ticket_t *ticket,
+    ngx_log_t *log);
+void ms_zone_line_leave(ms_zone_t *zone, ms_ticket_t *ticket, ngx_log_t *log);
+
+
+#endif /* MS_ZONE_LINE_H */
