@@ -61,7 +61,7 @@ service_audit(const service_login_t *login, login_status_t status,
 
     memset(&event, 0, sizeof(event));
     event.outcome = service_results[status].outcome;
-    event.reason = status == LOGIN_DENIED && answer->disabled
+    event.reason = status == LOGIN_DENIED && answer != NULL && answer->disabled
                    ? "disabled" : service_results[status].reason;
     event.user = login->request.username;
     event.session = log_session_id(login->request.session, session);

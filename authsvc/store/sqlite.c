@@ -49,8 +49,9 @@ static const char *const  sqlite_changes[STORE_CHANGES] = {
 };
 
 static const char *const  sqlite_lists[STORE_ROWS] = {
-    [STORE_USERS] = "SELECT name, role || iif(disabled, char(9) || 'disabled',"
-                    " '') FROM users ORDER BY name",
+    [STORE_USERS] = "SELECT name, role || CASE WHEN disabled"
+                    " THEN char(9) || 'disabled' ELSE '' END"
+                    " FROM users ORDER BY name",
     [STORE_OWED] = "SELECT gateway, request FROM revocations"
                    " ORDER BY gateway, request"
 };

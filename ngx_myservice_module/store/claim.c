@@ -384,16 +384,18 @@ ms_store_wake(ms_store_group_t *g, ngx_int_t rc)
     ms_store_unlist(g);
     ms_store_count(g->store, rc);
 
-    while (!ngx_queue_empty(&g->waiters)) {
-        q = ngx_queue_head(&g->waiters);
-        ngx_queue_remove(q);
-
+    for (q = ngx_queue_head(&g->waiters);
+         q != ngx_queue_sentinel(&g->waiters);
+         q = ngx_queue_next(q))
+    {
         waiter = ngx_queue_data(q, ms_store_waiter_t, queue);
         waiter->group = NULL;
         waiter->rc = rc;
 
         ngx_post_event(&waiter->wake, &ngx_posted_events);
     }
+
+    ngx_queue_init(&g->waiters);
 }
 
 
@@ -439,15 +441,18 @@ ms_store_unlist(ms_store_group_t *g)
 static void
 ms_store_reap(ngx_event_t *ev)
 {
-    ngx_queue_t       *q;
+    ngx_queue_t       *q, *next;
     ms_store_t        *store;
     ngx_msec_int_t     left;
     ms_store_group_t  *g;
 
     store = (ms_store_t *) ((u_char *) ev - offsetof(ms_store_t, reaper));
 
-    while (!ngx_queue_empty(&store->pending)) {
-        q = ngx_queue_head(&store->pending);
+    for (q = ngx_queue_head(&store->pending);
+         q != ngx_queue_sentinel(&store->pending);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         g = ngx_queue_data(q, ms_store_group_t, queue);
         left = (ngx_msec_int_t) (g->deadline - ngx_current_msec);
 

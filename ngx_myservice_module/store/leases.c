@@ -173,7 +173,7 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 
     ms_pool_key(store->zone->sh->pool, session->data, session->len, &key);
 
-    lease.lease = 0;
+    ngx_memzero(&lease, sizeof(ms_lease_t));
     claim = MS_CLAIM_HIT;
 
     pool = ms_zone_lock(store->zone, &rebuilt);

@@ -59,6 +59,7 @@ name_text(char kind, int i, char text[24])
 static uint64_t
 reply_number(const redisReply *r)
 {
+    ck_assert_ptr_nonnull(r);
     ck_assert_int_eq(r->type, REDIS_REPLY_STRING);
     return strtoull(r->str, NULL, 10);
 }
@@ -67,6 +68,7 @@ reply_number(const redisReply *r)
 static int
 reply_index(const redisReply *r)
 {
+    ck_assert_ptr_nonnull(r);
     ck_assert_int_eq(r->type, REDIS_REPLY_STRING);
     return r->len == 0 ? -1 : atoi(r->str + 1);
 }

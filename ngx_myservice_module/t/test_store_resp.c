@@ -170,12 +170,12 @@ END_TEST
 static const char  answers[] =
     "+PONG\r\n"
     ":17\r\n"
-    "*3\r\n$3\r\nown\r\n$-1\r\n*2\r\n$0\r\n\r\n:1\r\n"
+    "*3\r\n$3\r\nhad\r\n$-1\r\n*2\r\n$0\r\n\r\n:1\r\n"
     "-NOSCRIPT no such script\r\n"
     "*0\r\n"
     "$5\r\na\r\nb \r\n";
 
-static const char  seen[] = "0=PONG 1=:17 2=[own nil [ :1 ]]"
+static const char  seen[] = "0=PONG 1=:17 2=[had nil [ :1 ]]"
                             "3=!NOSCRIPT no such script 4=[]5=a\r\nb  ";
 
 

@@ -19,7 +19,7 @@
 
 
 static void ms_hpack_evict(ms_hpack_t *table, uint32_t limit);
-static uint8_t *ms_hpack_again(ms_hpack_t *table, uint8_t *p,
+static size_t ms_hpack_again(ms_hpack_t *table, uint8_t *p,
     const uint8_t *fields, size_t len);
 static uint32_t ms_hpack_find(ms_hpack_t *table, const uint8_t *field,
     size_t len);
@@ -83,14 +83,13 @@ ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
     size_t len)
 {
     size_t          n, size, room;
-    uint8_t        *end;
     uint32_t        index, run, run_n;
     const uint8_t  *first, *last, *next;
 
-    end = ms_hpack_again(table, p, fields, len);
+    n = ms_hpack_again(table, p, fields, len);
 
-    if (end) {
-        return end;
+    if (n) {
+        return p + n;
     }
 
     first = fields;
@@ -149,22 +148,24 @@ ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
 }
 
 
-/* NULL: these are other fields than those of the last block, or their entries
- * have gone. */
-static uint8_t *
+/* Returns how many bytes were written; 0: these are other fields than those of
+ * the last block, or their entries have gone. */
+static size_t
 ms_hpack_again(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
     size_t len)
 {
     uint32_t                 i;
+    const uint8_t           *begin;
     const ms_hpack_entry_t  *entry;
 
+    begin = p;
     entry = &table->entries[table->run % MS_HPACK_ENTRIES];
 
     if (len == 0 || len != table->run_len
         || table->added - table->run > table->n
         || memcmp(table->data + entry->pos, fields, len) != 0)
     {
-        return NULL;
+        return 0;
     }
 
     for (i = 0; i < table->run_n; i++) {
@@ -172,7 +173,7 @@ ms_hpack_again(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
                            MS_HPACK_STATIC + table->added - table->run - i);
     }
 
-    return p;
+    return (size_t) (p - begin);
 }
 
 
