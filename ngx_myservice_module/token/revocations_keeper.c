@@ -22,6 +22,10 @@ static void ms_revocations_handler(ngx_event_t *ev);
 static ngx_event_t  ms_revocations_timer;
 static ngx_msec_t   ms_revocations_swept;
 
+/* the changes that this process has saved: another one may have saved them to
+ * another file, which the configuration before a reload named */
+static ngx_uint_t   ms_revocations_kept;
+
 /* events are expected to belong to a connection */
 static ngx_connection_t  ms_revocations_connection;
 
@@ -35,10 +39,7 @@ ms_revocations_keep(ngx_cycle_t *cycle)
         return;
     }
 
-    /* a reload may have named another file */
-
-    ms_revocations_set_saved(0);
-
+    ms_revocations_kept = 0;
     ms_revocations_connection.fd = (ngx_socket_t) -1;
     ms_revocations_swept = ngx_current_msec;
 
@@ -57,7 +58,9 @@ ms_revocations_keep(ngx_cycle_t *cycle)
 static void
 ms_revocations_handler(ngx_event_t *ev)
 {
+    ngx_int_t            rc;
     ngx_msec_t           again;
+    ngx_uint_t           generation;
     ms_jwt_main_conf_t  *jmcf;
 
     jmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
@@ -69,11 +72,17 @@ ms_revocations_handler(ngx_event_t *ev)
         ms_revocations_sweep();
     }
 
-    if (jmcf->revocations_file.len
-        && ms_revocations_saved() != ms_revocations_generation()
-        && ms_revocations_save(&jmcf->revocations_file, ev->log) == NGX_ERROR)
-    {
-        again = MS_REVOCATIONS_AGAIN;
+    generation = ms_revocations_generation();
+
+    if (jmcf->revocations_file.len && ms_revocations_kept != generation) {
+        rc = ms_revocations_save(&jmcf->revocations_file, ev->log);
+
+        if (rc == NGX_OK) {
+            ms_revocations_kept = generation;
+
+        } else if (rc == NGX_ERROR) {
+            again = MS_REVOCATIONS_AGAIN;
+        }
     }
 
     ngx_add_timer(ev, again);
