@@ -377,7 +377,7 @@ END_TEST
 START_TEST(plain)
 {
     size_t   len;
-    uint8_t  text[64];
+    uint8_t  text[256];
     uint8_t  p[] = "\x42\x03" "FOO" "\x86" "\x44\x02" "/a" "\x41\x01" "h"
                    "\x40\x01" "n\x01" "v" "\x00\x01" "a\x01" "b"
                    "\x10\x01" "a\x01" "c" "\x0f\x01\x01" "d";

@@ -94,10 +94,13 @@ START_TEST(page)
     start();
 
     fixture_response_free(fixture_echo(&f, "x", 5000, &result));
+    rpc_result_free(&result);
     fixture_response_free(fixture_echo(&f, "x", 5000, &result));
+    rpc_result_free(&result);
     stream = fixture_subscribe(&f, "x", 5000);
     ck_assert_ptr_null(rpc_stream_next(stream));
     rpc_stream_finish(stream, &result);
+    rpc_result_free(&result);
 
     text = get(NULL);
     ck_assert_int_eq(strncmp(text, "HTTP/1.1 200 OK\r\n", 17), 0);
