@@ -344,7 +344,7 @@ START_TEST(malformed_fields)
     uint8_t  text[64];
 
     static const char  *bad[] = {
-        "\x40\x01" "a\x01" "b", "\x10\x01" "a\x01" "b", "\x0f", "\x05" "a"
+        "\x40\x01" "a\x01" "b", "\x10\x01" "a\x01" "b", "\x0f", ("\x05" "a")
     };
     size_t   i;
 
