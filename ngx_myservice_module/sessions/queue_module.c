@@ -206,7 +206,8 @@ ms_queue_lost(ms_call_t *call)
     conf = ngx_http_conf_upstream_srv_conf(call->conf->zone->upstream,
                                            ngx_http_myservice_queue_module);
 
-    if (conf->length == 0 || call->decision != MS_CLAIM_BUSY
+    if (conf->length == 0
+        || (call->decision != MS_CLAIM_BUSY && call->decision != MS_CLAIM_EMPTY)
         || (ctx && ctx->lost)
         || (call->attempts == 0
             && !ms_zone_leased(call->conf->zone, &call->key,

@@ -43,11 +43,15 @@
 #define BUSY   "all instances are busy"
 
 
+static int  starts;                     /* 1: the instance is not yet up */
+
+
 static void
 serve(fake_call_t *call)
 {
     if (strcmp(call->path, "/grpc.health.v1.Health/Check") == 0) {
-        fake_health(call, 1);
+        fake_health(call,
+                    __atomic_load_n(&starts, __ATOMIC_RELAXED) ? 2 : 1);
         return;
     }
 
@@ -137,6 +141,30 @@ START_TEST(queue_full)
     client_assert(first, 0, "");
     client_assert(other, 0, "");
     leave("s1");
+}
+END_TEST
+
+
+/* The only instance was left, and is not up again: new sessions wait for it. */
+START_TEST(queue_starts)
+{
+    client_call_t  *first, *other;
+
+    start(CONF("myservice_queue length=1;\n", ""));
+    first = enter("s1", 1);
+    __atomic_store_n(&starts, 1, __ATOMIC_RELAXED);
+    leave("s0");
+    status_await("\"left\":1");
+    other = echo_start(client_open(harness_port(8080)), "s1");
+    client_assert(echo_once("s2"), 8, "no available instances");
+    ck_assert(!first->done && !other->done);
+    client_cancel(first);
+    client_cancel(other);
+    status_await("\"waiting\":0,");
+    first = enter("s3", 1);
+    __atomic_store_n(&starts, 0, __ATOMIC_RELAXED);
+    client_wait(first);
+    client_assert(first, 0, "");
 }
 END_TEST
 
@@ -317,6 +345,7 @@ main(void)
     suite = suite_create("queue");
     harness_add(suite, queue_order);
     harness_add(suite, queue_full);
+    harness_add(suite, queue_starts);
     harness_add(suite, queue_timeout);
     harness_add(suite, queue_left);
     harness_add(suite, queue_killed);

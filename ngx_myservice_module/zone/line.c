@@ -9,7 +9,8 @@
 
 
 static ngx_int_t ms_zone_line_init(ngx_shm_zone_t *shm_zone, void *data);
-static ngx_uint_t ms_zone_line_helps(ms_pool_t *pool, ms_pool_key_t *key);
+static ngx_uint_t ms_zone_line_helps(ms_pool_t *pool, ms_pool_key_t *key,
+    ngx_uint_t lost);
 
 
 static ngx_uint_t  ms_zone_line_tag;
@@ -83,16 +84,20 @@ ms_zone_line_init(ngx_shm_zone_t *shm_zone, void *data)
 }
 
 
-/* the session has no instance, and one may become free */
+/*
+ * The session has no instance it can use, and one may become free: also one
+ * that was left and is not yet up again, as after every Shutdown.
+ */
 
 static ngx_uint_t
-ms_zone_line_helps(ms_pool_t *pool, ms_pool_key_t *key)
+ms_zone_line_helps(ms_pool_t *pool, ms_pool_key_t *key, ngx_uint_t lost)
 {
-    return ms_pool_session(pool, key, ngx_current_msec) == MS_POOL_NONE
+    return (lost || ms_pool_session(pool, key, ngx_current_msec) == MS_POOL_NONE)
            && ms_pool_count(pool, MS_INSTANCE_FREE)
               + ms_pool_count(pool, MS_INSTANCE_TENTATIVE)
               + ms_pool_count(pool, MS_INSTANCE_LEASED)
               + ms_pool_count(pool, MS_INSTANCE_DRAINING)
+              + ms_pool_count(pool, MS_INSTANCE_LEFT)
               > 0;
 }
 
@@ -109,7 +114,7 @@ ms_zone_line_enter(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 
     /* a call that has had a place goes on waiting, whatever happened since */
 
-    if (ticket->number == 0 && !lost && !ms_zone_line_helps(pool, key)) {
+    if (ticket->number == 0 && !ms_zone_line_helps(pool, key, lost)) {
         rc = NGX_OK;
 
     } else {
