@@ -25,6 +25,7 @@ drain != "" && /^ *myservice_sessions / {
     sub(/;/, " drain=" drain ";"); bounded++ }
 tell == "on" && /^ *myservice_grpc_errors on;/ {
     print "        myservice_tell on;"; told++ }
+store != "" && sub(/# myservice_store .*/, "myservice_store " store ";") { stored++ }
 queue == "on" && sub(/# myservice_queue/, "myservice_queue") { queued++ }
 # only root may raise a limit
 files ~ /^[0-9]+$/ && /^worker_rlimit_nofile / && $2 + 0 > files + 0 {
@@ -35,11 +36,11 @@ few && /^ *worker_connections / {
 /^load_module/  { n++; print load; next }
 /^user/         { n++; if (user != "") print user; next }
 # also a new binary, after USR2, must not report what nginx leaves to the exit
-/^pid/          { n++; print "pid " run "/nginx.master;"
+/^pid/          { n++; print "pid " gate "/nginx.master;"
                   print "env ASAN_OPTIONS;"; next }
-/^error_log/    { n++; print "error_log " run "/error.log notice;"
+/^error_log/    { n++; print "error_log " gate "/error.log notice;"
                   next }
-/^ *access_log/ { n++; print "access_log " run "/access.log gateway;"
+/^ *access_log/ { n++; print "access_log " gate "/access.log gateway;"
                   next }
 /^ *limit_req_zone/ {
     n++; sub(/rate=20r/, "rate=" login_rate "r"); print; next }
@@ -67,7 +68,7 @@ function listens(from, to,    i, m, line, addresses) {
 function temp(    i, m, kinds) {
     m = split("client_body proxy fastcgi scgi uwsgi", kinds)
     for (i = 1; i <= m; i++)
-        print "    " kinds[i] "_temp_path " run "/tmp/" kinds[i] ";"
+        print "    " kinds[i] "_temp_path " gate "/tmp/" kinds[i] ";"
     if (keys == "on") print "    myservice_jwt_key_check 200ms;"
 }
 END {
@@ -83,7 +84,7 @@ END {
         (multiplex != "" && !muxed) ||
         (workers != "" && !set) || (ttl != "" && !given) ||
         (drain != "" && !bounded) || (tell == "on" && !told) ||
-        (queue == "on" && !queued))
+        (queue == "on" && !queued) || (store != "" && !stored))
     {
         print "a line that is to be changed is missing" >"/dev/stderr"
         exit 1
