@@ -76,9 +76,9 @@ typedef enum {
                                            drained too long; or the own one,
                                            started anew */
     MS_CLAIM_REBUILT,                   /* first hit of a learned lease */
-    MS_CLAIM_QUEUED,                    /* not by ms_pool_claim(): the first hit
-                                           of a lease that the waiting line has
-                                           kept for the session */
+    MS_CLAIM_QUEUED,                    /* not by ms_pool_claim(): a hit of a
+                                           lease that the waiting line has kept
+                                           for a session that had to wait */
 
     /* refused */
     MS_CLAIM_BUSY,                      /* every instance that is up has an
@@ -185,7 +185,8 @@ typedef struct {
     unsigned        moved:1;            /* the session has moved */
     unsigned        settled:1;          /* "held" was not tentative */
     unsigned        queued:1;           /* set by the caller: it had a place in
-                                           the waiting line */
+                                           the waiting line, and */
+    unsigned        waited:1;           /* had to wait there */
     uint64_t        held;               /* set by the caller: the lease under
                                            which the call may have run */
 } ms_pool_seek_t;

@@ -99,6 +99,10 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
         return ms_pause_begin(call, pc);
 
     case MS_QUEUE_TURN:
+        call->seek.waited = 1;
+        /* fall through */
+
+    case MS_QUEUE_AT_ONCE:
         call->seek.queued = 1;
         break;
 

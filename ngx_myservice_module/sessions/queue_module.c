@@ -43,10 +43,11 @@ typedef struct {
     ms_ticket_t          ticket;        /* number 0: no place */
     ngx_msec_t           since;
     ngx_msec_t           timeout;
-    ngx_msec_t           waited;
+    ngx_msec_t           waited;        /* until "since", of earlier waits */
     ngx_queue_t          queue;         /* in ms_queue_calls */
     ngx_event_t          turn;
     unsigned             waits:1;
+    unsigned             queued:1;      /* it had to wait */
     unsigned             done:1;        /* the phase is over */
     unsigned             lost:1;        /* in a pause, as the session has lost
                                            its instance */
@@ -64,6 +65,7 @@ static ngx_int_t ms_queue_enter(ngx_http_request_t *r,
 static ms_queue_ctx_t *ms_queue_create(ngx_http_request_t *r,
     ms_queue_srv_conf_t *conf, ms_zone_t *zone);
 static ngx_uint_t ms_queue_waits(ms_queue_ctx_t *ctx);
+static void ms_queue_waited(ms_queue_ctx_t *ctx);
 static ngx_int_t ms_queue_wait(ms_queue_ctx_t *ctx);
 static void ms_queue_look(ngx_event_t *ev);
 static void ms_queue_go_on(ngx_event_t *ev);
@@ -166,13 +168,22 @@ ms_queue_state(ngx_http_request_t *r)
         return MS_QUEUE_NONE;
     }
 
-    if (ctx->lost && ms_queue_waits(ctx)) {
-        return MS_QUEUE_WAITS;
+    if (ctx->lost) {
+
+        if (ms_queue_waits(ctx)) {
+            return MS_QUEUE_WAITS;
+        }
+
+        ms_queue_waited(ctx);
     }
 
     /* a call that has waited for too long has no place any more */
 
-    return ctx->ticket.number ? MS_QUEUE_TURN : MS_QUEUE_NONE;
+    if (ctx->ticket.number == 0) {
+        return MS_QUEUE_NONE;
+    }
+
+    return ctx->queued ? MS_QUEUE_TURN : MS_QUEUE_AT_ONCE;
 }
 
 
@@ -230,9 +241,16 @@ ms_queue_lost(ms_call_t *call)
     ctx->done = 1;
     ctx->lost = 1;
 
-    return ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 1,
-                              &ctx->ticket, r->connection->log)
-           == NGX_AGAIN;
+    if (ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 1, &ctx->ticket,
+                           r->connection->log)
+        != NGX_AGAIN)
+    {
+        return 0;
+    }
+
+    ctx->queued = 1;
+
+    return 1;
 }
 
 
@@ -277,6 +295,7 @@ ms_queue_handler(ngx_http_request_t *r)
         }
 
         ms_queue_leave(r);
+        ms_queue_waited(ctx);
         ctx->done = 1;
 
         return ms_errors_refuse(r, MS_GRPC_DEADLINE_EXCEEDED,
@@ -286,11 +305,9 @@ ms_queue_handler(ngx_http_request_t *r)
     /* its turn has come, or the balancer refuses it */
 
     ctx->done = 1;
-    ctx->waited = ngx_current_msec - ctx->since;
 
-    if (ctx->ticket.number) {
-        ms_counts_time(&ctx->zone->counts->queued, &ms_times_default,
-                       ctx->waited);
+    if (ctx->queued) {
+        ms_queue_waited(ctx);
     }
 
     return NGX_DECLINED;
@@ -399,6 +416,24 @@ ms_queue_waits(ms_queue_ctx_t *ctx)
 }
 
 
+/* the wait is over; it is counted if it was not in vain */
+
+static void
+ms_queue_waited(ms_queue_ctx_t *ctx)
+{
+    ngx_msec_t  time;
+
+    time = ngx_current_msec - ctx->since;
+
+    ctx->waited += time;
+    ctx->since = ngx_current_msec;
+
+    if (ctx->ticket.number) {
+        ms_counts_time(&ctx->zone->counts->queued, &ms_times_default, time);
+    }
+}
+
+
 static ngx_int_t
 ms_queue_wait(ms_queue_ctx_t *ctx)
 {
@@ -414,6 +449,8 @@ ms_queue_wait(ms_queue_ctx_t *ctx)
 
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
+
+    ctx->queued = 1;
 
     if (!ctx->waits) {
         ctx->waits = 1;
@@ -522,11 +559,15 @@ ms_queue_time_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ctx = ms_queue_get_ctx(r->main);
 
-    if (ctx == NULL || (ctx->done && ctx->waited == 0)) {
+    if (ctx == NULL || !ctx->queued) {
         return ms_variable_set(v, NULL);
     }
 
-    ms = ctx->done ? ctx->waited : ngx_current_msec - ctx->since;
+    ms = ctx->waited;
+
+    if (!ctx->done || (ctx->lost && ctx->ticket.number)) {
+        ms += ngx_current_msec - ctx->since;
+    }
 
     value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 4);
     if (value.data == NULL) {

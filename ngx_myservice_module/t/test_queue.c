@@ -1,6 +1,7 @@
 /* "myservice_queue": new sessions wait for an instance, in a line. */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client.h"
@@ -94,6 +95,24 @@ leave(const char *session)
 }
 
 
+/* $myservice_queue_time in the line of the log that has "text"; 0: it is empty */
+static double
+waited(const char *text)
+{
+    char    *log;
+    char     line[128];
+    double   seconds;
+
+    snprintf(line, sizeof(line), "%s waited=", text);
+    gateway_await_access(line);
+    log = harness_read("access.log");
+    seconds = strtod(strstr(log, line) + strlen(line), NULL);
+    free(log);
+
+    return seconds;
+}
+
+
 /* who waits longest comes first */
 START_TEST(queue_order)
 {
@@ -102,6 +121,7 @@ START_TEST(queue_order)
     client_call_t  *c[4];
 
     start(CONF(QUEUE, ""));
+    gateway_await_access("decision=NEW grpc=0 session=s0 waited=-");
 
     for (i = 0; i < 4; i++) {
         snprintf(session, sizeof(session), "s%d", i + 1);
@@ -175,7 +195,7 @@ START_TEST(queue_timeout)
     c = echo_once("s1");
     client_assert(c, 8, BUSY);
     ck_assert(client_has(c, "grpc-status: 8"));
-    gateway_await_access("decision=BUSY grpc=8 session=s1 waited=0.");
+    ck_assert(waited("decision=BUSY grpc=8 session=s1") > 0.2);
 }
 END_TEST
 
@@ -194,6 +214,7 @@ START_TEST(queue_left)
                        "\0\0\0\0\0", 5, false);
     client_wait(c);
     client_assert(c, 4, "deadline exceeded");
+    ck_assert(waited("grpc=4 session=s1") > 0.1);
 
     gone = enter("s2", 1);
     client_cancel(gone);
@@ -255,6 +276,7 @@ START_TEST(queue_lost)
     fake_t         *fake;
     const char     *first, *second;
     client_call_t  *c, *lost, *next;
+    char            text[64];
 
     fake = fake_start(8082, "two", serve);
     (void) fake_start(8081, "one", serve);
@@ -279,6 +301,8 @@ START_TEST(queue_lost)
     client_wait(lost);
     client_assert(lost, 0, "");
     ck_assert(!next->done);
+    snprintf(text, sizeof(text), "decision=MOVED grpc=0 session=%s", second);
+    ck_assert(waited(text) > 0);
     leave(second);
     client_wait(next);
     client_assert(next, 0, "");
@@ -294,6 +318,7 @@ START_TEST(queue_reload_length)
     start(CONF(QUEUE, ""));
     c = enter("s1", 1);
     gateway_reload(CONF("myservice_queue length=2;\n", ""));
+    ck_assert(status_has("\"queue\":{\"length\":2,"));
     leave("s0");
     client_wait(c);
     client_assert(c, 0, "");

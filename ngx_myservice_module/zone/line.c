@@ -25,13 +25,15 @@ ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t places)
 
     of = &zone->shm_zone->shm.name;
 
-    name.len = of->len + sizeof(".line") - 1;
+    /* the length, too: lines of a few places have the same size */
+
+    name.len = of->len + sizeof(".line.4096") - 1;
     name.data = ngx_pnalloc(cf->pool, name.len);
     if (name.data == NULL) {
         return NGX_ERROR;
     }
 
-    (void) ngx_sprintf(name.data, "%V.line", of);
+    name.len = ngx_sprintf(name.data, "%V.line.%ui", of, places) - name.data;
 
     size = ms_line_size(places);
     size = ngx_align(size + size / 64, ngx_pagesize)

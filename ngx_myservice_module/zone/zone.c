@@ -56,8 +56,11 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
         claim = ms_zone_granted(pool, claim, grant);
     }
 
+    /* what the line has claimed for this call */
+
     if (claim == MS_CLAIM_HIT && seek->queued) {
-        claim = MS_CLAIM_QUEUED;
+        claim = grant->lease.moved ? MS_CLAIM_MOVED
+                : seek->waited ? MS_CLAIM_QUEUED : MS_CLAIM_NEW;
     }
 
     ms_zone_claimed(zone, key, claim, grant);
