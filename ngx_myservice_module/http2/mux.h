@@ -83,7 +83,8 @@ struct ms_mux_peer_s {
                                                 that it has last sent */
 #if (NGX_HTTP_SSL)
     ngx_ssl_session_t         *session;      /* the next handshake is short */
-    ngx_uint_t                 no_session;   /* it has refused one */
+    ngx_uint_t                 refusals;     /* handshakes in a row that failed
+                                                at a session */
 #endif
 };
 
@@ -198,6 +199,7 @@ struct ms_mux_conn_s {
     unsigned                   connected:1;  /* TCP */
     unsigned                   ready:1;      /* for calls */
     unsigned                   resumes:1;    /* a TLS session */
+    unsigned                   local:1;      /* the gateway cannot make it */
     unsigned                   settings:1;   /* the peer's have come */
     unsigned                   draining:1;   /* no new calls */
     unsigned                   hung:1;       /* none until a byte comes */

@@ -451,7 +451,7 @@ ms_mux_call_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         mc->draining = 1;
     }
 
-    if (mc && s->id && !s->in_closed) {
+    if (mc && (!mc->ready || (s->id && !s->in_closed))) {
         ms_mux_conn_suspect(mc, s->since);
     }
 
@@ -472,6 +472,13 @@ ms_mux_call_failed(ms_mux_call_t *ctx, ngx_peer_connection_t *pc)
     ctx->failure = ms_mux_stream_failure(s);
 
     switch (ctx->failure) {
+
+    case MS_MUX_LOCAL:
+
+        /* the log says why */
+
+        ngx_set_errno(0);
+        break;
 
     case MS_MUX_NOT_SENT:
 

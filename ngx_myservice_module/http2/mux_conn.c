@@ -190,13 +190,24 @@ ms_mux_conn_suspect(ms_mux_conn_t *mc, ngx_msec_t since)
     uint8_t     data[8];
     ngx_msec_t  quiet;
 
+    if (!mc->ready) {
+
+        /* connect() or the handshake hangs; since "seen" */
+
+        if (ngx_current_msec - mc->seen >= MS_MUX_QUIET) {
+            mc->draining = 1;
+        }
+
+        return;
+    }
+
     /* calls may be short, one after the other */
 
     quiet = (ngx_msec_int_t) (since - mc->seen) > 0 ? mc->asked : mc->seen;
     quiet = ngx_current_msec - quiet;
 
-    if (!mc->ready || quiet < MS_MUX_QUIET || mc->ping.timer_set
-        || mc->hung || mc->draining)
+    if (quiet < MS_MUX_QUIET || mc->ping.timer_set || mc->hung
+        || mc->draining)
     {
         return;
     }

@@ -16,7 +16,8 @@ ngx_int_t ms_mux_conn_create(ms_mux_conn_t **mcp, ms_mux_peer_t *peer,
 /* a call is about to use it */
 void ms_mux_conn_use(ms_mux_conn_t *mc);
 
-/* a call ends without an answer: did the instance send anything at all? */
+/* a call ends without an answer: did the instance send anything at all? For
+ * the next one a connection that is not ready after a second is not there. */
 void ms_mux_conn_suspect(ms_mux_conn_t *mc, ngx_msec_t since);
 
 

@@ -9,6 +9,7 @@
 typedef enum {
     MS_MUX_NONE = 0,                    /* it has not */
     MS_MUX_NOT_CONNECTED,               /* there never was one */
+    MS_MUX_LOCAL,                       /* the gateway could not make one */
     MS_MUX_NOT_SENT,                    /* it ended before a byte of the call
                                            was written */
     MS_MUX_REFUSED,                     /* the instance says GOAWAY, with a

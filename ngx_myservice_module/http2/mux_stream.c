@@ -407,7 +407,15 @@ ms_mux_stream_failure(ms_mux_stream_t *s)
     }
 
     if (!mc->ready) {
-        return mc->resumes ? MS_MUX_NOT_SENT : MS_MUX_NOT_CONNECTED;
+
+        if (mc->local) {
+            return MS_MUX_LOCAL;
+        }
+
+        /* a handshake may fail because of the session, but not hang */
+
+        return mc->resumes && !s->wev.timedout
+               ? MS_MUX_NOT_SENT : MS_MUX_NOT_CONNECTED;
     }
 
     /* what is queued will be written, unless the connection ends before */

@@ -9,6 +9,9 @@
 /* milliseconds; the calls that wait have limits of their own */
 #define MS_MUX_HANDSHAKE  60000
 
+/* handshakes in a row that fail at a session: the peer wants none */
+#define MS_MUX_REFUSALS   3
+
 
 static ngx_int_t ms_mux_tls_setup(ms_mux_conn_t *mc);
 static ngx_int_t ms_mux_tls_verify(ms_mux_conn_t *mc);
@@ -34,6 +37,7 @@ ms_mux_tls_start(ms_mux_conn_t *mc, void (*handler)(ngx_connection_t *c))
     c = mc->c;
 
     if (ms_mux_tls_setup(mc) != NGX_OK) {
+        mc->local = 1;
         return NGX_ERROR;
     }
 
@@ -87,12 +91,18 @@ ms_mux_tls_setup(ms_mux_conn_t *mc)
                                     (char *) key->name.data)
            == 0)
     {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "TLS cannot ask for the name \"%V\", instance=\"%V\"",
+                      &key->name, &mc->peer->name);
+        ERR_clear_error();
         return NGX_ERROR;
     }
 
 #endif
 
-    if ((key->options & MS_MUX_REUSE) && !mc->peer->no_session) {
+    if ((key->options & MS_MUX_REUSE)
+        && mc->peer->refusals < MS_MUX_REFUSALS)
+    {
         c->ssl->save_session = ms_mux_tls_save;
 
         if (mc->peer->session) {
@@ -150,6 +160,11 @@ ms_mux_tls_finish(ms_mux_conn_t *mc)
     }
 
     if (c->ssl->handshaked) {
+
+        if (mc->resumes) {
+            mc->peer->refusals = 0;
+        }
+
         return mc->peer->key.verify ? ms_mux_tls_verify(mc) : NGX_OK;
     }
 
@@ -159,10 +174,11 @@ ms_mux_tls_finish(ms_mux_conn_t *mc)
 
     if (mc->resumes) {
 
-        /* servers do that: calls try again without one */
+        /* it may be a server that does that, or one that stops: calls try
+         * again without one */
 
         ms_mux_tls_forget(mc->peer);
-        mc->peer->no_session = 1;
+        mc->peer->refusals++;
     }
 
     return NGX_ERROR;

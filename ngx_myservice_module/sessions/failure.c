@@ -27,6 +27,10 @@ ms_failure(ms_call_t *call, ngx_peer_connection_t *pc, ngx_err_t err)
 
     lost = ms_mux_call_failure(call->request);
 
+    if (lost == MS_MUX_LOCAL) {
+        return MS_FAILURE_LOCAL;
+    }
+
     if (!u->request_sent || c == NULL) {
 
         if (c == NULL

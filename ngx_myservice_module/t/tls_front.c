@@ -28,6 +28,9 @@ struct tls_front_s {
     int          backend;               /* its port */
     unsigned     flags;
     SSL_CTX     *ctx;
+    atomic_bool  hang;
+    atomic_uint  drop;
+    atomic_uint  accepted;
     atomic_uint  handshakes;
     atomic_uint  resumed;
     atomic_uint  ends;
@@ -164,6 +167,28 @@ tls_front_relay(tls_front_t *front, SSL *ssl, int backend)
 }
 
 
+/* in the middle of the handshake */
+static bool
+tls_front_fails(tls_front_t *front, int fd)
+{
+    char  byte;
+
+    while (atomic_load(&front->hang)) {
+        if (recv(fd, &byte, 1, 0) <= 0) {
+            return true;
+        }
+    }
+
+    if (atomic_load(&front->drop) == 0) {
+        return false;
+    }
+
+    atomic_fetch_sub(&front->drop, 1);
+
+    return true;
+}
+
+
 static void *
 tls_front_conn(void *data)
 {
@@ -177,7 +202,8 @@ tls_front_conn(void *data)
     backend = tls_front_connect(front->backend);
     ssl = SSL_new(front->ctx);
 
-    if (backend != -1 && ssl != NULL && SSL_set_fd(ssl, conn->fd) == 1
+    if (backend != -1 && ssl != NULL && !tls_front_fails(front, conn->fd)
+        && SSL_set_fd(ssl, conn->fd) == 1
         && SSL_accept(ssl) == 1)
     {
         atomic_fetch_add(&front->handshakes, 1);
@@ -216,6 +242,7 @@ tls_front_main(void *data)
             abort();
         }
 
+        atomic_fetch_add(&front->accepted, 1);
         conn->front = front;
         conn->fd = fd;
 
@@ -319,6 +346,27 @@ tls_front_start(int number, int backend, const char *certs, unsigned flags)
     pthread_detach(thread);
 
     return front;
+}
+
+
+void
+tls_front_hang(tls_front_t *front)
+{
+    atomic_store(&front->hang, true);
+}
+
+
+void
+tls_front_drop(tls_front_t *front, unsigned n)
+{
+    atomic_store(&front->drop, n);
+}
+
+
+unsigned
+tls_front_accepted(tls_front_t *front)
+{
+    return atomic_load(&front->accepted);
 }
 
 

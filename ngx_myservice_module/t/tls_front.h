@@ -26,6 +26,13 @@ void tls_front_certs(const char *name);
 tls_front_t *tls_front_start(int number, int backend, const char *certs,
     unsigned flags);
 
+/* From now on new connections get no answer; the next "n" ones end in the
+ * handshake. */
+void tls_front_hang(tls_front_t *front);
+void tls_front_drop(tls_front_t *front, unsigned n);
+
+unsigned tls_front_accepted(tls_front_t *front);
+
 /* Handshakes that were completed. */
 unsigned tls_front_handshakes(tls_front_t *front);
 
