@@ -164,7 +164,7 @@ line(const char *name, int n)
     int      i;
     json_t  *json;
 
-    for (i = 0; i < 2000; i++) {
+    for (i = 0; i < 6000; i++) {
         json = line_if(folder_path(name), n);
         if (json != NULL) {
             return json;

@@ -456,7 +456,9 @@ START_TEST(test_writer)
     start = rpc_now();
     ck_assert_int_eq(store_renew_hash(store, "bob", "old", "new"),
                      STORE_FAILED);
-    ck_assert_int_lt(rpc_now() - start, 2000);
+
+    /* what was asked for waits five seconds */
+    ck_assert_int_lt(rpc_now() - start, 5000);
     ck_assert_str_eq(store_error(store), "database is locked");
 
     atomic_init(&writer.waiting, false);

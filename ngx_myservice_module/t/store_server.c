@@ -133,6 +133,33 @@ store_server_connect(void)
 }
 
 
+void
+store_server_await(int n)
+{
+    bool           all;
+    long long      since;
+    redisReply    *r;
+    redisContext  *c;
+
+    c = store_server_connect();
+    since = harness_now();
+
+    for ( ;; ) {
+        r = store_server_ask(c, (const char *[]) { "HLEN", "{u}:s", NULL });
+        all = r->integer == n;
+        freeReplyObject(r);
+
+        if (all) {
+            break;
+        }
+
+        harness_pause(since, "the store has not all leases");
+    }
+
+    redisFree(c);
+}
+
+
 char *
 store_server_script(const char *find, const char *by)
 {

@@ -239,7 +239,7 @@ START_TEST(mux_tls_mute)
     ssize_t         n;
     client_t       *client;
     client_call_t  *call;
-    struct timeval  limit = { 5, 0 };
+    struct timeval  limit = { HARNESS_DEADLINE / 1000, 0 };
 
     tls_front_certs("a");
     listening = listen_mute();

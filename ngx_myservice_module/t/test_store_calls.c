@@ -266,9 +266,10 @@ START_TEST(store_gone)
     client_assert_refused(try_at(8080, "s2"),
                           14, UNAVAILABLE);
 
-    /* it is back, and has nothing: the gateways know */
+    /* it is back, and has nothing: the gateways tell it */
 
     server = store_server_start(harness_port(STORE), NULL);
+    store_server_await(1);
 
     second = pod_at(8081, "s2");
     ck_assert_str_ne(second, pod);
@@ -335,7 +336,9 @@ START_TEST(waits)
 
     kill(server, SIGSTOP);
 
-    client = client_open(harness_port(8080));
+    /* the worker that is connected to the store */
+
+    client = clients[0];
 
     for (i = 0; i < 16; i++) {
         calls[i] = echo_start(client, i % 2 ? "s2" : "s3");
