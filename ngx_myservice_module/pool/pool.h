@@ -226,6 +226,8 @@ typedef struct {
     uint64_t        lease;              /* 0: none */
     uint64_t        epoch;              /* of the lease */
     unsigned        bound:1;            /* to a subject */
+    const uint8_t  *subject;            /* of the owner, NULL: not known;
+                                           borrowed */
     uint64_t        started;            /* of the lease */
     uint64_t        used;               /* last use of the lease */
     uint64_t        expires;            /* of the lease, 0: none */

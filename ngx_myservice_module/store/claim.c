@@ -11,8 +11,13 @@
 #include "store/leases.h"
 
 
+/* subject and session: users who name the same session wait apart */
+#define MS_STORE_ASKED  (MS_STORE_SUBJECT + MS_POOL_SESSION_MAX)
+
+
 struct ms_store_group_s {
-    ngx_str_node_t   sn;             /* by session; the first member */
+    ngx_str_node_t   sn;             /* by subject and session; the first member
+                                        */
     ngx_queue_t      queue;          /* of the store's groups, by deadline */
     ngx_queue_t      waiters;
     ms_store_t      *store;
@@ -29,16 +34,14 @@ struct ms_store_group_s {
     unsigned         listed:1;       /* calls may join, and the deadline
                                         counts */
     unsigned         sent:1;
-    unsigned         bound:1;        /* "subject" is known */
-    u_char           subject[2 * MS_POOL_SUBJECT];
     u_char           from[MS_POOL_NAME_MAX];
-    u_char           session[MS_POOL_SESSION_MAX];
+    size_t           subject_len;
+    u_char           text[MS_STORE_ASKED];
 };
 
 
 static ms_store_group_t *ms_store_group(ms_store_t *store,
-    ms_pool_key_t *key, const uint8_t *subject, ngx_str_t *from,
-    uint64_t epoch);
+    ms_pool_key_t *key, ngx_str_t *asked, ngx_str_t *from, uint64_t epoch);
 static ngx_int_t ms_store_send(ms_store_group_t *g);
 static void ms_store_unlist(ms_store_group_t *g);
 static void ms_store_answered(void *owner, redisReply *reply, void *data);
@@ -70,17 +73,20 @@ ngx_int_t
 ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
     ngx_str_t *from, uint64_t epoch, ms_store_waiter_t *waiter)
 {
-    ngx_str_t          session;
+    u_char             buf[MS_STORE_ASKED];
+    ngx_str_t          asked;
     ms_store_group_t  *g;
 
-    session.data = (u_char *) key->session;
-    session.len = key->len;
+    asked.data = buf;
+    asked.len = ms_store_subject(buf, subject);
+    ngx_memcpy(buf + asked.len, key->session, key->len);
+    asked.len += key->len;
 
-    g = (ms_store_group_t *) ngx_str_rbtree_lookup(&store->groups, &session,
+    g = (ms_store_group_t *) ngx_str_rbtree_lookup(&store->groups, &asked,
                                                    (uint32_t) key->hash);
 
     if (g == NULL) {
-        g = ms_store_group(store, key, subject, from, epoch);
+        g = ms_store_group(store, key, &asked, from, epoch);
     }
 
     if (g == NULL) {
@@ -98,7 +104,7 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
 
 
 static ms_store_group_t *
-ms_store_group(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
+ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
     ngx_str_t *from, uint64_t epoch)
 {
     ms_store_group_t  *g;
@@ -116,19 +122,15 @@ ms_store_group(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
 
     g->store = store;
     g->key = *key;
-    ngx_memcpy(g->session, key->session, key->len);
-    g->key.session = g->session;
-    g->sn.str.data = g->session;
-    g->sn.str.len = key->len;
+    ngx_memcpy(g->text, asked->data, asked->len);
+    g->subject_len = asked->len - key->len;
+    g->key.session = g->text + g->subject_len;
+    g->sn.str.data = g->text;
+    g->sn.str.len = asked->len;
     g->sn.node.key = (uint32_t) key->hash;
     g->deadline = ngx_current_msec + store->timeout;
     g->epoch = epoch;
     ngx_queue_init(&g->waiters);
-
-    if (subject) {
-        g->bound = 1;
-        (void) ngx_hex_dump(g->subject, (u_char *) subject, MS_POOL_SUBJECT);
-    }
 
     if (from) {
         g->from_len = ngx_min(from->len, MS_POOL_NAME_MAX);
@@ -184,19 +186,12 @@ ms_store_send(ms_store_group_t *g)
     }
 
     ms_store_conn_begin(&store->conn, "claim", 7 + n);
-    ms_resp_text(resp, g->session, g->sn.str.len);
+    ms_resp_text(resp, g->key.session, g->key.len);
     ms_resp_number(resp, MS_STORE_TENTATIVE);
     ms_resp_number(resp, seen);
     ms_resp_text(resp, g->from, g->from_len);
     ms_resp_number(resp, g->epoch);
-
-    if (g->bound) {
-        ms_resp_text(resp, g->subject, sizeof(g->subject));
-
-    } else {
-        ms_resp_word(resp, "-");
-    }
-
+    ms_resp_text(resp, g->text, g->subject_len);
     ms_resp_number(resp, MS_STORE_HOLD);
 
     for (i = 0; i < n; i++) {

@@ -108,7 +108,7 @@ ms_store_renew_next(ms_store_t *store)
         ms_resp_text(resp, due->name, due->name_len);
         ms_resp_number(resp, due->epoch);
         ms_resp_number(resp, store->ttl);
-        ms_resp_word(resp, "-");
+        ms_resp_text(resp, due->subject, due->subject_len);
     }
 
     batch->asked = ngx_current_msec;
@@ -208,7 +208,8 @@ static void
 ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
     const char *what, ngx_str_t *instance, uint64_t epoch)
 {
-    ngx_str_t  session, own;
+    uint8_t    subject[MS_POOL_SUBJECT];
+    ngx_str_t  session, own, text;
 
     session.data = due->session;
     session.len = due->session_len;
@@ -220,7 +221,12 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
                  "store=\"%V\"", what, &session, &own, &store->url);
 
     if (ngx_strcmp(what, "moved") == 0 || ngx_strcmp(what, "epoch") == 0) {
-        ms_store_given(store, &session, instance, epoch, store->batch->asked);
+        text.data = due->subject;
+        text.len = due->subject_len;
+
+        ms_store_given(store, &session, instance, epoch,
+                       ms_store_subject_of(&text, subject),
+                       store->batch->asked);
 
         if (ngx_strcmp(what, "moved") == 0) {
             ms_store_ended(store, &session, &own, due->epoch, 0);

@@ -28,6 +28,7 @@
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
+#define MS_STORE_SUBJECT     (2 * MS_POOL_SUBJECT)
 
 
 typedef struct ms_store_s       ms_store_t;

@@ -43,10 +43,10 @@ local function put(inst, e, x, d, c, u, s)
          .. ' ' .. s)
 end
 
-local function tell(op, inst, e, s, gw)
+local function tell(op, inst, e, s, gw, u)
     call('XADD', L, 'MAXLEN', '~', '10000', '*', 'n',
          call('HINCRBY', C, 'n', 1), 'o', op, 'i', inst, 'e', str(e), 's', s,
-         'g', gw)
+         'g', gw, 'u', u or '-')
 end
 
 local function highest() return tonumber(call('HGET', C, 'e') or '0') end
@@ -127,11 +127,11 @@ if verb == 'claim' then
             local e = epoch(seen)
             if o and o.s ~= '' then call('HDEL', S, o.s) end
             if inst and inst ~= c then put(inst, e, now, r.d, 'c', '-', '') end
-            put(c, e, now + ttl, o and o.d or '-', 't', live(r)
-                and subject(r, u) or u, sid)
+            u = live(r) and subject(r, u) or u
+            put(c, e, now + ttl, o and o.d or '-', 't', u, sid)
             call('HSET', S, sid, c)
             if live(r) then tell('leave', inst, r.e, sid, gw) end
-            tell('claim', c, e, sid, gw)
+            tell('claim', c, e, sid, gw, u)
             return {'new', c, str(e), g}
         end
         if o then
@@ -179,7 +179,7 @@ if verb == 'renew' then
                 put(inst, e, x, r and r.d or '-', 'c', u, sid)
                 call('HSET', S, sid, inst)
                 raise(e)
-                tell('assert', inst, e, sid, gw)
+                tell('assert', inst, e, sid, gw, u)
                 what = 'asserted'
             end
 
@@ -251,7 +251,7 @@ if verb == 'word' then
     if r and r.s ~= '' and r.s ~= sid then call('HDEL', S, r.s) end
     put(inst, n, now + ttl, r and r.d or '-', 'c', u, sid)
     call('HSET', S, sid, inst)
-    tell('assert', inst, n, sid, gw)
+    tell('assert', inst, n, sid, gw, u)
     return {'ok', inst, str(n), g}
 end
 

@@ -127,7 +127,8 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
 {
     size_t             i, k;
     uint64_t           epoch, left;
-    ngx_str_t          session, instance;
+    uint8_t            subject[MS_POOL_SUBJECT];
+    ngx_str_t          session, instance, text;
     const redisReply  *field[MS_STORE_FIELDS];
 
     if (list->type != REDIS_REPLY_ARRAY) {
@@ -158,7 +159,9 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
         }
 
         if (session.len && left) {
+            text = ms_store_str(field[4]);
             ms_store_given(store, &session, &instance, epoch,
+                           ms_store_subject_of(&text, subject),
                            ngx_current_msec);
         }
     }
@@ -270,7 +273,8 @@ ms_store_change(ms_store_t *store, redisReply *entry)
 {
     size_t             i;
     uint64_t           epoch, number;
-    ngx_str_t          op, session, instance;
+    uint8_t            subject[MS_POOL_SUBJECT];
+    ngx_str_t          op, session, instance, text;
     redisReply        *fields;
     const redisReply  *id, *name, *value['z' + 1];
 
@@ -326,7 +330,14 @@ ms_store_change(ms_store_t *store, redisReply *entry)
     if (ngx_strcmp(op.data, "claim") == 0
         || ngx_strcmp(op.data, "assert") == 0)
     {
-        ms_store_given(store, &session, &instance, epoch, ngx_current_msec);
+        ngx_str_null(&text);
+
+        if (value['u']) {
+            text = ms_store_str(value['u']);
+        }
+
+        ms_store_given(store, &session, &instance, epoch,
+                       ms_store_subject_of(&text, subject), ngx_current_msec);
 
     } else if (ngx_strcmp(op.data, "release") == 0) {
         ms_store_ended(store, &session, &instance, epoch, 1);
