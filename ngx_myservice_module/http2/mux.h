@@ -115,7 +115,8 @@ struct ms_mux_stream_s {
     const ms_fields_t         *fields;       /* the same for all calls of the
                                                 session, or NULL */
     ms_mux_out_t               out;          /* from the grpc module */
-    int64_t                    window;       /* the instance's */
+    int64_t                    window;       /* the instance's, beyond the
+                                                initial one of "conn" */
     size_t                     belief;       /* what the grpc module takes for
                                                 the window */
     ngx_uint_t                 update;       /* it is to learn more */
@@ -201,6 +202,8 @@ struct ms_mux_conn_s {
     unsigned                   resumes:1;    /* a TLS session */
     unsigned                   local:1;      /* the gateway cannot make it */
     unsigned                   settings:1;   /* the peer's have come */
+    unsigned                   rewindow:1;   /* streams do not know of
+                                                "init_window" */
     unsigned                   draining:1;   /* no new calls */
     unsigned                   hung:1;       /* none until a byte comes */
     unsigned                   broken:1;     /* to be closed */
@@ -208,6 +211,11 @@ struct ms_mux_conn_s {
     unsigned                   reused:1;     /* when it became busy */
     unsigned                   look:1;       /* for its end, before writing */
 };
+
+
+/* the instance's window of a stream that has a connection */
+
+#define ms_mux_stream_window(s)  ((s)->conn->init_window + (s)->window)
 
 
 /* the call's handlers run in this turn */

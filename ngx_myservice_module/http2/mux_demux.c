@@ -18,6 +18,7 @@ static ngx_int_t ms_mux_demux_deliver(ms_mux_conn_t *mc,
 static ngx_int_t ms_mux_demux_control(ms_mux_conn_t *mc, ms_mux_piece_t *piece);
 static ngx_int_t ms_mux_demux_settings(ms_mux_conn_t *mc,
     ms_mux_piece_t *piece);
+static ngx_int_t ms_mux_demux_rewindow(ms_mux_conn_t *mc);
 static ngx_int_t ms_mux_demux_window(ms_mux_conn_t *mc, ms_mux_piece_t *piece);
 static void ms_mux_demux_goaway(ms_mux_conn_t *mc, ms_mux_piece_t *piece);
 
@@ -55,6 +56,10 @@ ms_mux_demux(ms_mux_conn_t *mc, u_char *p, u_char *last)
         if (rc != NGX_OK || what == MS_MUX_IN_MORE) {
             break;
         }
+    }
+
+    if (rc == NGX_OK) {
+        rc = ms_mux_demux_rewindow(mc);
     }
 
     if (rc == NGX_DECLINED) {
@@ -207,10 +212,7 @@ ms_mux_demux_control(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
 static ngx_int_t
 ms_mux_demux_settings(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
 {
-    int64_t             change;
-    ngx_queue_t        *q;
-    ms_mux_stream_t    *s;
-    ms_mux_settings_t   settings;
+    ms_mux_settings_t  settings;
 
     if (piece->flags & MS_FLAG_ACK) {
         return NGX_OK;
@@ -231,21 +233,40 @@ ms_mux_demux_settings(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
     mc->peer->limit = settings.limit;
     ms_hpack_setting(&mc->table, settings.table);
 
-    change = (int64_t) settings.window - mc->init_window;
-    mc->init_window = settings.window;
-
-    for (q = ngx_queue_head(&mc->streams);
-         change && q != ngx_queue_sentinel(&mc->streams);
-         q = ngx_queue_next(q))
-    {
-        s = ngx_queue_data(q, ms_mux_stream_t, queue);
-
-        if (ms_mux_stream_credit(s, change) != NGX_OK) {
-            return NGX_DECLINED;
-        }
+    if (settings.window != mc->init_window) {
+        mc->init_window = settings.window;
+        mc->rewindow = 1;
     }
 
     ms_mux_ack(mc, MS_FRAME_SETTINGS, NULL, 0);
+
+    return NGX_OK;
+}
+
+
+/* once for all SETTINGS of a read: there may be many of them, and of streams */
+
+static ngx_int_t
+ms_mux_demux_rewindow(ms_mux_conn_t *mc)
+{
+    ngx_queue_t  *q;
+
+    if (!mc->rewindow) {
+        return NGX_OK;
+    }
+
+    mc->rewindow = 0;
+
+    for (q = ngx_queue_head(&mc->streams);
+         q != ngx_queue_sentinel(&mc->streams);
+         q = ngx_queue_next(q))
+    {
+        if (ms_mux_stream_credit(ngx_queue_data(q, ms_mux_stream_t, queue), 0)
+            != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
 
     return NGX_OK;
 }

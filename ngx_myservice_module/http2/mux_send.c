@@ -207,7 +207,7 @@ ms_mux_send_data(ms_mux_stream_t *s, u_char *p, size_t *n,
     len = *n;
     *n = 0;
 
-    if (s->window <= 0) {
+    if (ms_mux_stream_window(s) <= 0) {
         return NGX_AGAIN;
     }
 
@@ -223,7 +223,7 @@ ms_mux_send_data(ms_mux_stream_t *s, u_char *p, size_t *n,
         return NGX_AGAIN;
     }
 
-    len = ngx_min(len, (size_t) s->window);
+    len = ngx_min(len, (size_t) ms_mux_stream_window(s));
     len = ngx_min(len, (size_t) mc->window);
     last = len == out->rest && (out->flags & MS_FLAG_END_STREAM);
 

@@ -71,7 +71,6 @@ ms_mux_stream_create(ms_mux_conn_t *mc, ngx_log_t *log)
 
     s->conn = mc;
     s->number = mc->number;
-    s->window = mc->init_window;
     s->belief = MS_MUX_WINDOW_INIT;
     s->limit = mc->conf->window;
     s->first = s->limit;
@@ -289,11 +288,13 @@ ms_mux_stream_deliver(ms_mux_conn_t *mc, ms_mux_stream_t *s)
 ngx_int_t
 ms_mux_stream_credit(ms_mux_stream_t *s, int64_t n)
 {
-    if (ms_mux_window_add(&s->window, n) != 0) {
+    s->window += n;
+
+    if (ms_mux_stream_window(s) > MS_MUX_WINDOW_MAX) {
         return NGX_ERROR;
     }
 
-    if (s->window > 0 && s->id && !s->blocked && !s->wev.ready) {
+    if (ms_mux_stream_window(s) > 0 && s->id && !s->blocked && !s->wev.ready) {
         ms_mux_wake_write(s);
     }
 

@@ -473,6 +473,96 @@ START_TEST(mux_settings_flood)
 END_TEST
 
 
+/* Settings that change the window of every call, by a peer that reads */
+
+#define MANY     900
+#define ROUNDS   200
+#define BATCH    500                    /* of SETTINGS */
+
+static uint32_t  changes;               /* the window, by as much */
+
+
+static void
+change_windows(fake_conn_t *conn)
+{
+    int       i, round;
+    size_t    got;
+    ssize_t   n;
+    uint8_t   frames[BATCH * 15], acks[BATCH * 9], *p;
+
+    for (round = 0; round < ROUNDS; round++) {
+
+        for (i = 0, p = frames; i < BATCH; i++) {
+            p = fake_u32(p, 6 << 8 | SETTINGS);
+            *p++ = 0;
+            p = fake_u32(p, 0);
+            *p++ = 0;
+            *p++ = INITIAL_WINDOW_SIZE;
+            p = fake_u32(p, 65535 + (i % 2 ? 0 : changes));
+        }
+
+        ck_assert_int_eq(send(conn->fd, frames, sizeof(frames), MSG_NOSIGNAL),
+                         sizeof(frames));
+
+        for (got = 0; got < sizeof(acks); got += (size_t) n) {
+            n = recv(conn->fd, acks, sizeof(acks) - got, 0);
+            ck_assert_int_gt(n, 0);
+        }
+    }
+}
+
+
+/* CPU of the worker, in nanoseconds */
+static unsigned long long
+cpu(void)
+{
+    FILE                *f;
+    char                 path[64];
+    pid_t                pid;
+    unsigned long long   spent;
+
+    ck_assert_uint_eq(gateway_workers(&pid, 1), 1);
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", (int) pid);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f, "%llu", &spent), 1);
+    fclose(f);
+
+    return spent;
+}
+
+
+/* many such settings and many calls do not multiply */
+START_TEST(mux_settings_many)
+{
+    fake_t              *fake;
+    unsigned long long   since, same, changed;
+
+    fake = start(CONF(ONE, ON_WITH("streams=1000"), ""));
+    fake_setting(fake, MAX_CONCURRENT_STREAMS, 1000);
+    together(fake, 1);
+    mux_start(&mux, client, "s1", MANY);
+    mux_await_held(fake, MANY);
+    ck_assert_uint_eq(fake_connections(fake), 1);
+
+    changes = 0;
+    since = cpu();
+    fake_tell(fake, change_windows);
+    same = cpu() - since;
+
+    changes = 1;
+    since = cpu();
+    fake_tell(fake, change_windows);
+    changed = cpu() - since;
+
+    ck_assert_msg(changed < 10 * same, "%llu us, and %llu us without a change",
+                  changed / 1000, same / 1000);
+    fake_release(fake, fake_ok);
+    mux_all_ok(&mux);
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -493,6 +583,7 @@ main(int argc, char **argv)
                      (int) (sizeof(wrongs) / sizeof(wrongs[0])));
     harness_add(suite, mux_ping_flood);
     harness_add(suite, mux_settings_flood);
+    harness_add(suite, mux_settings_many);
 
     return harness_run(suite, argv[0]);
 }
