@@ -192,10 +192,10 @@ struct ms_mux_conn_s {
     ms_mux_block_t            *out_last;
     size_t                     out_size;
     uint64_t                   put;          /* bytes, written or not */
-    ngx_uint_t                 acks;         /* answers to PING and SETTINGS
+    ngx_uint_t                 controls;     /* frames of the gateway's own
                                                 since the last that is known to
                                                 be written */
-    uint64_t                   acks_place;   /* of the first of them */
+    uint64_t                   controls_place;  /* of the first of them */
 
     unsigned                   connected:1;  /* TCP */
     unsigned                   ready:1;      /* for calls */

@@ -191,7 +191,7 @@ ms_mux_demux_control(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
     case MS_FRAME_PING:
 
         if (!(piece->flags & MS_FLAG_ACK)) {
-            ms_mux_ack(mc, MS_FRAME_PING, piece->pos, 8);
+            ms_mux_control(mc, MS_FRAME_PING, MS_FLAG_ACK, 0, piece->pos, 8);
         }
 
         return NGX_OK;
@@ -238,7 +238,7 @@ ms_mux_demux_settings(ms_mux_conn_t *mc, ms_mux_piece_t *piece)
         mc->rewindow = 1;
     }
 
-    ms_mux_ack(mc, MS_FRAME_SETTINGS, NULL, 0);
+    ms_mux_control(mc, MS_FRAME_SETTINGS, MS_FLAG_ACK, 0, NULL, 0);
 
     return NGX_OK;
 }

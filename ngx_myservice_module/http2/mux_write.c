@@ -10,6 +10,7 @@
 #define MS_MUX_BLOCKS_MAX  64
 
 
+static ngx_uint_t ms_mux_flooded(ms_mux_conn_t *mc);
 static void ms_mux_unreserve(ms_mux_conn_t *mc);
 static ms_mux_block_t *ms_mux_block(ngx_log_t *log);
 static void ms_mux_block_free(ms_mux_block_t *b);
@@ -94,7 +95,13 @@ ms_mux_control(ms_mux_conn_t *mc, ngx_uint_t type, ngx_uint_t flags,
 {
     uint8_t  head[MS_FRAME_HEADER];
 
-    if (ms_mux_reserve(mc, MS_FRAME_HEADER + len) != NGX_OK) {
+    if (mc->broken) {
+        return;
+    }
+
+    if (ms_mux_flooded(mc)
+        || ms_mux_reserve(mc, MS_FRAME_HEADER + len) != NGX_OK)
+    {
         mc->broken = 1;
 
     } else {
@@ -102,9 +109,33 @@ ms_mux_control(ms_mux_conn_t *mc, ngx_uint_t type, ngx_uint_t flags,
                                    stream);
         ms_mux_put(mc, head, MS_FRAME_HEADER);
         ms_mux_put(mc, payload, len);
+
+        if (mc->controls++ == 0) {
+            mc->controls_place = mc->put;
+        }
     }
 
     ms_mux_flush_soon(mc);
+}
+
+
+/* a socket that takes bytes gets them at the end of this turn */
+
+static ngx_uint_t
+ms_mux_flooded(ms_mux_conn_t *mc)
+{
+    if (mc->c->write->ready
+        || mc->controls < MS_MUX_CONTROLS_MAX
+                          + MS_MUX_CONTROLS_CALL * mc->conf->streams)
+    {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, mc->c->log, 0,
+                  "connection is closed: instance sends and does not read, "
+                  "instance=\"%V\"", &mc->peer->name);
+
+    return 1;
 }
 
 
@@ -117,29 +148,6 @@ ms_mux_control_u32(ms_mux_conn_t *mc, ngx_uint_t type, uint32_t stream,
     (void) ms_frame_put_u32(payload, value);
 
     ms_mux_control(mc, type, 0, stream, payload, 4);
-}
-
-
-void
-ms_mux_ack(ms_mux_conn_t *mc, ngx_uint_t type, const u_char *payload,
-    size_t len)
-{
-    if (mc->acks++ == MS_MUX_ACKS_MAX) {
-        ngx_log_error(NGX_LOG_ERR, mc->c->log, 0,
-                      "connection is closed: instance does not read the "
-                      "answers to its PING and SETTINGS, instance=\"%V\"",
-                      &mc->peer->name);
-
-        mc->broken = 1;
-        ms_mux_flush_soon(mc);
-        return;
-    }
-
-    ms_mux_control(mc, type, MS_FLAG_ACK, 0, payload, len);
-
-    if (mc->acks == 1) {
-        mc->acks_place = mc->put;
-    }
 }
 
 
@@ -197,8 +205,8 @@ ms_mux_flush(ms_mux_conn_t *mc)
         return NGX_ERROR;
     }
 
-    if (ms_mux_written(mc) >= mc->acks_place) {
-        mc->acks = 0;
+    if (ms_mux_written(mc) >= mc->controls_place) {
+        mc->controls = 0;
     }
 
     return NGX_OK;

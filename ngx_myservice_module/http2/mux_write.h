@@ -16,8 +16,10 @@
 /* no new calls beyond this */
 #define MS_MUX_OUT_FULL  (1024 * 1024)
 
-/* unwritten answers to frames of the peer: it does not read what it asks for */
-#define MS_MUX_ACKS_MAX  1000
+/* unwritten frames beside those of calls, and for each call: the peer does not
+ * read what it asks for */
+#define MS_MUX_CONTROLS_MAX   1000
+#define MS_MUX_CONTROLS_CALL  3
 
 
 /*
@@ -28,17 +30,14 @@ ngx_int_t ms_mux_reserve(ms_mux_conn_t *mc, size_t len);
 
 void ms_mux_put(ms_mux_conn_t *mc, const u_char *p, size_t len);
 
-/* without memory for it the connection is to be closed */
+/* without memory for it, or if too much of it waits, the connection is to be
+ * closed */
 void ms_mux_control(ms_mux_conn_t *mc, ngx_uint_t type, ngx_uint_t flags,
     uint32_t stream, const u_char *payload, size_t len);
 
 /* the same with a number for a payload */
 void ms_mux_control_u32(ms_mux_conn_t *mc, ngx_uint_t type, uint32_t stream,
     uint32_t value);
-
-/* an answer to a frame of the peer */
-void ms_mux_ack(ms_mux_conn_t *mc, ngx_uint_t type, const u_char *payload,
-    size_t len);
 
 /* the connection's write handler runs in this turn */
 void ms_mux_flush_soon(ms_mux_conn_t *mc);

@@ -11,6 +11,7 @@
 #include "fake_conn.h"
 #include "gateway.h"
 #include "mux.h"
+#include "sized.h"
 
 
 /* RFC 9113 section 6.5.2 */
@@ -473,6 +474,92 @@ START_TEST(mux_settings_flood)
 END_TEST
 
 
+/* DATA by a peer that does not read the WINDOW_UPDATEs for it */
+
+#define UPLOAD  24000000                /* more than sockets hold */
+#define PART    (16 * 16384)
+#define MOST    (1000 * PART)
+
+static atomic_ulong  arrived;           /* bytes of the answer */
+static atomic_bool   over;
+
+
+static void
+answer_deaf(fake_call_t *call)
+{
+    size_t          sent;
+    ssize_t         n;
+    uint8_t        *p;
+    long long       since;
+    static uint8_t  part[PART + 16 * 9];
+
+    if (call->number == 1) {
+        fake_ok(call);
+        return;
+    }
+
+    for (p = part; p < part + sizeof(part); p += 16384 + 9) {
+        (void) fake_u32(p, 16384 << 8 | DATA);
+        (void) fake_u32(p + 5, call->stream);
+    }
+
+    fake_headers(call);
+    since = harness_now();
+
+    for (sent = 0; sent < MOST && !atomic_load(&over); sent += PART) {
+        n = send(call->conn->fd, part, sizeof(part), MSG_NOSIGNAL);
+
+        if (n != sizeof(part)) {
+            break;
+        }
+
+        while (atomic_load(&arrived) < sent + PART && !atomic_load(&over)) {
+            harness_pause(since, "the client");
+        }
+    }
+
+    fake_close(call);
+}
+
+
+static void
+give_all(fake_conn_t *conn)
+{
+    fake_window_update(conn, 0, 0x40000000);
+}
+
+
+START_TEST(mux_data_flood)
+{
+    fake_t         *fake;
+    long long       since;
+    client_call_t  *call;
+
+    fake = fake_start(8081, "one", answer_deaf);
+    fake_setting(fake, INITIAL_WINDOW_SIZE, 0x40000000);
+    gateway_start(CONF(ONE, ON_WITH("window=64k streams=1"), ""));
+    client = client_open(harness_port(8080));
+    client_assert(echo_get(client, "s1"), 0, "");
+    fake_early(fake);
+    fake_tell(fake, give_all);
+
+    call = sized_start(client, ECHO, "s1", UPLOAD);
+    since = harness_now();
+
+    while (!call->done) {
+        client_poll(5);
+        atomic_store(&arrived, call->len);
+        ck_assert_int_lt(harness_now() - since, HARNESS_DEADLINE);
+    }
+
+    atomic_store(&over, true);
+    ck_assert(gateway_logged("instance sends and does not read"));
+    ck_assert_uint_lt(call->len, MOST);
+    ck_assert_int_eq(call->grpc, 14);
+}
+END_TEST
+
+
 /* Settings that change the window of every call, by a peer that reads */
 
 #define MANY     900
@@ -584,6 +671,7 @@ main(int argc, char **argv)
     harness_add(suite, mux_ping_flood);
     harness_add(suite, mux_settings_flood);
     harness_add(suite, mux_settings_many);
+    harness_add(suite, mux_data_flood);
 
     return harness_run(suite, argv[0]);
 }
