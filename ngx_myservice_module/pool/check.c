@@ -16,6 +16,7 @@
 typedef struct {
     uint32_t  found[MS_TREES];          /* records that belong into a treap */
     uint32_t  chained;                  /* by session */
+    uint32_t  counted;                  /* for users */
     uint32_t  blocks;                   /* in use */
     uint32_t  members;
 } ms_check_t;
@@ -28,6 +29,8 @@ static const char *ms_check_session(const ms_pool_t *pool, uint32_t id);
 static const char *ms_check_counts(const ms_pool_t *pool,
     const ms_check_t *check);
 static const char *ms_check_lists(const ms_pool_t *pool,
+    const ms_check_t *check);
+static const char *ms_check_users(const ms_pool_t *pool,
     const ms_check_t *check);
 static const char *ms_check_tentative(const ms_pool_t *pool);
 static const char *ms_check_trees(const ms_pool_t *pool,
@@ -55,6 +58,10 @@ ms_pool_check(const ms_pool_t *pool)
 
     if (broken == NULL) {
         broken = ms_check_lists(pool, &check);
+    }
+
+    if (broken == NULL) {
+        broken = ms_check_users(pool, &check);
     }
 
     if (broken == NULL) {
@@ -105,6 +112,7 @@ ms_check_records(const ms_pool_t *pool, ms_check_t *check)
         }
 
         check->members++;
+        check->counted += (uint32_t) ms_record_counts(r);
         check->chained += ms_record_findable(r) || ms_record_spare(r);
         check->blocks += r->name_len > MS_NAME_INLINE ? 1 : 0;
         check->blocks += r->addr_len > MS_ADDR_INLINE ? 1 : 0;
@@ -220,6 +228,7 @@ ms_check_owner(const ms_pool_t *pool, uint32_t id)
     if (r->removed || r->session_len > 0 || r->foreign || r->spare
         || r->asked || r->learned || r->follows
         || r->why != MS_END_NONE || r->untold || r->lost || r->subject[0] != 0
+        || r->user != 0
         || (r->drain && (r->state != MS_INSTANCE_LEFT
                          || r->retry_at != MS_POOL_NEVER)))
     {
@@ -374,6 +383,36 @@ ms_check_lists(const ms_pool_t *pool, const ms_check_t *check)
     }
 
     return n == 0 ? NULL : "session lost";
+}
+
+
+static const char *
+ms_check_users(const ms_pool_t *pool, const ms_check_t *check)
+{
+    uint32_t      i, n, id, before;
+    ms_record_t  *r;
+
+    n = check->counted;
+
+    for (i = 0; i < pool->capacity; i++) {
+        before = MS_POOL_NONE;
+
+        for (id = ms_index_users(pool)[i]; id != MS_POOL_NONE; n--) {
+            r = ms_record(pool, id);
+
+            if (n == 0 || !ms_record_counts(r) || r->user_before != before
+                || ms_index_user_head(pool, r->user)
+                   != &ms_index_users(pool)[i])
+            {
+                return "lease that should not count";
+            }
+
+            before = id;
+            id = r->user_next;
+        }
+    }
+
+    return n == 0 ? NULL : "lease that does not count";
 }
 
 

@@ -217,19 +217,25 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
     ms_lease_t *lease)
 {
     uint32_t      id;
-    uint64_t      next_call, subject[2];
+    uint64_t      next_call, user, subject[2];
     ms_owner_t    owner;
     ms_record_t  *r;
+
+    if (own == MS_POOL_NONE && ms_pool_many(pool, terms, seek->waiting, now)) {
+        return MS_CLAIM_TOO_MANY;
+    }
 
     if (own == MS_POOL_NONE && ms_claim_crowds(pool, terms)) {
         return MS_CLAIM_LIMITED;
     }
 
     next_call = 0;
+    user = 0;
     subject[0] = 0;
 
     if (own != MS_POOL_NONE) {
         next_call = ms_record(pool, own)->next_call;
+        user = ms_record(pool, own)->user;
         memcpy(subject, ms_record(pool, own)->subject, sizeof(subject));
     }
 
@@ -263,6 +269,7 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
         .len = key->len,
         .hash = (uint32_t) key->hash,
         .terms = terms,
+        .user = user,
         .now = now
     };
 
@@ -409,6 +416,7 @@ ms_claim_back(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
 
     r->next_call = left->next_call;
     ms_record_bind(r, subject[0] != 0 ? (uint8_t *) subject : NULL);
+    ms_index_user(pool, id, left->user);
     ms_state_vacate(pool, own, MS_INSTANCE_DOWN, left->retry_at);
 
     ms_record_commit(pool);
@@ -475,6 +483,46 @@ ms_claim_crowds(const ms_pool_t *pool, const ms_pool_terms_t *terms)
     }
 
     return n >= terms->tentative;
+}
+
+
+int
+ms_pool_many(const ms_pool_t *pool, const ms_pool_terms_t *terms,
+    uint32_t waiting, uint64_t now)
+{
+    uint32_t  left;
+
+    if (terms->sessions == 0 || terms->user == 0) {
+        return 0;
+    }
+
+    left = waiting < terms->sessions ? terms->sessions - waiting : 0;
+
+    return ms_pool_user_sessions(pool, terms, left, now) >= left;
+}
+
+
+uint32_t
+ms_pool_user_sessions(const ms_pool_t *pool, const ms_pool_terms_t *terms,
+    uint32_t max, uint64_t now)
+{
+    uint32_t         n;
+    ms_pool_terms_t  reported;
+
+    n = terms->user != 0 ? ms_index_user_count(pool, terms->user, max, now)
+                         : 0;
+
+    if (n >= max || terms->subject == NULL) {
+        return n;
+    }
+
+    /* no claim has said yet whose they are */
+
+    reported.user = 0;
+    reported.subject = terms->subject;
+
+    return n + ms_index_user_count(pool, ms_key_user(pool, &reported),
+                                   max - n, now);
 }
 
 
@@ -598,10 +646,19 @@ void
 ms_claim_terms(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms)
 {
     uint32_t      ttl;
-    uint64_t      ends;
+    uint64_t      ends, user;
     ms_record_t  *r;
 
     r = ms_record(pool, id);
+    user = r->user == 0 ? ms_key_user(pool, terms)
+                        : ms_record_user(r->user, terms->user);
+
+    if (user != r->user) {
+        ms_record_begin(pool);
+        ms_index_user(pool, id, user);
+        ms_record_commit(pool);
+    }
+
     ttl = terms->ttl < UINT32_MAX ? (uint32_t) terms->ttl : UINT32_MAX;
     ends = ms_record_hard_end(terms, r->started);
 

@@ -14,7 +14,8 @@ void ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
     ms_lease_t *lease);
 
 /*
- * A newer token may put the end of the lease off, an older one does not bring
+ * Whom the lease counts for becomes known, if it was not.  A newer token may put
+ * the end of the lease off, an older one does not bring
  * it forward.  A learned lease has no end of a token yet: it gets this one.
  */
 void ms_claim_terms(ms_pool_t *pool, uint32_t id,

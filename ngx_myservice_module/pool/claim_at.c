@@ -28,7 +28,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
 {
     int               anew, down;
     uint32_t          own;
-    uint64_t          next_call, subject[2];
+    uint64_t          next_call, user, subject[2];
     ms_owner_t        owner;
     ms_record_t      *r;
     ms_pool_terms_t   of_store;
@@ -43,6 +43,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
     }
 
     next_call = 0;
+    user = 0;
     subject[0] = 0;
 
     if (own != MS_POOL_NONE) {
@@ -56,6 +57,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         }
 
         next_call = ms_record(pool, own)->next_call;
+        user = ms_record(pool, own)->user;
         memcpy(subject, ms_record(pool, own)->subject, sizeof(subject));
     }
 
@@ -80,6 +82,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         .len = key->len,
         .hash = (uint32_t) key->hash,
         .terms = &of_store,
+        .user = user,
         .now = now
     };
 

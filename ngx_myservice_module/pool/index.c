@@ -1,5 +1,5 @@
 /*
- * Chained hash tables by session and by name, a treap of the free, one of the
+ * Chained hash tables by session, by user and by name, a treap of the free, one of the
  * suspect and one of the down instances by ring position, and a list of the
  * tentative leases in the order of their claims.
  *
@@ -23,6 +23,8 @@
 static void ms_index_session_unlink(ms_pool_t *pool, uint32_t id);
 static int ms_index_session_is(const ms_pool_t *pool, const ms_record_t *r,
     const ms_pool_key_t *key);
+static void ms_index_user_link(ms_pool_t *pool, uint32_t id);
+static void ms_index_user_unlink(ms_pool_t *pool, uint32_t id);
 static void ms_index_tentative_link(ms_pool_t *pool, uint32_t id);
 static void ms_index_tentative_unlink(ms_pool_t *pool, uint32_t id);
 
@@ -47,6 +49,10 @@ ms_index_link(ms_pool_t *pool, uint32_t id)
         *head = id;
     }
 
+    if (ms_record_counts(r)) {
+        ms_index_user_link(pool, id);
+    }
+
     if (r->state == MS_INSTANCE_TENTATIVE) {
         ms_index_tentative_link(pool, id);
     }
@@ -67,6 +73,10 @@ ms_index_unlink(ms_pool_t *pool, uint32_t id)
 
     } else if (ms_record_findable(r) || ms_record_spare(r)) {
         ms_index_session_unlink(pool, id);
+    }
+
+    if (ms_record_counts(r)) {
+        ms_index_user_unlink(pool, id);
     }
 
     if (r->state == MS_INSTANCE_TENTATIVE) {
@@ -157,6 +167,87 @@ ms_index_session_is(const ms_pool_t *pool, const ms_record_t *r,
                                  key->len),
                      key->session, key->len)
               == 0;
+}
+
+
+/* Linked both ways: without a limit one user may have all leases. */
+static void
+ms_index_user_link(ms_pool_t *pool, uint32_t id)
+{
+    uint32_t     *head;
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+    head = ms_index_user_head(pool, r->user);
+
+    r->user_before = MS_POOL_NONE;
+    r->user_next = *head;
+
+    if (*head != MS_POOL_NONE) {
+        ms_record(pool, *head)->user_before = id;
+    }
+
+    *head = id;
+}
+
+
+static void
+ms_index_user_unlink(ms_pool_t *pool, uint32_t id)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+
+    if (r->user_before != MS_POOL_NONE) {
+        ms_record(pool, r->user_before)->user_next = r->user_next;
+
+    } else {
+        *ms_index_user_head(pool, r->user) = r->user_next;
+    }
+
+    if (r->user_next != MS_POOL_NONE) {
+        ms_record(pool, r->user_next)->user_before = r->user_before;
+    }
+}
+
+
+void
+ms_index_user(ms_pool_t *pool, uint32_t id, uint64_t user)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+
+    if (ms_record_counts(r)) {
+        ms_index_user_unlink(pool, id);
+    }
+
+    r->user = ms_record_user(r->user, user);
+
+    if (ms_record_counts(r)) {
+        ms_index_user_link(pool, id);
+    }
+}
+
+
+uint32_t
+ms_index_user_count(const ms_pool_t *pool, uint64_t user, uint32_t max,
+    uint64_t now)
+{
+    uint32_t      id, n;
+    ms_record_t  *r;
+
+    n = 0;
+
+    for (id = *ms_index_user_head(pool, user);
+         id != MS_POOL_NONE && n < max;
+         id = r->user_next)
+    {
+        r = ms_record(pool, id);
+        n += r->user == user && ms_record_lease_end(r) > now;
+    }
+
+    return n;
 }
 
 

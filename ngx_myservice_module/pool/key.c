@@ -42,6 +42,28 @@ ms_key_position(const void *data, size_t len)
 }
 
 
+uint64_t
+ms_key_user(const ms_pool_t *pool, const ms_pool_terms_t *terms)
+{
+    if (terms->user != 0 || terms->subject == NULL) {
+        return terms->user;
+    }
+
+    return ms_key_hash(terms->subject, MS_POOL_SUBJECT, pool->key) | 1;
+}
+
+
+uint64_t
+ms_pool_user(const ms_pool_t *pool, const void *user, size_t len)
+{
+    uint64_t  hash;
+
+    hash = ms_key_hash(user, len, pool->key) & ~UINT64_C(1);
+
+    return hash != 0 ? hash : 2;
+}
+
+
 void
 ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
     ms_pool_key_t *key)

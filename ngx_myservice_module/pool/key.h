@@ -18,5 +18,9 @@ uint64_t ms_key_hash(const void *data, size_t len, const uint8_t key[16]);
  */
 uint64_t ms_key_position(const void *data, size_t len);
 
+/* Whom a lease of these terms counts for, 0: nobody is known.  Odd: only the
+ * subject is known. */
+uint64_t ms_key_user(const ms_pool_t *pool, const ms_pool_terms_t *terms);
+
 
 #endif /* MS_POOL_KEY_H */

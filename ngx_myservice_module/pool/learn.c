@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "pool/index.h"
 #include "pool/key.h"
 #include "pool/state.h"
 #include "pool/text.h"
@@ -225,6 +226,7 @@ ms_learn_owner(ms_pool_t *pool, uint32_t id, const ms_owner_t *owner,
 
         if (owner->len != 0) {
             ms_record_bind(r, owner->terms->subject);
+            ms_index_user(pool, id, ms_key_user(pool, owner->terms));
         }
 
         if (owner->len != 0 && left != 0) {

@@ -347,6 +347,55 @@ ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now)
 }
 
 
+int
+ms_line_many(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
+    const ms_pool_terms_t *terms, uint64_t now)
+{
+    return terms->sessions != 0
+           && ms_pool_session(pool, key, now) == MS_POOL_NONE
+           && ms_pool_many(pool, terms,
+                           ms_line_user(line, pool, key, terms, now), now);
+}
+
+
+uint32_t
+ms_line_user(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
+    const ms_pool_terms_t *terms, uint64_t now)
+{
+    uint32_t            i, n;
+    ms_pool_key_t       other;
+    const ms_place_t   *p;
+    ms_line_session_t  *s;
+
+    n = 0;
+
+    if (line->waiting == 0 || terms->sessions == 0 || terms->user == 0
+        || ms_pool_session(pool, key, now) != MS_POOL_NONE)
+    {
+        return 0;
+    }
+
+    for (i = 0; i < line->places; i++) {
+        p = &line->place[i];
+
+        if (p->number == 0 || p->served || p->hash == key->hash) {
+            continue;
+        }
+
+        s = ms_line_session(line, i);
+
+        other.session = s->session;
+        other.len = s->len;
+        other.hash = p->hash;
+
+        n += s->terms.user == terms->user
+             && ms_pool_session(pool, &other, now) == MS_POOL_NONE;
+    }
+
+    return n;
+}
+
+
 void
 ms_line_stats(const ms_line_t *line, uint64_t now, ms_line_stats_t *stats)
 {

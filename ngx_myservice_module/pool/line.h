@@ -78,6 +78,18 @@ void ms_line_leave(ms_line_t *line, ms_pool_t *pool, ms_ticket_t *ticket,
  */
 uint64_t ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now);
 
+/* A place for the session would be one too many for its user: the claim says
+ * so, too. */
+int ms_line_many(const ms_line_t *line, ms_pool_t *pool,
+    const ms_pool_key_t *key, const ms_pool_terms_t *terms, uint64_t now);
+
+/*
+ * For a new session, "key": how many other sessions of its user wait that have
+ * no lease.  0 if "key" has one, or the user has no limit.
+ */
+uint32_t ms_line_user(const ms_line_t *line, ms_pool_t *pool,
+    const ms_pool_key_t *key, const ms_pool_terms_t *terms, uint64_t now);
+
 void ms_line_stats(const ms_line_t *line, uint64_t now,
     ms_line_stats_t *stats);
 

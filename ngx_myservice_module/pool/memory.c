@@ -24,7 +24,7 @@ ms_pool_size(uint32_t instances)
     uint64_t  size;
 
     size = sizeof(ms_pool_t)
-           + (sizeof(ms_record_t) + 2 * sizeof(uint32_t))
+           + (sizeof(ms_record_t) + 3 * sizeof(uint32_t))
              * (uint64_t) instances
            + MS_BLOCK_SIZE * ms_pool_blocks(instances);
 
@@ -84,7 +84,9 @@ ms_pool_create(void *mem, size_t size, const uint8_t key[16])
     pool->nblocks = (uint32_t) ms_pool_blocks(capacity);
     pool->sessions_offset = sizeof(ms_pool_t)
                             + sizeof(ms_record_t) * (uint64_t) capacity;
-    pool->heap_offset = pool->sessions_offset
+    pool->users_offset = pool->sessions_offset
+                         + sizeof(uint32_t) * (uint64_t) capacity;
+    pool->heap_offset = pool->users_offset
                         + sizeof(uint32_t) * (uint64_t) capacity;
     pool->blocks_offset = pool->heap_offset
                           + sizeof(uint32_t) * (uint64_t) capacity;

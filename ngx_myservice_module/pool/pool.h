@@ -88,6 +88,7 @@ typedef enum {
     MS_CLAIM_FULL,                      /* no memory for a long session id */
     MS_CLAIM_LIMITED,                   /* too many calls of the session, or
                                            first calls of the subject */
+    MS_CLAIM_TOO_MANY,                  /* sessions of the user */
     MS_CLAIM_LOST,                      /* the session is told that it has lost
                                            its instance */
     MS_CLAIM_DECISIONS,
@@ -160,6 +161,10 @@ typedef struct {
                                            known */
     uint32_t        tentative;          /* how many leases of the subject may
                                            be tentative, 0 = no limit */
+    uint64_t        user;               /* ms_pool_user() of whom the session
+                                           counts for, 0: not known */
+    uint32_t        sessions;           /* how many the user may have, 0 = no
+                                           limit */
     uint64_t        grace;              /* part of "ttl" in which the instance
                                            may have forgotten the session */
     uint64_t        clock;              /* microseconds of the real time: of
@@ -187,6 +192,9 @@ typedef struct {
     unsigned        queued:1;           /* set by the caller: it had a place in
                                            the waiting line, and */
     unsigned        waited:1;           /* had to wait there */
+    uint32_t        waiting;            /* set by the caller: other sessions
+                                           of the user without a lease that
+                                           wait in the line */
     uint64_t        held;               /* set by the caller: the lease under
                                            which the call may have run */
 } ms_pool_seek_t;
@@ -241,7 +249,7 @@ typedef struct {
 
 /*
  * How many bytes "instances" members need, and how many members fit into
- * "size" bytes: 344 bytes each.  Each 16 instances have room for one
+ * "size" bytes: 364 bytes each.  Each 16 instances have room for one
  * long text (8 such texts at least): a session id over 64 bytes, a name over
  * 48, an address over 28.  A gateway with more long texts needs a larger pool.
  */
@@ -267,6 +275,9 @@ int ms_pool_enter(ms_pool_t *pool, uint64_t now);
  * Needs no lock. */
 void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
     ms_pool_key_t *key);
+
+/* The hash of a user, never 0.  Needs no lock. */
+uint64_t ms_pool_user(const ms_pool_t *pool, const void *user, size_t len);
 
 
 /*
@@ -303,6 +314,11 @@ void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
  * A session may make one call per "terms->call_every" on average, and those of
  * one second at once.  A request counts once.  A call beyond that is
  * MS_CLAIM_LIMITED and changes nothing.
+ *
+ * A user may have "terms->sessions" sessions, those in "seek->waiting" among
+ * them; a claim of one more is MS_CLAIM_TOO_MANY and changes nothing.  A lease
+ * counts for "terms->user" of the first claim that has one, before that for its
+ * subject if that is known.  Foreign leases do not count.
  *
  * With "terms->tells" a session that loses its instance is told: the first
  * claim after that gets MS_CLAIM_LOST, and so does every request that may have
@@ -452,6 +468,15 @@ void ms_pool_conflict(ms_pool_t *pool, const ms_lease_t *lease,
 /* The instance of the session, MS_POOL_NONE if the session has no lease. */
 uint32_t ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key,
     uint64_t now);
+
+/* A new session is one too many for its user, of whom "waiting" others wait;
+ * see ms_pool_claim(). */
+int ms_pool_many(const ms_pool_t *pool, const ms_pool_terms_t *terms,
+    uint32_t waiting, uint64_t now);
+
+/* How many sessions the user of these terms has, counted up to "max": O(max). */
+uint32_t ms_pool_user_sessions(const ms_pool_t *pool,
+    const ms_pool_terms_t *terms, uint32_t max, uint64_t now);
 
 /*
  * Signs of life that workers see; none of these functions needs the lock.

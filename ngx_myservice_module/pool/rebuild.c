@@ -69,6 +69,7 @@ ms_rebuild_reset(ms_pool_t *pool)
         r = ms_record(pool, i);
         r->name_head = MS_POOL_NONE;
         r->heap_pos = MS_POOL_NONE;
+        ms_index_users(pool)[i] = MS_POOL_NONE;
     }
 }
 

@@ -1,7 +1,8 @@
 /*
  * The records of the pool, and the layout of its memory:
  *
- *     ms_pool_t | records | heads of the session chains | heap | blocks
+ *     ms_pool_t | records | heads of the session chains | of the user chains
+ *     | heap | blocks
  *
  * The memory holds offsets and record numbers, never pointers.  Everything but
  * the records can be rebuilt from them (pool/rebuild.c): "dirty" is set while
@@ -75,6 +76,8 @@ typedef struct {
                                            neither drains nor is removed */
     uint64_t  subject[2];               /* of the lease; the first is written
                                            last, 0: not bound */
+    uint64_t  user;                     /* whom the lease counts for, 0: nobody;
+                                           odd: its subject */
 
     union {
         struct {
@@ -95,6 +98,8 @@ typedef struct {
     uint32_t  byte;                     /* milliseconds: when one came last */
     uint32_t  older;                    /* list of the tentative ones */
     uint32_t  newer;
+    uint32_t  user_before;              /* chain of those that count */
+    uint32_t  user_next;
     uint32_t  process;                  /* hash of what the instance says it is,
                                            0: nothing */
     uint32_t  since;                    /* of the state, in units of 100 ms */
@@ -164,6 +169,7 @@ struct ms_pool_s {
     uint32_t  heap_len;
 
     uint64_t  sessions_offset;
+    uint64_t  users_offset;
     uint64_t  heap_offset;
     uint64_t  blocks_offset;
 };
@@ -277,6 +283,23 @@ static inline int
 ms_record_findable(const ms_record_t *r)
 {
     return r->lease != 0 && r->session_len != 0 && !r->foreign;
+}
+
+
+/* The lease counts as one of the user's sessions. */
+static inline int
+ms_record_counts(const ms_record_t *r)
+{
+    return r->user != 0 && ms_record_findable(r);
+}
+
+
+/* Whom a lease counts for that counts for "has" and is claimed by "gets": who a
+ * claim says is known better than the subject of an instance's report. */
+static inline uint64_t
+ms_record_user(uint64_t has, uint64_t gets)
+{
+    return has == 0 || ((has & 1) && gets != 0 && !(gets & 1)) ? gets : has;
 }
 
 

@@ -4,6 +4,7 @@
 
 #include "pool/heap.h"
 #include "pool/index.h"
+#include "pool/key.h"
 #include "pool/state.h"
 #include "pool/text.h"
 
@@ -170,6 +171,8 @@ ms_state_own(ms_pool_t *pool, ms_record_t *r, const ms_owner_t *owner)
     r->next_call = 0;
     r->subject[0] = 0;
     ms_record_bind(r, owner->len != 0 ? terms->subject : NULL);
+    r->user = owner->len != 0
+              ? ms_record_user(owner->user, ms_key_user(pool, terms)) : 0;
     r->started = owner->now;
     r->used = owner->now;
     r->ends = ms_record_hard_end(terms, owner->now);

@@ -17,6 +17,8 @@ typedef struct {
     size_t                  len;        /* 0: unknown */
     uint32_t                hash;
     const ms_pool_terms_t  *terms;
+    uint64_t                user;       /* whom the session counted for so far,
+                                           0: nobody */
     uint64_t                now;
     unsigned                foreign:1;
     unsigned                spare:1;

@@ -169,6 +169,7 @@ static ngx_str_t  ms_sessions_decisions[] = {
     ngx_string("EMPTY"),
     ngx_string("FULL"),
     ngx_string("LIMITED"),
+    ngx_string("TOO_MANY"),
     ngx_string("LOST")
 };
 

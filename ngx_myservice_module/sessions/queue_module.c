@@ -17,6 +17,7 @@
 #include "core/values.h"
 #include "core/variable.h"
 #include "sessions/calls.h"
+#include "sessions/limit.h"
 #include "sessions/terms.h"
 #include "store/store.h"
 #include "zone/line.h"
@@ -333,7 +334,8 @@ ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
     /* what is wrong with a call the balancer says */
 
     if (ms_call_key(r, scf, &session) != NGX_OK
-        || ms_terms_terms(r, scf, &terms) != NGX_OK)
+        || ms_terms_terms(r, scf, &terms) != NGX_OK
+        || ms_limit_terms(r, us, scf->zone, &terms) != NGX_OK)
     {
         return NGX_DECLINED;
     }

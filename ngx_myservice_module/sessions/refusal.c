@@ -20,6 +20,7 @@ static ngx_int_t ms_refusal_pushback(ms_call_t *call);
 static ngx_str_t  ms_busy = ngx_string("all instances are busy");
 static ngx_str_t  ms_denied = ngx_string("session belongs to another user");
 static ngx_str_t  ms_no_instances = ngx_string("no available instances");
+static ngx_str_t  ms_too_many = ngx_string("too many sessions");
 static ngx_str_t  ms_no_store = ngx_string("session store unavailable");
 
 
@@ -46,6 +47,11 @@ ms_refusal_answer(ms_call_t *call)
     case MS_CLAIM_EMPTY:
         ms_refusal_set(call, MS_GRPC_RESOURCE_EXHAUSTED, &ms_no_instances,
                        "NO_INSTANCES", 0);
+        break;
+
+    case MS_CLAIM_TOO_MANY:
+        ms_refusal_set(call, MS_GRPC_RESOURCE_EXHAUSTED, &ms_too_many,
+                       "TOO_MANY_SESSIONS", 0);
         break;
 
     case MS_CLAIM_LIMITED:

@@ -330,6 +330,21 @@ do_learn_nobody(ms_pool_t *pool, const ms_lease_t *lease)
 }
 
 
+/* a session of which only the subject is known, until its first claim */
+static void
+do_learn_user(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    ms_pool_terms_t       terms;
+    static const uint8_t  subject[MS_POOL_SUBJECT] = { 1 };
+
+    terms = world_terms;
+    terms.user = 0;
+    terms.subject = subject;
+    ms_pool_learn(pool, lease->instance, "a", 1, 0, &terms, 20, 20);
+    claim(pool, "a", 1);
+}
+
+
 static void
 do_await(ms_pool_t *pool, const ms_lease_t *lease)
 {
@@ -530,6 +545,7 @@ const crash_t  crash_cases[] = {
       crash_dead },
     { "dead, free", { THREE, "claim a NEW", "back a" }, crash_dead },
     { "learn", { THREE, "claim a NEW", "back a" }, do_learn_short },
+    { "learn, user", { THREE, "claim a NEW", "back a" }, do_learn_user },
     { "learn, long", { THREE, "claim a NEW", "confirm a" }, do_learn_long },
     { "learn, left", { THREE, "claim a NEW", "release a" }, do_learn_short },
     { "learn, down", { THREE, "claim a NEW", "fail a" }, do_learn_long },

@@ -34,6 +34,7 @@ typedef struct {
     int                  owner;
     int                  last;          /* session that claims found here */
     int                  subject;       /* 0: not bound */
+    int                  user;          /* 0: nobody; below: its subject */
     int                  pending;
     bool                 no_message;
     bool                 follows;       /* the session had another one */
@@ -66,6 +67,7 @@ typedef struct {
     bool                 counted;
     bool                 moved;
     bool                 settled;
+    uint32_t             waiting;
     uint64_t             held;
     int                  home;
     uint64_t             first;
@@ -100,6 +102,8 @@ ms_claim_t model_claim(model_t *model, int session,
 ms_claim_t model_claim_at(model_t *model, int session,
     const ms_pool_terms_t *terms, int instance, ms_given_t given,
     uint64_t epoch, uint64_t now, model_lease_t *lease);
+uint32_t model_user_sessions(const model_t *model,
+    const ms_pool_terms_t *terms);
 bool model_stale(model_t *model, model_lease_t *lease, bool serves,
     const ms_pool_terms_t *terms, uint64_t now);
 void model_message(model_t *model, model_lease_t lease);

@@ -220,6 +220,26 @@ crowds(const model_t *model, const ms_pool_terms_t *terms)
 }
 
 
+uint32_t
+model_user_sessions(const model_t *model, const ms_pool_terms_t *terms)
+{
+    int                      k;
+    uint32_t                 n;
+    const model_instance_t  *i;
+
+    n = 0;
+
+    for (k = 0; k < MODEL_INSTANCES; k++) {
+        i = &model->instances[k];
+        n += i->member && i->owner >= 0 && !i->foreign && i->user != 0
+             && (i->user == (int) terms->user
+                 || i->user == -model_subject(terms));
+    }
+
+    return n;
+}
+
+
 /* As many calls as fit into a second come at once. */
 static bool
 in_time(model_instance_t *i, const ms_pool_terms_t *terms, model_seek_t *seek,
@@ -274,6 +294,7 @@ claim_own(model_t *model, int own, const ms_pool_terms_t *terms, bool message,
     i->why = MS_END_NONE;
     i->untold = false;
     i->subject = i->subject != 0 ? i->subject : model_subject(terms);
+    model_user(i, terms);
     i->ends = i->learned || ends > i->ends ? ends : i->ends;
     i->learned = false;
     i->used = now;
@@ -359,11 +380,31 @@ leave(model_t *model, int own, uint64_t now)
 }
 
 
+/* The session counted for "user" on another instance. */
+static void
+keep_user(model_instance_t *i, int user)
+{
+    if (i->user == 0 || user > 0) {
+        i->user = user != 0 ? user : i->user;
+    }
+}
+
+
+/* On another instance the session counts for whom it did, unless that was not
+ * known well. */
+static void
+move_user(model_instance_t *i, int user, const ms_pool_terms_t *terms)
+{
+    i->user = user;
+    model_user(i, terms);
+}
+
+
 ms_claim_t
 model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
     model_seek_t *seek, uint64_t now, model_lease_t *lease)
 {
-    int       own, to, trusted, spare, subject;
+    int       own, to, trusted, spare, subject, user;
     bool      lost;
     uint64_t  next_call;
 
@@ -373,6 +414,7 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
     to = trusted != MODEL_NOBODY ? trusted : first_suspect(model);
 
     subject = own != MODEL_NOBODY ? model->instances[own].subject : 0;
+    user = own != MODEL_NOBODY ? model->instances[own].user : 0;
 
     if (own == MODEL_NOBODY && terms->tells && seek->settled) {
         return MS_CLAIM_LOST;
@@ -424,6 +466,13 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
         return claim_own(model, own, terms, seek->message, now, lease);
     }
 
+    if (own == MODEL_NOBODY && terms->sessions != 0 && terms->user != 0
+        && model_user_sessions(model, terms) + seek->waiting
+           >= terms->sessions)
+    {
+        return MS_CLAIM_TOO_MANY;
+    }
+
     if (own == MODEL_NOBODY && crowds(model, terms)) {
         return MS_CLAIM_LIMITED;
     }
@@ -457,6 +506,7 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
             model->instances[spare].subject = subject;
         }
 
+        keep_user(&model->instances[spare], user);
         (void) claim_own(model, spare, terms, seek->message, now, lease);
         seek->moved = true;
 
@@ -501,6 +551,7 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
     model->instances[to].subject = subject != 0 ? subject
                                                 : model_subject(terms);
     model->instances[to].last = session;
+    move_user(&model->instances[to], user, terms);
     (void) in_time(&model->instances[to], terms, seek, now);
     *lease = (model_lease_t) { to, model->instances[to].lease,
                                model->instances[to].epoch, now };
@@ -561,7 +612,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     int instance, ms_given_t given, uint64_t epoch, uint64_t now,
     model_lease_t *lease)
 {
-    int                own, subject;
+    int                own, subject, user;
     bool               anew;
     uint64_t           next_call;
     ms_pool_terms_t    of_store;
@@ -578,6 +629,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     }
 
     subject = before != NULL ? before->subject : 0;
+    user = before != NULL ? before->user : 0;
 
     if (subject != 0 && model_subject(terms) != 0
         && subject != model_subject(terms))
@@ -626,6 +678,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     begin_at(model, instance, session, given != MS_GIVEN_BEFORE || anew,
              &of_store, now);
     i->subject = subject != 0 ? subject : model_subject(terms);
+    move_user(i, user, terms);
     i->next_call = next_call;
     i->follows = given == MS_GIVEN_MOVED || anew;
     *lease = (model_lease_t) { instance, i->lease, i->epoch, now };

@@ -176,6 +176,10 @@ model_learn(model_t *model, int instance, int owner, uint64_t left,
             i->subject = model_subject(terms);
         }
 
+        if (owner != MODEL_UNKNOWN) {
+            model_user(i, terms);
+        }
+
         if (owner != MODEL_UNKNOWN && left != 0
             && (i->learned || i->foreign || now + left > i->used + i->ttl))
         {

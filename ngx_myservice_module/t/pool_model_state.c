@@ -78,6 +78,18 @@ model_subject(const ms_pool_terms_t *terms)
 }
 
 
+void
+model_user(model_instance_t *i, const ms_pool_terms_t *terms)
+{
+    if (i->user <= 0 && terms->user != 0) {
+        i->user = (int) terms->user;
+
+    } else if (i->user == 0) {
+        i->user = -model_subject(terms);
+    }
+}
+
+
 bool
 model_serves(const model_instance_t *i)
 {
@@ -122,6 +134,7 @@ model_vacate(model_instance_t *i, ms_instance_state_t to)
 {
     model_ended(i);
     i->subject = 0;
+    i->user = 0;
     i->released = model_leased(i) ? 0 : i->released;
     i->owner = MODEL_NOBODY;
     i->lease = 0;
@@ -314,6 +327,12 @@ model_bind(model_t *model, int instance, ms_instance_state_t state,
     i->learned = false;
     i->lost = false;
     i->subject = session >= 0 ? model_subject(terms) : 0;
+    i->user = 0;
+
+    if (session >= 0) {
+        model_user(i, terms);
+    }
+
     i->started = now;
     i->used = now;
     i->ttl = terms->ttl;

@@ -65,5 +65,8 @@ uint64_t model_hard_end(const ms_pool_terms_t *terms, uint64_t started);
 uint64_t model_retry_at(const model_t *model, uint64_t now);
 int model_subject(const ms_pool_terms_t *terms);
 
+/* Whom the lease counts for that a claim or a report has found. */
+void model_user(model_instance_t *i, const ms_pool_terms_t *terms);
+
 
 #endif /* MODULE_T_POOL_MODEL_STATE_H */

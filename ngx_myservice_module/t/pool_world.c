@@ -11,13 +11,13 @@
 #include "pool_world.h"
 
 
-const ms_pool_terms_t  world_terms = { .ttl = 1000, .routes = 1 };
+const ms_pool_terms_t  world_terms = { .ttl = 1000, .routes = 1, .user = 4 };
 
 static const uint8_t   world_key[16] = "0123456789abcde";
 
 static const char *const  decisions[] = {
     "HIT", "NEW", "MOVED", "REBUILT", "QUEUED", "BUSY", "UNAVAILABLE", "EMPTY", "FULL",
-    "LIMITED", "LOST"
+    "LIMITED", "TOO_MANY", "LOST"
 };
 
 

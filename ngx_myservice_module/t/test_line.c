@@ -16,6 +16,7 @@
 #define STEPS      1000000
 
 #define TTL        5000
+#define USERS      4
 
 
 /* A call that waits, or runs on its instance. */
@@ -30,6 +31,9 @@ typedef struct {
 
 
 static const ms_pool_terms_t  terms = { .ttl = TTL };
+
+/* session number modulo USERS: how many sessions the user may have */
+static const uint32_t  limits[USERS] = { 0, 1, 3, 0 };
 
 static ms_pool_t  *pool;
 static ms_line_t  *line;
@@ -46,6 +50,19 @@ holds(bool condition, const char *what)
     if (!condition) {
         ck_abort_msg("%s", what);
     }
+}
+
+
+static ms_pool_terms_t
+terms_of(int session)
+{
+    ms_pool_terms_t  of_user;
+
+    of_user = terms;
+    of_user.user = 2 + 2 * (uint64_t) (session % USERS);
+    of_user.sessions = limits[session % USERS];
+
+    return of_user;
 }
 
 
@@ -175,11 +192,42 @@ serve(void)
 }
 
 
+/* No user has, and waits for, more sessions than it may. */
+static void
+limited(void)
+{
+    int              i, j;
+    uint32_t         n;
+    ms_pool_key_t    key;
+    ms_pool_terms_t  of_user;
+
+    for (i = 0; i < USERS; i++) {
+        of_user = terms_of(i);
+        n = ms_pool_user_sessions(pool, &of_user, UINT32_MAX, now);
+
+        for (j = 0; j < CALLS; j++) {
+            if (waits(&calls[j]) && !calls[j].dead
+                && calls[j].session % USERS == i
+                && ms_line_look(line, &calls[j].ticket, now) == MS_TURN_WAITS)
+            {
+                key_of(calls[j].session, &key);
+                n += ms_line_user(line, pool, &key, &of_user, now);
+                n += ms_pool_session(pool, &key, now) == MS_POOL_NONE;
+                break;
+            }
+        }
+
+        holds(limits[i] == 0 || n <= limits[i], "no more than the user may");
+    }
+}
+
+
 /* As a worker: a session without an instance enters the line. */
 static void
 arrive(call_t *c)
 {
-    ms_pool_key_t  key;
+    ms_pool_key_t    key;
+    ms_pool_terms_t  of_user;
 
     c->session = (int) draw(SESSIONS);
     c->worker = (int) draw(4);
@@ -187,10 +235,12 @@ arrive(call_t *c)
     c->runs = false;
     c->ticket.number = 0;
     key_of(c->session, &key);
+    of_user = terms_of(c->session);
 
-    if (ms_line_enter(line, &key, &terms, draw(8) == 0,
-                      (uint32_t) c->worker, now, &c->ticket)
-        != 0)
+    if (ms_line_many(line, pool, &key, &of_user, now)
+        || ms_line_enter(line, &key, &of_user, draw(8) == 0,
+                         (uint32_t) c->worker, now, &c->ticket)
+           != 0)
     {
         c->session = -1;
     }
@@ -204,11 +254,14 @@ claim(call_t *c)
     ms_claim_t      got;
     ms_pool_key_t   key;
     ms_pool_seek_t  seek;
+    ms_pool_terms_t  of_user;
 
     memset(&seek, 0, sizeof(seek));
     seek.message = 1;
     key_of(c->session, &key);
-    got = ms_pool_claim(pool, &key, &terms, &seek, now, &c->lease);
+    of_user = terms_of(c->session);
+    seek.waiting = ms_line_user(line, pool, &key, &of_user, now);
+    got = ms_pool_claim(pool, &key, &of_user, &seek, now, &c->lease);
 
     /* what is kept may only be lost with its instance */
 
@@ -224,7 +277,8 @@ claim(call_t *c)
 static void
 advance(call_t *c)
 {
-    ms_pool_key_t  key;
+    ms_pool_key_t    key;
+    ms_pool_terms_t  of_user;
 
     if (c->session == -1) {
         arrive(c);
@@ -264,10 +318,12 @@ advance(call_t *c)
 
     case MS_TURN_LOST:
         key_of(c->session, &key);
+        of_user = terms_of(c->session);
 
-        if (ms_line_enter(line, &key, &terms, 0, (uint32_t) c->worker, now,
-                          &c->ticket)
-            != 0)
+        if (ms_line_many(line, pool, &key, &of_user, now)
+            || ms_line_enter(line, &key, &of_user, 0, (uint32_t) c->worker,
+                             now, &c->ticket)
+               != 0)
         {
             c->session = -1;
         }
@@ -407,6 +463,7 @@ START_TEST(line_random)
         }
 
         serve();
+        limited();
 
         if (n % 64 == 0) {
             ck_assert_ptr_null(ms_pool_check(pool));

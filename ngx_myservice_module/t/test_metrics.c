@@ -130,7 +130,7 @@ START_TEST(metrics_form)
     ck_assert_double_eq(value(text, "myservice_queue_oldest_seconds{" UPSTREAM
                               "}"), 0);
     ck_assert_double_gt(value(text, "myservice_zone_slots{" UPSTREAM
-                              ",use=\"free\"}"), 2900);
+                              ",use=\"free\"}"), 2700);
     ck_assert_double_eq(value(text, "myservice_tokens_total{status=\"OK\"}"),
                         0);
     ck_assert_double_eq(value(text, CALLS("OK")), 0);

@@ -32,7 +32,7 @@ START_TEST(test_size)
 
     ck_assert_uint_eq(ms_pool_capacity(0), 0);
     ck_assert_uint_le(ms_pool_size(100000) - sizeof(ms_pool_t),
-                      344 * 100000);
+                      364 * 100000);
 }
 END_TEST
 

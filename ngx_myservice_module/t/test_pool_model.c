@@ -51,6 +51,9 @@ typedef struct {
 } pair_t;
 
 
+static const uint8_t  subjects[2][MS_POOL_SUBJECT] = { { 1 }, { 2 } };
+
+
 /* as the handler has heard of them */
 static uint64_t  ended[MS_ENDS];
 
@@ -180,6 +183,27 @@ compare_ended(const pair_t *pair)
 }
 
 
+/* Users and subjects as some_terms() picks them. */
+static void
+compare_users(const pair_t *pair)
+{
+    unsigned         i, k;
+    ms_pool_terms_t  terms;
+
+    memset(&terms, 0, sizeof(terms));
+
+    for (i = 0; i < 4; i++) {
+        for (k = 0; k < 3; k++) {
+            terms.user = 2 * i;
+            terms.subject = k > 0 ? subjects[k - 1] : NULL;
+            same(ms_pool_user_sessions(pair->pool, &terms, UINT32_MAX,
+                                       pair->now),
+                 model_user_sessions(&pair->model, &terms));
+        }
+    }
+}
+
+
 static void
 compare(const pair_t *pair)
 {
@@ -199,6 +223,7 @@ compare(const pair_t *pair)
     same(ms_pool_alerts(pair->pool), 0);
     same(ms_pool_epoch(pair->pool), pair->model.epoch);
     compare_ended(pair);
+    compare_users(pair);
 
     for (i = 0; i < MODEL_INSTANCES; i++) {
         model = &pair->model.instances[i];
@@ -234,8 +259,6 @@ some_terms(pair_t *pair)
 {
     ms_pool_terms_t  terms;
 
-    static const uint8_t  subjects[2][MS_POOL_SUBJECT] = { { 1 }, { 2 } };
-
     terms.subject = pick(pair, 3) == 0 ? NULL : subjects[pick(pair, 8) == 0];
     terms.routes = pick(pair, 4) != 0;
     terms.tells = pick(pair, 3) == 0;
@@ -244,6 +267,8 @@ some_terms(pair_t *pair)
     terms.lifetime = pick(pair, 4) == 0 ? 400 : 0;
     terms.ends = pick(pair, 4) == 0 ? pair->now + 1 + pick(pair, 300) : 0;
     terms.tentative = pick(pair, 4) == 0 ? 1 + pick(pair, 2) : 0;
+    terms.user = 2 * pick(pair, 4);
+    terms.sessions = pick(pair, 3) == 0 ? 1 + pick(pair, 4) : 0;
     terms.call_every = pick(pair, 4) == 0 ? 1 + pick(pair, 1500000) : 0;
     terms.clock = (pair->now + pick(pair, 100)) * 1000;
     terms.epoch = 0;
@@ -363,6 +388,9 @@ step_claim(pair_t *pair)
         pair->model_seeks[s].held = grant.model.lease;
         pair->model_seeks[s].settled = pair->seeks[s].settled;
     }
+
+    pair->seeks[s].waiting = pick(pair, 8) == 0 ? pick(pair, 3) : 0;
+    pair->model_seeks[s].waiting = pair->seeks[s].waiting;
 
     terms = some_terms(pair);
     ms_pool_key(pair->pool, pair->texts[s], pair->lengths[s], &hashed);

@@ -120,7 +120,7 @@ START_TEST(status_pools)
     ck_assert_str_eq(text(pool, "zone"), "z1");
     ck_assert_int_eq(number(pool, NULL, "members"), 2);
     ck_assert_int_eq(number(pool, "states", "free"), 2);
-    ck_assert_int_gt(number(pool, NULL, "capacity"), 2900);
+    ck_assert_int_gt(number(pool, NULL, "capacity"), 2700);
     ck_assert_int_eq(number(pool, NULL, "ttl_ms"), 1800000);
     ck_assert_int_eq(number(pool, NULL, "grace_ms"), 225000);
     ck_assert_uint_eq(json_array_size(json_object_get(pool, "instances")), 2);

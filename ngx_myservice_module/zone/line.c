@@ -116,7 +116,9 @@ ms_zone_line_enter(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 
     /* a call that has had a place goes on waiting, whatever happened since */
 
-    if (ticket->number == 0 && !ms_zone_line_helps(pool, key, lost)) {
+    if ((ticket->number == 0 && !ms_zone_line_helps(pool, key, lost))
+        || ms_line_many(zone->line, pool, key, terms, ngx_current_msec))
+    {
         rc = NGX_OK;
 
     } else {

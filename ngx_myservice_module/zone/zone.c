@@ -39,6 +39,13 @@ ms_zone_key(ms_zone_t *zone, ngx_str_t *session, ms_pool_key_t *key)
 }
 
 
+uint64_t
+ms_zone_user(ms_zone_t *zone, ngx_str_t *user)
+{
+    return ms_pool_user(zone->sh->pool, user->data, user->len);
+}
+
+
 ms_claim_t
 ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     ms_pool_seek_t *seek, ms_grant_t *grant, ngx_log_t *log)
@@ -48,6 +55,10 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     ngx_uint_t   rebuilt;
 
     pool = ms_zone_lock(zone, &rebuilt);
+
+    seek->waiting = zone->line ? ms_line_user(zone->line, pool, key, terms,
+                                              ngx_current_msec)
+                               : 0;
 
     claim = ms_pool_claim(pool, key, terms, seek, ngx_current_msec,
                           &grant->lease);

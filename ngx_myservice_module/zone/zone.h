@@ -89,6 +89,9 @@ ngx_uint_t ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log);
 
 void ms_zone_key(ms_zone_t *zone, ngx_str_t *session, ms_pool_key_t *key);
 
+/* of ms_pool_terms_t */
+uint64_t ms_zone_user(ms_zone_t *zone, ngx_str_t *user);
+
 /*
  * 1 while the gateway has just started, and instances know more of their
  * sessions than the gateway: until the first round of probes is completed, or
