@@ -19,7 +19,7 @@
 #include "sessions/refusal.h"
 
 
-/* questions of one call, moves included */
+/* questions until a call has an instance */
 #define MS_STORED_ASKS   8
 
 /* ms by which a call waits longer than the question, which ends first */
@@ -375,12 +375,13 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
 
     if (grant->lease.lease) {
         ms_store_mark(store, grant->lease.instance, grant->lease.lease,
-                      waiter->asked, waiter->given != MS_GIVEN_BEFORE);
+                      waiter->asked, MS_STORE_CLAIMED);
     }
 
     if (call->decision < MS_CLAIM_BUSY) {
 
         if (!ms_stored_failed(call, grant->lease.instance)) {
+            st->asks = 0;
             return NGX_OK;
         }
 
@@ -493,5 +494,6 @@ ms_stored_ended(ms_call_t *call, ms_lease_pt ending, ngx_log_t *log)
     session.len = call->key.len;
 
     ms_store_release(store, &session, &grant->name, grant->lease.epoch,
-                     ending == ms_pool_release ? MS_STORED_REST : 0);
+                     ending == ms_pool_release ? MS_STORED_REST : 0,
+                     ending != ms_pool_release);
 }

@@ -1,15 +1,13 @@
 
 /*
  * A connection to a store.  nginx has the socket, TLS and timers, hiredis only
- * parses the answers.  A hand-shake of several questions finds out whether the
- * server may write: AUTH, SELECT, HELLO for its role, and the script.
+ * parses the answers.
  */
 
 #include "store/conn.h"
 
 #include "core/log.h"
-
-#include <ngx_http_myservice_store.h>
+#include "store/shake.h"
 
 
 /* milliseconds */
@@ -20,12 +18,9 @@
 #define MS_STORE_IDLE         1000      /* a connection that is so long silent
                                            is asked whether it lives */
 
+#define MS_STORE_COMPLAIN     60000     /* between two lines of one error */
+
 #define MS_STORE_READ         65536
-
-/* 6.2 */
-#define MS_STORE_MAJOR        6
-#define MS_STORE_MINOR        2
-
 
 static void ms_store_conn_connect(ms_store_conn_t *sc);
 static void ms_store_conn_read(ngx_event_t *rev);
@@ -33,28 +28,16 @@ static void ms_store_conn_write(ngx_event_t *wev);
 static void ms_store_conn_flush(ngx_event_t *ev);
 static void ms_store_conn_timer(ngx_event_t *ev);
 static void ms_store_conn_tick(ngx_event_t *ev);
-static void ms_store_conn_again(ms_store_conn_t *sc);
-static void ms_store_conn_connected(ms_store_conn_t *sc);
-#if (NGX_HTTP_SSL)
-static ngx_int_t ms_store_conn_tls(ms_store_conn_t *sc);
-static void ms_store_conn_tls_done(ngx_connection_t *c);
-#endif
-static void ms_store_conn_hello(ms_store_conn_t *sc);
-static ngx_int_t ms_store_conn_step(ms_store_conn_t *sc, ms_resp_pt handler);
-static void ms_store_conn_ok(void *owner, redisReply *reply, void *data);
-static void ms_store_conn_role(void *owner, redisReply *reply, void *data);
-static const char *ms_store_conn_fits(redisReply *reply);
-static void ms_store_conn_script(void *owner, redisReply *reply, void *data);
+static void ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was);
+static ngx_msec_t ms_store_conn_pause(ngx_msec_t delay);
 static void ms_store_conn_pong(void *owner, redisReply *reply, void *data);
-static void ms_store_conn_stepped(ms_store_conn_t *sc);
+static void ms_store_conn_shaken(ms_store_conn_t *sc, const char *why);
+static void ms_store_conn_complain(ms_store_t *store, const char *error);
 static void ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected,
     const char *why);
 
 
 static u_char  ms_store_buf[MS_STORE_READ];
-
-static u_char  ms_store_script[] = { NGX_HTTP_MYSERVICE_STORE_SCRIPT };
-
 
 void
 ms_store_conn_start(ms_store_conn_t *sc)
@@ -77,7 +60,7 @@ ms_store_conn_start(ms_store_conn_t *sc)
 
     sc->stopped = 0;
     sc->tries = 0;
-    sc->addr = ngx_pid % sc->store->naddrs;
+    sc->addr = 0;
 
     if (sc->c == NULL && !sc->timer.timer_set) {
         ms_store_conn_connect(sc);
@@ -130,7 +113,7 @@ ms_store_conn_connect(ms_store_conn_t *sc)
             ms_store_conn_log(sc, 0, "connect() failed");
         }
 
-        ms_store_conn_again(sc);
+        ms_store_conn_again(sc, 0);
         return;
     }
 
@@ -143,6 +126,9 @@ ms_store_conn_connect(ms_store_conn_t *sc)
     c->write->handler = ms_store_conn_write;
 
     sc->c = c;
+    sc->read = ms_store_conn_read;
+    sc->write = ms_store_conn_write;
+    sc->shaken = ms_store_conn_shaken;
     sc->connecting = 1;
     sc->heard = ngx_current_msec;
 
@@ -164,24 +150,30 @@ ms_store_conn_connect(ms_store_conn_t *sc)
     ngx_add_timer(&sc->timer, MS_STORE_HANDSHAKE);
 
     if (rc == NGX_OK) {
-        ms_store_conn_connected(sc);
+        ms_store_shake(sc);
     }
 }
 
 
 static void
-ms_store_conn_again(ms_store_conn_t *sc)
+ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was)
 {
     ngx_msec_t  delay;
 
-    if (sc->stopped || ngx_terminate || ngx_quit || ngx_exiting) {
-
-        /* a worker that exits goes on with what it knows */
-
+    if (sc->stopped || ngx_terminate) {
         return;
     }
 
-    /* the next address at once, a pause after each round: jitter is half */
+    if (was && sc->store->naddrs > 1) {
+
+        /* all workers of all gateways take the first that is the store */
+
+        sc->addr = 0;
+        ngx_add_timer(&sc->timer, ms_store_conn_pause(MS_STORE_BACKOFF_MIN));
+        return;
+    }
+
+    /* the next address at once, a pause after each round */
 
     sc->tries++;
     sc->addr = (sc->addr + 1) % sc->store->naddrs;
@@ -195,7 +187,16 @@ ms_store_conn_again(ms_store_conn_t *sc)
     delay = MS_STORE_BACKOFF_MIN << ngx_min(delay, 7);
     delay = ngx_min(delay, MS_STORE_BACKOFF_MAX);
 
-    ngx_add_timer(&sc->timer, delay / 2 + ngx_random() % (delay / 2 + 1));
+    ngx_add_timer(&sc->timer, ms_store_conn_pause(delay));
+}
+
+
+/* half of it is jitter */
+
+static ngx_msec_t
+ms_store_conn_pause(ngx_msec_t delay)
+{
+    return delay / 2 + ngx_random() % (delay / 2 + 1);
 }
 
 
@@ -278,7 +279,7 @@ ms_store_conn_close(ms_store_conn_t *sc, const char *why)
 
     ms_resp_close(&sc->resp);
 
-    ms_store_conn_again(sc);
+    ms_store_conn_again(sc, was);
 }
 
 
@@ -315,293 +316,17 @@ ms_store_conn_write(ngx_event_t *wev)
         return;
     }
 
-    ms_store_conn_connected(sc);
+    ms_store_shake(sc);
 }
 
+
+/* the hand-shake is over; "why" is NULL, or why it has failed */
 
 static void
-ms_store_conn_connected(ms_store_conn_t *sc)
+ms_store_conn_shaken(ms_store_conn_t *sc, const char *why)
 {
-#if (NGX_HTTP_SSL)
-
-    if (sc->store->ssl) {
-
-        if (ms_store_conn_tls(sc) != NGX_OK) {
-            ms_store_conn_close(sc, "TLS could not be set up");
-        }
-
-        return;
-    }
-
-#endif
-
-    ms_store_conn_hello(sc);
-}
-
-
-#if (NGX_HTTP_SSL)
-
-static ngx_int_t
-ms_store_conn_tls(ms_store_conn_t *sc)
-{
-    ngx_connection_t  *c;
-
-    c = sc->c;
-
-    c->pool = ngx_create_pool(256, c->log);
-    if (c->pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_ssl_create_connection(sc->store->ssl, c, NGX_SSL_CLIENT)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* RFC 6066: no addresses */
-
-    if (ngx_inet_addr(sc->store->host.data, sc->store->host.len)
-        == INADDR_NONE
-        && sc->store->host.data[0] != '['
-        && SSL_set_tlsext_host_name(c->ssl->connection,
-                                    (char *) sc->store->host.data)
-           == 0)
-    {
-        return NGX_ERROR;
-    }
-
-    c->ssl->handler = ms_store_conn_tls_done;
-
-    if (ngx_ssl_handshake(c) != NGX_AGAIN) {
-        ms_store_conn_tls_done(c);
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ms_store_conn_tls_done(ngx_connection_t *c)
-{
-    ms_store_conn_t  *sc;
-
-    sc = c->data;
-
-    if (!c->ssl->handshaked) {
-        ms_store_conn_close(sc, "TLS hand-shake failed");
-        return;
-    }
-
-    if (SSL_get_verify_result(c->ssl->connection) != X509_V_OK) {
-        ms_store_conn_close(sc, "the certificate is not of a known issuer");
-        return;
-    }
-
-    if (ngx_ssl_check_host(c, &sc->store->host) != NGX_OK) {
-        ms_store_conn_close(sc, "the certificate has another name");
-        return;
-    }
-
-    c->read->handler = ms_store_conn_read;
-    c->write->handler = ms_store_conn_write;
-
-    ms_store_conn_hello(sc);
-}
-
-#endif
-
-
-/* all at once; each answer is judged */
-
-static void
-ms_store_conn_hello(ms_store_conn_t *sc)
-{
-    ms_resp_t   *resp;
-    ngx_int_t    rc;
-    ms_store_t  *store;
-
-    store = sc->store;
-    resp = &sc->resp;
-
-    sc->connecting = 0;
-    sc->steps = 0;
-    rc = NGX_OK;
-
-    if (store->password.len) {
-        ms_resp_begin(resp, store->user.len ? 3 : 2);
-        ms_resp_word(resp, "AUTH");
-
-        if (store->user.len) {
-            ms_resp_text(resp, store->user.data, store->user.len);
-        }
-
-        ms_resp_text(resp, store->password.data, store->password.len);
-        rc = ms_store_conn_step(sc, ms_store_conn_ok);
-    }
-
-    if (rc == NGX_OK && store->db) {
-        ms_resp_begin(resp, 2);
-        ms_resp_word(resp, "SELECT");
-        ms_resp_number(resp, store->db);
-        rc = ms_store_conn_step(sc, ms_store_conn_ok);
-    }
-
-    if (rc == NGX_OK) {
-        ms_resp_begin(resp, 2);
-        ms_resp_word(resp, "HELLO");
-        ms_resp_word(resp, "2");
-        rc = ms_store_conn_step(sc, ms_store_conn_role);
-    }
-
-    if (rc == NGX_OK) {
-        ms_resp_begin(resp, 3);
-        ms_resp_word(resp, "SCRIPT");
-        ms_resp_word(resp, "LOAD");
-        ms_resp_text(resp, ms_store_script, sizeof(ms_store_script));
-        rc = ms_store_conn_step(sc, ms_store_conn_script);
-    }
-
-    if (rc != NGX_OK) {
-        ms_store_conn_close(sc, "no memory");
-    }
-}
-
-
-static ngx_int_t
-ms_store_conn_step(ms_store_conn_t *sc, ms_resp_pt handler)
-{
-    if (ms_resp_ask(&sc->resp, handler, NULL) != 0) {
-        return NGX_ERROR;
-    }
-
-    sc->steps++;
-
-    if (!sc->flush.posted) {
-        ngx_post_event(&sc->flush, &ngx_posted_events);
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ms_store_conn_ok(void *owner, redisReply *reply, void *data)
-{
-    ms_store_conn_t *sc = owner;
-
-    if (reply == NULL) {
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ms_store_conn_close(sc, reply->str);
-        return;
-    }
-
-    ms_store_conn_stepped(sc);
-}
-
-
-static void
-ms_store_conn_role(void *owner, redisReply *reply, void *data)
-{
-    ms_store_conn_t *sc = owner;
-
-    const char  *why;
-
-    if (reply == NULL) {
-        return;
-    }
-
-    why = reply->type == REDIS_REPLY_ERROR ? reply->str
-                                           : ms_store_conn_fits(reply);
-
     if (why) {
         ms_store_conn_close(sc, why);
-        return;
-    }
-
-    ms_store_conn_stepped(sc);
-}
-
-
-/* names and values by turns; NULL, or why the server does not fit */
-
-static const char *
-ms_store_conn_fits(redisReply *reply)
-{
-    int                n, major, minor;
-    size_t             i;
-    const redisReply  *name, *value;
-    const char        *role;
-
-    role = NULL;
-
-    for (i = 0; i + 1 < reply->elements; i += 2) {
-        name = ms_resp_element(reply, i);
-        value = ms_resp_element(reply, i + 1);
-
-        if (name == NULL || value == NULL) {
-            continue;
-        }
-
-        if (ngx_strcmp(name->str, "role") == 0) {
-            role = value->str;
-
-        } else if (ngx_strcmp(name->str, "mode") == 0
-                   && ngx_strcmp(value->str, "cluster") == 0)
-        {
-            return "it is a cluster, which this release does not support";
-
-        } else if (ngx_strcmp(name->str, "version") == 0) {
-            n = sscanf(value->str, "%d.%d", &major, &minor);
-
-            if (n != 2 || major < MS_STORE_MAJOR
-                || (major == MS_STORE_MAJOR && minor < MS_STORE_MINOR))
-            {
-                return "it is older than version 6.2";
-            }
-        }
-    }
-
-    if (role == NULL) {
-        return "it does not tell its role";
-    }
-
-    return ngx_strcmp(role, "master") == 0 ? NULL : "it is not the master";
-}
-
-
-static void
-ms_store_conn_script(void *owner, redisReply *reply, void *data)
-{
-    ms_store_conn_t *sc = owner;
-
-    if (reply == NULL) {
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ms_store_conn_close(sc, reply->str);
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_STRING || reply->len != 40) {
-        ms_store_conn_close(sc, "it does not take the script");
-        return;
-    }
-
-    ngx_memcpy(sc->sha, reply->str, 40);
-
-    ms_store_conn_stepped(sc);
-}
-
-
-static void
-ms_store_conn_stepped(ms_store_conn_t *sc)
-{
-    if (--sc->steps) {
         return;
     }
 
@@ -796,6 +521,13 @@ ms_store_conn_ask(ms_store_conn_t *sc, ms_resp_pt handler, void *data)
         return NGX_ERROR;
     }
 
+    if (sc->resp.asked == 1) {
+
+        /* it is silent from now on */
+
+        sc->heard = ngx_current_msec;
+    }
+
     /* one write for all questions of a turn of the event loop */
 
     if (!sc->flush.posted) {
@@ -820,6 +552,8 @@ ms_store_conn_error(ms_store_conn_t *sc, redisReply *reply)
         return 0;
     }
 
+    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.errors, 1);
+
     for (i = 0; leave[i]; i++) {
         if (ngx_strncmp(reply->str, leave[i], ngx_strlen(leave[i])) == 0) {
             ms_store_conn_close(sc, reply->str);
@@ -827,12 +561,39 @@ ms_store_conn_error(ms_store_conn_t *sc, redisReply *reply)
         }
     }
 
-    ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                 "store answers with an error: %s, store=\"%V\" "
-                 "upstream=\"%V\"", reply->str, &sc->store->url,
-                 &sc->store->upstream->host);
+    ms_store_conn_complain(sc->store, reply->str);
 
     return 1;
+}
+
+
+/* a store without memory answers all new sessions so: one line a minute */
+
+static void
+ms_store_conn_complain(ms_store_t *store, const char *error)
+{
+    size_t              len;
+    ngx_uint_t          hash;
+    ms_store_shared_t  *sh;
+
+    sh = store->sh;
+
+    len = strcspn(error, " ");
+    hash = ngx_crc32_short((u_char *) error, len);
+
+    if (sh->complaint == hash
+        && ngx_current_msec - sh->complained < MS_STORE_COMPLAIN)
+    {
+        return;
+    }
+
+    sh->complaint = hash;
+    sh->complained = ngx_current_msec;
+
+    ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                 "store answers with an error: %s, store=\"%V\" "
+                 "upstream=\"%V\"", error, &store->url,
+                 &store->upstream->host);
 }
 
 

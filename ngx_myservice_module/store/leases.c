@@ -128,8 +128,8 @@ ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
 }
 
 
-/* a confirmed lease that the store does not know as such, or that was used
- * since the store has heard of it last, some time ago */
+/* a lease that the store does not know as confirmed, or that was used since the
+ * store has heard of it last, some time ago */
 
 static ngx_uint_t
 ms_store_is_due(ms_store_t *store, uint32_t instance,
@@ -146,10 +146,13 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
 
     mark = &store->sh->marks[instance];
 
-    return mark->lease != info->lease
-           || mark->tentative
-           || ((ngx_msec_int_t) (info->used - mark->asked) > 0
-               && ngx_current_msec - mark->asked >= store->ttl / 8);
+    if (mark->lease != info->lease || mark->known == MS_STORE_CLAIMED) {
+        return 1;
+    }
+
+    return (ngx_msec_int_t) (info->used - mark->asked) > 0
+           && (mark->known == MS_STORE_HEARD
+               || ngx_current_msec - mark->asked >= store->ttl / 8);
 }
 
 
@@ -191,7 +194,8 @@ ms_store_subject_of(const ngx_str_t *text, uint8_t subject[MS_POOL_SUBJECT])
 
 void
 ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
-    uint64_t epoch, const uint8_t *subject, ngx_msec_t asked)
+    uint64_t epoch, const uint8_t *subject, ngx_msec_t asked,
+    ms_store_known_e known)
 {
     uint32_t             id;
     ms_lease_t           lease;
@@ -245,7 +249,7 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
 
     if (lease.lease && claim < MS_CLAIM_BUSY) {
-        ms_store_mark(store, lease.instance, lease.lease, asked, 0);
+        ms_store_mark(store, lease.instance, lease.lease, asked, known);
     }
 }
 
@@ -326,7 +330,7 @@ ms_store_same(const ngx_str_t *text, const void *data, size_t len)
 
 void
 ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
-    ngx_msec_t asked, ngx_uint_t tentative)
+    ngx_msec_t asked, ms_store_known_e known)
 {
     ms_store_mark_t  *mark;
 
@@ -340,7 +344,7 @@ ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
 
     mark->lease = 0;
     mark->asked = asked;
-    mark->tentative = tentative;
+    mark->known = known;
     mark->lease = lease;
 }
 

@@ -68,7 +68,7 @@ uint8_t *ms_store_subject_of(const ngx_str_t *text,
  * it is not known */
 void ms_store_given(ms_store_t *store, ngx_str_t *session,
     ngx_str_t *instance, uint64_t epoch, const uint8_t *subject,
-    ngx_msec_t asked);
+    ngx_msec_t asked, ms_store_known_e known);
 
 /* the session's lease on that instance, up to that epoch, has ended; by the
  * session if it was "released" */
@@ -80,12 +80,11 @@ void ms_store_drained(ms_store_t *store, ngx_str_t *instance,
     ngx_uint_t drain);
 
 /*
- * The store has confirmed the lease: an answer to a question that was sent at
- * "asked".  "tentative": it is to be confirmed before MS_STORE_TENTATIVE.
+ * The store has the lease: an answer to a question that was sent at "asked".
  * Neither takes the lock.
  */
 void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
-    ngx_msec_t asked, ngx_uint_t tentative);
+    ngx_msec_t asked, ms_store_known_e known);
 
 /* 1 while the lease was confirmed lately: there is no need to ask */
 ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,

@@ -193,7 +193,7 @@ ms_store_renew_answers(ms_store_t *store, redisReply *reply)
     for (i = 0; i < batch->n; i++) {
         if (!differs[i]) {
             ms_store_mark(store, batch->due[i].instance, batch->due[i].lease,
-                          batch->asked, 0);
+                          batch->asked, MS_STORE_CONFIRMED);
             (void) ngx_atomic_fetch_add(&store->sh->counts.renewed, 1);
         }
     }
@@ -226,7 +226,7 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
 
         ms_store_given(store, &session, instance, epoch,
                        ms_store_subject_of(&text, subject),
-                       store->batch->asked);
+                       store->batch->asked, MS_STORE_CONFIRMED);
 
         if (ngx_strcmp(what, "moved") == 0) {
             ms_store_ended(store, &session, &own, due->epoch, 0);
@@ -243,7 +243,7 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
 
 void
 ms_store_release(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
-    uint64_t epoch, ngx_msec_t rest)
+    uint64_t epoch, ngx_msec_t rest, ngx_uint_t tentative)
 {
     ms_resp_t  *resp;
 
@@ -256,11 +256,12 @@ ms_store_release(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 
     resp = &store->conn.resp;
 
-    ms_store_conn_begin(&store->conn, "release", 4);
+    ms_store_conn_begin(&store->conn, "release", 5);
     ms_resp_text(resp, session->data, session->len);
     ms_resp_text(resp, instance->data, instance->len);
     ms_resp_number(resp, epoch);
     ms_resp_number(resp, rest);
+    ms_resp_word(resp, tentative ? "t" : "c");
 
     (void) ms_store_conn_ask(&store->conn, ms_store_told, NULL);
 }
@@ -282,7 +283,7 @@ ms_store_release_session(ms_zone_t *zone, ngx_str_t *session)
     ms_zone_key(zone, session, &key);
 
     if (ms_store_lease(store, &key, &lease) == NGX_OK) {
-        ms_store_release(store, session, &lease.name, lease.epoch, 0);
+        ms_store_release(store, session, &lease.name, lease.epoch, 0, 0);
     }
 }
 

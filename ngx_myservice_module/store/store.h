@@ -36,13 +36,23 @@ typedef struct ms_store_conn_s  ms_store_conn_t;
 typedef struct ms_store_batch_s  ms_store_batch_t;
 
 
+/* what the store knows of a lease of the zone */
+
+typedef enum {
+    MS_STORE_CONFIRMED = 0,
+    MS_STORE_CLAIMED,                   /* by this gateway, which confirms it
+                                           when a call has succeeded */
+    MS_STORE_HEARD                      /* claimed by another gateway; confirmed
+                                           when it was used here */
+} ms_store_known_e;
+
 /* a lease of the zone that the store has, by instance */
 
 typedef struct {
     uint64_t                       lease;       /* of the zone; 0: none */
     ngx_msec_t                     asked;       /* when the question was sent
                                                    that the store confirmed */
-    ngx_uint_t                     tentative;   /* for the store */
+    ms_store_known_e               known;
 } ms_store_mark_t;
 
 typedef struct {
@@ -57,12 +67,16 @@ typedef struct {
     ngx_atomic_t                   changes;     /* read from the stream */
     ngx_atomic_t                   latency;     /* microseconds, of the
                                                    answers */
+    ngx_atomic_t                   errors;      /* answers that were one */
 } ms_store_counts_t;
 
 typedef struct {
     ngx_uint_t                     layout;
     ngx_atomic_t                   connected;   /* 0: not yet, 1: yes,
                                                    2: not any more */
+    ngx_atomic_t                   complaint;   /* the error that was logged
+                                                   last, a hash, and when */
+    ngx_atomic_t                   complained;
     ms_duty_owner_t                duty;
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
@@ -74,7 +88,6 @@ typedef struct {
 
 struct ms_store_conn_s {
     ms_store_t                    *store;
-    const char                    *name;        /* for the log */
     ms_resp_t                      resp;
     ngx_connection_t              *c;           /* NULL: none */
     ngx_event_t                    flush;
@@ -87,9 +100,15 @@ struct ms_store_conn_s {
     ngx_uint_t                     tries;       /* since it was ready */
     ngx_uint_t                     steps;       /* of the hand-shake */
     u_char                         sha[41];
-    u_char                         why[128];    /* it failed last */
 
     void                         (*up)(ms_store_conn_t *sc);
+
+    /* set when it connects: its handlers after TLS, and the end of the
+     * hand-shake, with NULL or why it has failed */
+    ngx_event_handler_pt           read;
+    ngx_event_handler_pt           write;
+    void                         (*shaken)(ms_store_conn_t *sc,
+                                           const char *why);
 
     unsigned                       pings:1;
     unsigned                       connecting:1;

@@ -200,14 +200,18 @@ if verb == 'renew' then
 end
 
 
--- release gw session instance epoch rest
+-- release gw session instance epoch rest what
 -- The lease ends.  With "rest" the instance shuts down, and nobody gets it for
--- so many ms; else it was given back.
+-- so many ms; else it was given back.  "what" is "t" if the gateway gives back a
+-- lease that no call of its own has confirmed: one that another gateway has
+-- confirmed stays.
 --   ok|no generation
 if verb == 'release' then
     local sid, inst, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
     local r = get(inst)
-    if not r or r.s ~= sid or r.e ~= e then return {'no', g} end
+    if not r or r.s ~= sid or r.e ~= e or (ARGV[7] == 't' and r.c == 'c') then
+        return {'no', g}
+    end
     call('HDEL', S, sid)
     put(inst, e, now + tonumber(ARGV[6]), r.d, 'c', '-', '')
     tell(ARGV[6] == '0' and 'leave' or 'release', inst, e, sid, gw)

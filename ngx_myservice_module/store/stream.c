@@ -154,6 +154,10 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
         instance = ms_store_str(field[0]);
         session = ms_store_str(field[5]);
 
+        if (field[3]->len != 2) {
+            return NGX_ERROR;
+        }
+
         if (field[3]->str[0] == 'd') {
             ms_store_drained(store, &instance, 1);
         }
@@ -162,7 +166,9 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
             text = ms_store_str(field[4]);
             ms_store_given(store, &session, &instance, epoch,
                            ms_store_subject_of(&text, subject),
-                           ngx_current_msec);
+                           ngx_current_msec,
+                           field[3]->str[1] == 't' ? MS_STORE_HEARD
+                                                   : MS_STORE_CONFIRMED);
         }
     }
 
@@ -337,7 +343,9 @@ ms_store_change(ms_store_t *store, redisReply *entry)
         }
 
         ms_store_given(store, &session, &instance, epoch,
-                       ms_store_subject_of(&text, subject), ngx_current_msec);
+                       ms_store_subject_of(&text, subject), ngx_current_msec,
+                       op.data[0] == 'c' ? MS_STORE_HEARD
+                                         : MS_STORE_CONFIRMED);
 
     } else if (ngx_strcmp(op.data, "release") == 0) {
         ms_store_ended(store, &session, &instance, epoch, 1);

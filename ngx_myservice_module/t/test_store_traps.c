@@ -1,0 +1,296 @@
+/*
+ * What a store, or another gateway, does at the wrong time.  Two upstreams of
+ * one nginx are two gateways.
+ */
+
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "gateway.h"
+#include "harness.h"
+#include "store_server.h"
+
+
+#define STORE   8090
+#define SECOND  8091
+
+#define GATEWAY(port, name, store)                                            \
+    "    upstream " name " {\n"                                               \
+    "        myservice_sessions $myservice_session zone=" name ":1m;\n"       \
+    "        myservice_store " store " prefix=u timeout=5s;\n"                \
+    "        server 127.0.0.1:8082;\n"                                        \
+    "        server 127.0.0.1:8083;\n"                                        \
+    "        keepalive 16;\n"                                                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:" port " http2;\n"                              \
+    "        keepalive_requests 100000;\n"                                    \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        location / { grpc_pass grpc://" name "; }\n"                     \
+    "    }\n"
+
+#define CONF(workers, store)                                                  \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes " workers ";\n"                                         \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    GATEWAY("8080", "u", store)                                               \
+    GATEWAY("8081", "v", store)                                               \
+    "}\n"
+
+#define URL           "redis://127.0.0.1:8090"
+#define URL_2         "redis://127.0.0.1:8091"
+#define UNAVAILABLE   "session store unavailable"
+
+
+static redisContext  *store;
+static client_t      *clients[2];
+
+
+static client_call_t *
+start(int number, const char *session)
+{
+    client_t  **client;
+
+    client = &clients[number - 8080];
+
+    if (*client == NULL || client_gone(*client)) {
+        *client = client_open(harness_port(number));
+    }
+
+    return echo_start(*client, session);
+}
+
+
+/* repeated while a store that began just now takes no new session */
+
+static client_call_t *
+call(int number, const char *session)
+{
+    long long       since;
+    client_call_t  *c;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        c = start(number, session);
+        client_wait(c);
+
+        if (c->grpc != 14) {
+            return c;
+        }
+
+        harness_pause(since, "the store gives no lease");
+    }
+}
+
+
+static bool
+recorded(redisContext *c, const char *text)
+{
+    bool         found;
+    size_t       i;
+    redisReply  *r;
+
+    r = store_server_ask(c, (const char *[]) { "HVALS", "{u}:i", NULL });
+
+    for (found = false, i = 0; i < r->elements; i++) {
+        found |= strstr(r->element[i]->str, text) != NULL;
+    }
+
+    freeReplyObject(r);
+
+    return found;
+}
+
+
+/* a record of the store has the text */
+
+static void
+await_record(const char *text)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!recorded(store, text)) {
+        client_poll(0);
+        harness_pause(since, text);
+    }
+}
+
+
+/* the first call of the session "held" waits, other calls do not */
+
+static void
+hold_first(fake_call_t *call)
+{
+    static bool  held;
+
+    if (!held && strcmp(call->session, "held") == 0) {
+        held = true;
+        fake_hold(call);
+
+    } else {
+        fake_ok(call);
+    }
+}
+
+
+/*
+ * A gateway that has claimed the session still waits for its first answer, and
+ * another one serves the session: its lease is confirmed, and stays when the
+ * first one gives up.
+ */
+
+START_TEST(given_back)
+{
+    char            pod[16];
+    client_call_t  *c, *held;
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", hold_first);
+    (void) fake_start(8083, "two", hold_first);
+    gateway_start(CONF("1", URL));
+
+    client_assert(call(8080, "s1"), 0, "");
+
+    held = start(8080, "held");
+    await_record("-t - held");
+
+    c = call(8081, "held");
+    client_assert(c, 0, "");
+    snprintf(pod, sizeof(pod), "%s", client_pod(c, 0));
+    await_record("-c - held");
+
+    client_cancel(held);
+    client_poll(0);
+    gateway_await_access(" 499 ");
+
+    /* on the same connection to the store, behind what the gateway said */
+
+    client_assert_refused(call(8080, "s3"), 8, "all instances are busy");
+    ck_assert(recorded(store, "-c - held"));
+
+    c = call(8081, "held");
+    client_assert(c, 0, "");
+    ck_assert_str_eq(client_pod(c, 0), pod);
+}
+END_TEST
+
+
+/* two servers that both take leases: all workers use the first */
+
+START_TEST(first_address)
+{
+    int            i;
+    char           session[16];
+    redisReply    *r;
+    redisContext  *second;
+
+    (void) store_server_start(harness_port(SECOND), NULL);
+    second = store_server_connect();
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", fake_ok);
+    (void) fake_start(8083, "two", fake_ok);
+    gateway_start(CONF("4", URL " " URL_2));
+
+    for (i = 0; i < 16; i++) {
+        snprintf(session, sizeof(session), "s%d", i);
+        clients[0] = NULL;
+        (void) call(8080, session);
+    }
+
+    r = store_server_ask(second, (const char *[]) { "DBSIZE", NULL });
+    ck_assert_int_eq(r->integer, 0);
+    freeReplyObject(r);
+
+    /* a connection that is lost is made again there */
+
+    freeReplyObject(store_server_ask(store, (const char *[]) { "CLIENT",
+                                            "KILL", "TYPE", "normal",
+                                            "SKIPME", "yes", NULL }));
+    for (i = 0; i < 16; i++) {
+        snprintf(session, sizeof(session), "s%d", i);
+        clients[0] = NULL;
+        (void) call(8080, session);
+    }
+
+    r = store_server_ask(second, (const char *[]) { "DBSIZE", NULL });
+    ck_assert_int_eq(r->integer, 0);
+    freeReplyObject(r);
+}
+END_TEST
+
+
+static int
+lines(const char *text)
+{
+    int    n;
+    char  *log, *p;
+
+    log = harness_read("error.log");
+
+    for (n = 0, p = log; (p = strstr(p, text)) != NULL; p++) {
+        n++;
+    }
+
+    free(log);
+
+    return n;
+}
+
+
+/* a store without memory: bound sessions go on, new ones are refused, and the
+ * log has a line, not one for each */
+
+START_TEST(full)
+{
+    int   i;
+    char  session[16];
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", fake_ok);
+    (void) fake_start(8083, "two", fake_ok);
+    gateway_start(CONF("1", URL));
+
+    client_assert(call(8080, "s0"), 0, "");
+    freeReplyObject(store_server_ask(store, (const char *[]) { "CONFIG",
+                                            "SET", "maxmemory", "1", NULL }));
+    for (i = 1; i < 30; i++) {
+        snprintf(session, sizeof(session), "s%d", i);
+        client_assert_refused(echo_get(clients[0], session), 14, UNAVAILABLE);
+        client_assert(echo_get(clients[0], "s0"), 0, "");
+    }
+
+    ck_assert_int_ge(lines("store answers with an error: OOM"), 1);
+    ck_assert_int_lt(lines("store answers with an error: OOM"), 10);
+
+    freeReplyObject(store_server_ask(store, (const char *[]) { "CONFIG",
+                                            "SET", "maxmemory", "0", NULL }));
+    client_assert(call(8081, "s30"), 0, "");
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("store_traps");
+    harness_add(suite, given_back);
+    harness_add(suite, first_address);
+    harness_add(suite, full);
+
+    return harness_run(suite, "test_store_traps");
+}
