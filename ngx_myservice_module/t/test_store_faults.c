@@ -106,7 +106,7 @@ static void
 first(const char *session, char pod[16])
 {
     int             g;
-    char            other[16];
+    char            other[16] = "";
     long long       since;
     client_call_t  *call;
 
