@@ -8,6 +8,7 @@
 
 #include "core/session_text.h"
 #include "core/upgrade.h"
+#include "store/renew.h"
 #include "token/conf.h"
 #include "token/revocations.h"
 #include "zone/operator.h"
@@ -178,9 +179,11 @@ ms_api_revoke_entry(ms_api_t *api, ms_revocation_t *entry, ngx_uint_t release)
                       ms_api_caller(api));
     }
 
-    if (release
-        && ms_zone_release(api->zone, &api->session, log) == NGX_OK)
-    {
+    if (release) {
+        ms_store_release_session(api->zone, &api->session);
+    }
+
+    if (release && ms_zone_release(api->zone, &api->session, log) == NGX_OK) {
         ngx_log_error(NGX_LOG_NOTICE, log, 0,
                       "operator ends a lease, session=\"%V\" upstream=\"%V\" "
                       "by=\"%V\"", ms_session_log(&api->session, &session),

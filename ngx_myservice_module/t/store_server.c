@@ -153,7 +153,7 @@ store_server_await(int n)
             break;
         }
 
-        harness_pause(since, "the store has not all leases");
+        harness_pause(since, "the store has other leases");
     }
 
     redisFree(c);

@@ -42,6 +42,7 @@
     "            grpc_pass grpc://" name ";\n"                                \
     "        }\n"                                                             \
     "        location = /status { myservice_status; }\n"                      \
+    "        location /api/ { myservice_api write=on; }\n"                    \
     "    }\n"
 
 #define CONF(store)                                                           \
@@ -50,6 +51,7 @@
     "events {}\n"                                                             \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    myservice_jwt_revocations zone=r:64k;\n"                             \
     UPSTREAM("u", store)                                                      \
     UPSTREAM("v", store)                                                      \
     SERVER("8080", "u")                                                       \
@@ -203,6 +205,40 @@ START_TEST(release)
     }
 
     ck_assert_str_eq(client_pod(call, 0), pods[0]);
+}
+END_TEST
+
+
+/* what an operator ends is free for other gateways, too */
+
+START_TEST(operator)
+{
+    int             i;
+    client_call_t  *call;
+
+    static const client_header_t  headers[] = {
+        { ":method", "DELETE" }, { "content-type", "application/json" },
+        { NULL, NULL }
+    };
+    static const char *const  paths[] = {
+        "/api/1/upstreams/u/sessions/s1",
+        "/api/1/upstreams/u/sessions/s1?revoke=1"
+    };
+
+    server = store_server_start(harness_port(STORE), NULL);
+    (void) fake_start(8082, "one", fake_ok);
+    (void) fake_start(8083, "two", fake_ok);
+    (void) fake_start(8084, "three", fake_ok);
+    gateway_start(CONF(PREFIX));
+
+    for (i = 0; i < 2; i++) {
+        (void) pod_at(8080, "s1");
+        store_server_await(1);
+        call = client_request(clients[0], paths[i], headers, NULL, 0, false);
+        client_wait(call);
+        ck_assert_int_eq(call->http, 204);
+        store_server_await(0);
+    }
 }
 END_TEST
 
@@ -440,6 +476,7 @@ main(void)
     suite = suite_create("store_calls");
     harness_add(suite, hops);
     harness_add(suite, release);
+    harness_add(suite, operator);
     harness_add(suite, moves);
     harness_add(suite, store_gone);
     harness_add(suite, store_gone_local);
