@@ -252,6 +252,10 @@ itest: all                              ## every scenario, each on a fresh stack
 itest_%: all                            ## one scenario
 	@scripts/run-itests $*
 
+.PHONY: check-gateways
+check-gateways: all                     ## the gateways_ scenarios: three gateways with one store
+	@scripts/run-itests $$($(B)/integrationtests --list | awk '/^gateways_/ { print $$1 }')
+
 .PHONY: soak
 soak: all                               ## the survive_ scenarios, a minute each
 	@echo "soak: each scenario does harm for $${TEST_SOAK:-60s}"

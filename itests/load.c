@@ -75,7 +75,7 @@ load_await(load_t *load)
     struct timespec  until;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += check_time_left(load->test, 30000) / 1000;
+    until.tv_sec += check_time_left(load->test, 60000) / 1000;
 
     pthread_mutex_lock(&load->mutex);
 
@@ -95,8 +95,20 @@ load_await(load_t *load)
 }
 
 
+bool
+load_again(load_t *load)
+{
+    pthread_mutex_lock(&load->mutex);
+    load->round++;
+    load->answered = 0;
+    pthread_mutex_unlock(&load->mutex);
+
+    return load_await(load);
+}
+
+
 void
-load_harm(load_t *load, harm_t kind, int instance)
+load_harm(load_t *load, harm_t kind, int number)
 {
     record_t  *record;
 
@@ -113,7 +125,7 @@ load_harm(load_t *load, harm_t kind, int instance)
 
     record = &load->harms[load->nharms++];
     record->kind = kind;
-    record->instance = instance;
+    record->number = number;
     record->start = rpc_now();
     record->end = kind == HARM_WORKER ? record->start : INT64_MAX;
 
@@ -122,15 +134,15 @@ load_harm(load_t *load, harm_t kind, int instance)
 
 
 void
-load_healed(load_t *load, int instance)
+load_healed(load_t *load, harm_t kind, int number)
 {
     size_t  i;
 
     pthread_mutex_lock(&load->mutex);
 
     for (i = 0; i < load->nharms; i++) {
-        if (load->harms[i].kind == HARM_INSTANCE
-            && load->harms[i].instance == instance
+        if (load->harms[i].kind == kind
+            && load->harms[i].number == number
             && load->harms[i].end == INT64_MAX)
         {
             load->harms[i].end = rpc_now();
@@ -184,14 +196,15 @@ load_stop(load_t *load)
 
     for (i = 0; i < load->plan.sessions; i++) {
         client_close(&load->players[i].client);
+        player_disconnect(&load->players[i]);
     }
 
     count = load->count;
 
     check_note(load->test, "%llu answers, %llu visits, %llu moves, %llu busy, "
                "%llu without a place to move to, %llu cut off with their "
-               "worker, %llu not repeatable, %llu Shutdown of instances that "
-               "were gone; the slowest took %lld ms",
+               "worker or gateway, %llu not repeatable, %llu without a store, "
+               "%llu Shutdown of instances that were gone; the slowest took %lld ms",
                (unsigned long long) count.calls,
                (unsigned long long) count.visits,
                (unsigned long long) count.moves,
@@ -199,6 +212,7 @@ load_stop(load_t *load)
                (unsigned long long) count.lost,
                (unsigned long long) count.cut,
                (unsigned long long) count.unrepeatable,
+               (unsigned long long) count.unstored,
                (unsigned long long) count.undone,
                (long long) count.slowest);
 

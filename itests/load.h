@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "itests/check.h"
+#include "itests/stack.h"
 
 
 typedef struct load_s  load_t;
@@ -31,12 +32,18 @@ typedef struct {
                                        instead of Echo calls; 0: none */
     int64_t      pace;              /* ms between two calls; 0: 10 */
     bool         told;              /* the gateway tells of each move */
+    const stack_gateways_t  *gateways;
+                                    /* each call goes to one of them, that is
+                                       not harmed; NULL: all to the one of the
+                                       settings */
 } load_plan_t;
 
 /* What a scenario does to the stack. */
 typedef enum {
     HARM_INSTANCE = 0,              /* one instance dies or drains */
     HARM_WORKER,                    /* connections of clients break */
+    HARM_GATEWAY,                   /* of several gateways one dies */
+    HARM_STORE,                     /* no new sessions */
 } harm_t;
 
 typedef struct {
@@ -49,6 +56,7 @@ typedef struct {
     uint64_t  lost;                 /* 8, instance harmed, none was free */
     uint64_t  cut;                  /* 14, in flight on a worker that died */
     uint64_t  unrepeatable;         /* 14, in flight on an instance harmed */
+    uint64_t  unstored;             /* 14, no instance yet, store harmed */
     uint64_t  undone;               /* Shutdown whose instance was harmed */
     uint64_t  strayed;              /* moved without harm that explains it */
     uint64_t  failed;               /* failed without harm that explains it */
@@ -59,13 +67,17 @@ typedef struct {
 /* Connects, logs in and starts all sessions. NULL after a failed check. */
 load_t *load_start(test_t *test, const load_plan_t *plan);
 
-/* Waits until every session that calls has had an answer. */
+/* Waits until every session that calls has had an answer, of several gateways
+ * one of each. */
 bool load_await(load_t *load);
 
-/* The scenario calls these before and after the harm. "instance" is a number
- * as in stack.h. */
-void load_harm(load_t *load, harm_t kind, int instance);
-void load_healed(load_t *load, int instance);
+/* The same once more, for the calls that start now. */
+bool load_again(load_t *load);
+
+/* The scenario calls these before and after the harm. "number" is that of an
+ * instance as in stack.h, or of a gateway, from 1; 0 for other harm. */
+void load_harm(load_t *load, harm_t kind, int number);
+void load_healed(load_t *load, harm_t kind, int number);
 
 /* Number of an instance that a Shutdown has ended, 0 if none has. */
 int load_ended(load_t *load);

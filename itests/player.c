@@ -29,6 +29,7 @@ typedef struct {
     const char   *message;
     const char   *pod;                  /* of an answer */
     const char   *decision;             /* NULL: not told */
+    int           gateway;              /* from 1; 0: the only one */
     int64_t       start;
     int64_t       end;
 } answer_t;
@@ -36,7 +37,9 @@ typedef struct {
 
 static bool player_seat(player_t *player);
 static void player_visit(player_t *player);
-static outcome_t player_call(player_t *player);
+static bool player_served(const player_t *player);
+static client_t player_hop(player_t *player, int *gateway);
+static outcome_t player_call(client_t *client);
 static void player_echo(player_t *player);
 static void player_stream(player_t *player, int64_t end);
 static void player_shutdown(player_t *player);
@@ -46,7 +49,7 @@ static void player_bad(player_t *player, const answer_t *answer);
 static void player_complain(player_t *player, const answer_t *answer,
     const char *what);
 static bool player_pause(player_t *player, int64_t ms);
-static bool load_harmed(const load_t *load, harm_t kind, int instance,
+static bool load_harmed(const load_t *load, harm_t kind, int number,
     int64_t start, int64_t end);
 static int load_instance(const char *pod);
 
@@ -116,6 +119,7 @@ player_visit(player_t *player)
     player->bound = false;
     player->visits++;
     first = true;
+    memset(player->served, 0, sizeof(player->served));
 
     do {
         if (load->plan.streams != 0
@@ -127,13 +131,20 @@ player_visit(player_t *player)
             player_echo(player);
         }
 
-        if (first && player->bound) {
+        pthread_mutex_lock(&load->mutex);
+
+        if (player->round != load->round) {
+            player->round = load->round;
+            memset(player->served, 0, sizeof(player->served));
+            first = true;
+
+        } else if (first && player->bound && player_served(player)) {
             first = false;
-            pthread_mutex_lock(&load->mutex);
             load->answered++;
             pthread_cond_broadcast(&load->changed);
-            pthread_mutex_unlock(&load->mutex);
         }
+
+        pthread_mutex_unlock(&load->mutex);
 
         if (player_pause(player, !player->bound ? BACK_OFF
                                  : load->plan.pace != 0 ? load->plan.pace
@@ -153,26 +164,112 @@ player_visit(player_t *player)
 }
 
 
+/* Whether each gateway has answered. */
+
+static bool
+player_served(const player_t *player)
+{
+    size_t                   i;
+    const stack_gateways_t  *gateways;
+
+    gateways = player->load->plan.gateways;
+
+    for (i = 0; gateways != NULL && i < gateways->n; i++) {
+        if (!player->served[i]) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* The client with a connection to any of the gateways that are not harmed. */
+
+static client_t
+player_hop(player_t *player, int *gateway)
+{
+    size_t                   i, n;
+    client_t                 client;
+    int64_t                  now;
+    bool                     harmed;
+    load_t                  *load;
+    const stack_gateways_t  *gateways;
+
+    client = player->client;
+    load = player->load;
+    gateways = load->plan.gateways;
+    *gateway = 0;
+
+    if (gateways == NULL) {
+        return client;
+    }
+
+    n = (size_t) rand_r(&player->seed) % gateways->n;
+
+    for (i = 0; i < gateways->n; i++) {
+        now = rpc_now();
+
+        pthread_mutex_lock(&load->mutex);
+        harmed = load_harmed(load, HARM_GATEWAY, (int) n + 1, now, now);
+        pthread_mutex_unlock(&load->mutex);
+
+        if (!harmed) {
+            break;
+        }
+
+        n = (n + 1) % gateways->n;
+    }
+
+    if (player->rpcs[n] == NULL) {
+        player->rpcs[n] = client_connect(client.test, gateways->address[n],
+                                         true);
+    }
+
+    if (player->rpcs[n] == NULL) {
+        abort();
+    }
+
+    client.rpc = player->rpcs[n];
+    *gateway = (int) n + 1;
+
+    return client;
+}
+
+
+void
+player_disconnect(player_t *player)
+{
+    size_t  i;
+
+    for (i = 0; i < STACK_GATEWAYS; i++) {
+        if (player->rpcs[i] != NULL) {
+            rpc_client_free(player->rpcs[i]);
+        }
+    }
+}
+
+
 /*
  * Two workers in a row may send GOAWAY without having processed the call. The
  * gRPC core repeats it once (gRFC A6); after that the client must.
  */
 static outcome_t
-player_call(player_t *player)
+player_call(client_t *client)
 {
     int        i;
     outcome_t  outcome;
 
-    outcome = call_echo(&player->client, NULL);
+    outcome = call_echo(client, NULL);
 
     for (i = 0; i < GOAWAYS && outcome.code == GRPC_STATUS_UNAVAILABLE
                 && strcmp(outcome.message, "GOAWAY received") == 0;
          i++)
     {
-        check_note(player->load->test, "%s: two workers sent GOAWAY",
-                   player->client.name);
+        check_note(client->test, "%s: two workers sent GOAWAY",
+                   client->name);
         outcome_free(&outcome);
-        outcome = call_echo(&player->client, NULL);
+        outcome = call_echo(client, NULL);
     }
 
     return outcome;
@@ -183,11 +280,13 @@ static void
 player_echo(player_t *player)
 {
     answer_t                       answer;
+    client_t                       client;
     outcome_t                      outcome;
     const MyService__EchoResponse *echo;
 
+    client = player_hop(player, &answer.gateway);
     answer.start = rpc_now();
-    outcome = player_call(player);
+    outcome = player_call(&client);
     answer.end = rpc_now();
 
     echo = (const MyService__EchoResponse *) outcome.response;
@@ -206,6 +305,13 @@ player_echo(player_t *player)
 
     player_answer(player, &answer);
     outcome_free(&outcome);
+
+    /* a channel whose connection was refused waits a while */
+
+    if (answer.code == GRPC_STATUS_UNAVAILABLE && answer.gateway != 0) {
+        rpc_client_free(client.rpc);
+        player->rpcs[answer.gateway - 1] = NULL;
+    }
 }
 
 
@@ -216,13 +322,15 @@ player_stream(player_t *player, int64_t end)
 {
     bool                           stopping;
     answer_t                       answer;
+    client_t                       client;
     rpc_result_t                   result;
     rpc_stream_t                  *stream;
     ProtobufCMessage              *message;
     const MyService__EchoResponse *echo;
 
+    client = player_hop(player, &answer.gateway);
     answer.start = rpc_now();
-    stream = call_subscribe(&player->client,
+    stream = call_subscribe(&client,
                             check_time_left(player->client.test, 3600000));
     if (stream == NULL) {
         abort();
@@ -275,13 +383,15 @@ player_shutdown(player_t *player)
     int         instance;
     load_t     *load;
     answer_t    answer;
+    client_t    client;
     outcome_t   outcome;
 
     load = player->load;
     instance = load_instance(player->client.pod);
 
+    client = player_hop(player, &answer.gateway);
     answer.start = rpc_now();
-    outcome = call_shutdown(&player->client, NULL);
+    outcome = call_shutdown(&client, NULL);
     answer.end = rpc_now();
     answer.code = outcome.code;
     answer.message = outcome.message;
@@ -345,6 +455,10 @@ player_good(player_t *player, const answer_t *answer)
 
     load = player->load;
     load->count.calls++;
+
+    if (answer->gateway != 0) {
+        player->served[answer->gateway - 1] = true;
+    }
 
     if (player->bound && strcmp(player->client.pod, answer->pod) == 0) {
         player->last = answer->end;
@@ -416,6 +530,20 @@ player_bad(player_t *player, const answer_t *answer)
     {
         load->count.cut++;
 
+    } else if (answer->code == GRPC_STATUS_UNAVAILABLE
+               && answer->gateway != 0
+               && load_harmed(load, HARM_GATEWAY, answer->gateway,
+                              answer->start, answer->end))
+    {
+        load->count.cut++;
+
+    } else if (strcmp(answer->message, "session store unavailable") == 0
+               && !player->bound
+               && load_harmed(load, HARM_STORE, 0, answer->start,
+                              answer->end))
+    {
+        load->count.unstored++;
+
     } else if (answer->code == GRPC_STATUS_UNAVAILABLE && harmed) {
         load->count.unrepeatable++;
         check_note(load->test, "%s, session %s, on \"%s\": not repeated: %s",
@@ -445,10 +573,11 @@ player_complain(player_t *player, const answer_t *answer, const char *what)
     }
 
     (void) check(player->load->test, false, "%s, session %s, on \"%s\": %s: "
-                 "%s \"%s\", now on \"%s\", after %lld ms",
+                 "%s \"%s\", gateway %d, now on \"%s\", after %lld ms",
                  player->client.name, player->client.session,
                  player->bound ? player->client.pod : "", what,
                  check_code_name(answer->code), answer->message,
+                 answer->gateway,
                  answer->code == GRPC_STATUS_OK ? answer->pod : "",
                  (long long) (answer->end - answer->start));
 }
@@ -488,10 +617,10 @@ player_pause(player_t *player, int64_t ms)
 }
 
 
-/* "instance" 0: any.  The caller holds the mutex. */
+/* "number" 0: any.  The caller holds the mutex. */
 
 static bool
-load_harmed(const load_t *load, harm_t kind, int instance, int64_t start,
+load_harmed(const load_t *load, harm_t kind, int number, int64_t start,
     int64_t end)
 {
     size_t           i;
@@ -501,7 +630,7 @@ load_harmed(const load_t *load, harm_t kind, int instance, int64_t start,
         record = &load->harms[i];
 
         if (record->kind == kind
-            && (instance == 0 || record->instance == instance)
+            && (number == 0 || record->number == number)
             && record->start <= end && record->end >= start)
         {
             return true;

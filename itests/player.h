@@ -20,7 +20,7 @@
 
 typedef struct {
     harm_t    kind;
-    int       instance;
+    int       number;                   /* of the instance or gateway */
     int64_t   start;
     int64_t   end;                      /* INT64_MAX: not healed yet */
 } record_t;
@@ -30,6 +30,10 @@ typedef struct {
     load_t     *load;
     pthread_t   thread;
     client_t    client;
+    rpc_client_t  *rpcs[STACK_GATEWAYS];    /* of several gateways; NULL: not
+                                               connected */
+    unsigned    round;
+    bool        served[STACK_GATEWAYS]; /* in this visit and round */
     unsigned    seed;
     size_t      number;
     size_t      visits;
@@ -46,7 +50,9 @@ struct load_s {
     pthread_cond_t    changed;
     bool              stopping;
     size_t            seats;            /* seats that are free */
-    size_t            answered;         /* visits that had an answer */
+    unsigned          round;
+    size_t            answered;         /* visits that had an answer, in this
+                                           round */
     size_t            nharms;
     size_t            maxharms;         /* room for so many */
     record_t         *harms;
@@ -60,6 +66,8 @@ struct load_s {
 
 /* The thread; "data" is its player_t. */
 void *player_run(void *data);
+
+void player_disconnect(player_t *player);
 
 
 #endif /* ITESTS_PLAYER_H */

@@ -75,6 +75,18 @@ const scenario_t  scenarios[] = {
       "ten instances replaced in order, no call fails (needs --stack)" },
     { "rolling_update_term", rolling_update_term,
       "the same with SIGTERM alone (needs --stack)" },
+    { "gateways_hopping", gateways_hopping,
+      "six sessions, each call at another gateway (needs three gateways)" },
+    { "gateways_race", gateways_race,
+      "thirty new sessions at once, over three gateways" },
+    { "gateways_store_dies", gateways_store_dies,
+      "their store is killed, frozen, and begins anew (needs --stack)" },
+    { "gateways_failover", gateways_failover,
+      "its replica becomes the master, twice (needs --stack)" },
+    { "gateways_partition", gateways_partition,
+      "a gateway is cut off from the store (needs --stack)" },
+    { "gateways_restart", gateways_restart,
+      "a gateway is killed, all are reloaded (needs --stack)" },
     { NULL, NULL, NULL }
 };
 

@@ -57,6 +57,12 @@ void survive_restart(test_t *test);
 void survive_upgrade(test_t *test);
 void rolling_update(test_t *test);
 void rolling_update_term(test_t *test);
+void gateways_hopping(test_t *test);
+void gateways_race(test_t *test);
+void gateways_store_dies(test_t *test);
+void gateways_failover(test_t *test);
+void gateways_partition(test_t *test);
+void gateways_restart(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */

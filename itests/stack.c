@@ -13,7 +13,7 @@
 
 
 #define INSTANCES_MAX   64
-#define ADDRESS_MAX     256
+#define ADDRESS_MAX     STACK_ADDRESS
 #define HEALTH_TIMEOUT  2000
 
 
@@ -33,6 +33,8 @@ static int stack_script(const test_t *test, const char *command,
 static bool stack_gateway(test_t *test, const char *command);
 static size_t stack_numbers(const test_t *test, const char *command,
     long *numbers, size_t max);
+static bool stack_number(test_t *test, const char *command, int number,
+    const char *action);
 static int stack_health(rpc_client_t *instance, rpc_result_t *result);
 
 
@@ -150,6 +152,120 @@ bool
 stack_regateway(test_t *test)
 {
     return stack_gateway(test, "regateway");
+}
+
+
+bool
+stack_address(const test_t *test, const char *part, char *address,
+    size_t size)
+{
+    bool   found;
+    char   line[512], name[64], value[STACK_ADDRESS];
+    FILE  *out;
+
+    if (test->settings->stack == NULL) {
+        return false;
+    }
+
+    snprintf(line, sizeof(line), "'%s' addresses", test->settings->stack);
+
+    out = popen(line, "re");
+    found = false;
+
+    while (out != NULL && fgets(line, sizeof(line), out) != NULL) {
+        if (sscanf(line, "%63s %255s", name, value) == 2
+            && strcmp(name, part) == 0)
+        {
+            snprintf(address, size, "%s", value);
+            found = true;
+        }
+    }
+
+    return out != NULL && pclose(out) == 0 && found;
+}
+
+
+void
+stack_gateways(const test_t *test, stack_gateways_t *gateways)
+{
+    char  name[32];
+
+    gateways->n = 0;
+    snprintf(name, sizeof(name), "gateway");
+
+    while (gateways->n < STACK_GATEWAYS
+           && stack_address(test, name, gateways->address[gateways->n],
+                            STACK_ADDRESS))
+    {
+        gateways->n++;
+        snprintf(name, sizeof(name), "gateway-%zu", gateways->n + 1);
+    }
+}
+
+
+bool
+stack_kill_gateway(test_t *test, int gateway)
+{
+    return stack_number(test, "gateway", gateway, "kill");
+}
+
+
+bool
+stack_start_gateway(test_t *test, int gateway)
+{
+    return stack_number(test, "gateway", gateway, "start");
+}
+
+
+bool
+stack_store(test_t *test, const char *action)
+{
+    char  command[64];
+
+    snprintf(command, sizeof(command), "store %s", action);
+
+    return stack_gateway(test, command)
+           && (check_note(test, "the stack has done \"%s\"", command), true);
+}
+
+
+long
+stack_store_leases(const test_t *test)
+{
+    long  n;
+
+    return stack_numbers(test, "store leases", &n, 1) == 1 ? n : -1;
+}
+
+
+bool
+stack_session(const test_t *test, int instance, char *session, size_t size)
+{
+    bool           ok;
+    char           name[32], address[ADDRESS_MAX], *owner;
+    rpc_client_t  *rpc;
+    rpc_result_t   result;
+
+    snprintf(name, sizeof(name), "myservice-%d", instance);
+
+    if (!stack_address(test, name, address, sizeof(address))) {
+        return false;
+    }
+
+    rpc = client_connect(test, address, false);
+    if (rpc == NULL) {
+        return false;
+    }
+
+    ok = stack_health(rpc, &result) == 0;
+    owner = ok ? rpc_metadata_find(&result.initial, "session-id") : NULL;
+    snprintf(session, size, "%s", owner != NULL ? owner : "");
+
+    free(owner);
+    rpc_result_free(&result);
+    rpc_client_free(rpc);
+
+    return ok;
 }
 
 
@@ -487,6 +603,19 @@ stack_command(test_t *test, const char *command, int instance)
     check_note(test, "the stack has done \"%s %d\"", command, instance);
 
     return true;
+}
+
+
+static bool
+stack_number(test_t *test, const char *command, int number,
+    const char *action)
+{
+    char  line[64];
+
+    snprintf(line, sizeof(line), "%s %d %s", command, number, action);
+
+    return stack_gateway(test, line)
+           && (check_note(test, "the stack has done \"%s\"", line), true);
 }
 
 

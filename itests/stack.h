@@ -16,6 +16,16 @@
 #include "rpc/client.h"
 
 
+#define STACK_GATEWAYS  8
+#define STACK_ADDRESS   256
+
+
+typedef struct {
+    size_t  n;
+    char    address[STACK_GATEWAYS][STACK_ADDRESS];
+} stack_gateways_t;
+
+
 /* Whether anything is known about the instances. */
 bool stack_known(const test_t *test);
 
@@ -62,6 +72,28 @@ bool stack_key(const test_t *test, const char *arguments, char *line,
 /* "authsvc user" with these arguments for the shell, for the stack's store and
  * gateway.  False when it fails. */
 bool stack_user(const test_t *test, const char *arguments);
+
+/* The gateways, the first one first: 1 unless the stack has several
+ * (GATEWAYS=3), 0 when it is not known. */
+void stack_gateways(const test_t *test, stack_gateways_t *gateways);
+
+/* The address of a part of the stack ("store"); false when there is none. */
+bool stack_address(const test_t *test, const char *part, char *address,
+    size_t size);
+
+/* kill -9 of a gateway, with its workers, and its start; "store ACTION" of the
+ * stack.  A failure is a failed check. */
+bool stack_kill_gateway(test_t *test, int gateway);
+bool stack_start_gateway(test_t *test, int gateway);
+bool stack_store(test_t *test, const char *action);
+
+/* How many leases the store has, -1 when it does not answer. */
+long stack_store_leases(const test_t *test);
+
+/* The session that an instance names in its health answers, "" when it has
+ * none; false when it does not answer. */
+bool stack_session(const test_t *test, int instance, char *session,
+    size_t size);
 
 /* Process ids of the gateway's workers, and how many there are. */
 size_t stack_workers(const test_t *test, pid_t *pids, size_t max);

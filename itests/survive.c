@@ -459,7 +459,7 @@ survive_renew(test_t *test, load_t *load, int instance)
 {
     load_harm(load, HARM_INSTANCE, instance);
     (void) stack_restart(test, instance);
-    load_healed(load, instance);
+    load_healed(load, HARM_INSTANCE, instance);
 }
 
 

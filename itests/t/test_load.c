@@ -23,14 +23,14 @@ START_TEST(test_harms)
     for (i = 0; i < HARMS; i++) {
         load_harm(load, HARM_INSTANCE, i % 20 + 1);
         if (i % 2) {
-            load_healed(load, i % 20 + 1);
+            load_healed(load, HARM_INSTANCE, i % 20 + 1);
         }
     }
 
     ck_assert_uint_eq(load->nharms, HARMS);
     for (i = 0; i < HARMS; i++) {
         ck_assert_int_eq(load->harms[i].kind, HARM_INSTANCE);
-        ck_assert_int_eq(load->harms[i].instance, i % 20 + 1);
+        ck_assert_int_eq(load->harms[i].number, i % 20 + 1);
         ck_assert_int_eq(load->harms[i].end < INT64_MAX, i % 2);
     }
 

@@ -187,7 +187,7 @@ ms_store_send(ms_store_group_t *g)
 
     ms_store_conn_begin(&store->conn, "claim", 7 + n);
     ms_resp_text(resp, g->key.session, g->key.len);
-    ms_resp_number(resp, MS_STORE_TENTATIVE);
+    ms_resp_number(resp, ngx_min(MS_STORE_TENTATIVE, store->ttl));
     ms_resp_number(resp, seen);
     ms_resp_text(resp, g->from, g->from_len);
     ms_resp_number(resp, g->epoch);

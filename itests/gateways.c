@@ -1,0 +1,651 @@
+/*
+ * Several gateways with one store: each call goes to another gateway, while the
+ * store, a gateway or the way between them fails.  No call of a session that has
+ * an instance may fail or come to another instance.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "itests/client.h"
+#include "itests/load.h"
+#include "itests/proxy.h"
+#include "itests/scenario.h"
+#include "itests/stack.h"
+#include "rpc/server.h"
+
+
+#define GATEWAYS      3
+#define SESSIONS      3
+#define RACERS        30
+#define RELOADS       3
+#define PROMOTIONS    2
+#define TTL           4000              /* ms: half of the stack's SESSION_TTL */
+#define HOPPING_TTL   1000
+#define PATIENCE      60000             /* ms */
+#define POLL          50
+#define INSTANCES     64
+#define BUSY          "all instances are busy"
+#define UNAVAILABLE   "session store unavailable"
+#define CONFLICT      "Session conflict"
+
+
+typedef struct {
+    test_t            *test;
+    stack_gateways_t   at;
+    int                instances;
+    int                taken;           /* by new sessions that were tried */
+    load_t            *load;
+    proxy_t           *proxy;
+} gateways_t;
+
+typedef bool (*gateways_pt)(gateways_t *g);
+
+
+static bool gateways_open(gateways_t *g, test_t *test);
+static void gateways_run(gateways_t *g, gateways_pt act);
+static bool gateways_kill(gateways_t *g);
+static bool gateways_promote(gateways_t *g);
+static bool gateways_cut(gateways_t *g);
+static bool gateways_renew(gateways_t *g);
+static bool gateways_harm(gateways_t *g, const char *harm, const char *heal);
+static bool gateways_all(gateways_t *g, int first, int last, bool refused);
+static bool gateways_try(gateways_t *g, int number, bool refused);
+static bool gateways_new(gateways_t *g, client_t *client, int number);
+static void gateways_to(gateways_t *g, client_t *client, int number);
+static bool gateways_leases(gateways_t *g);
+static bool gateways_apart(gateways_t *g);
+static bool gateways_alone(gateways_t *g, char *text, size_t size);
+static void gateways_counts(gateways_t *g, const load_count_t *count);
+static bool gateways_none(test_t *test, const char *what, uint64_t got);
+static void race_run(gateways_t *g, client_t *clients);
+static bool race_again(gateways_t *g, client_t *client);
+
+
+/* More sessions than instances: those that are idle give way. */
+
+void
+gateways_hopping(test_t *test)
+{
+    int64_t       end;
+    gateways_t    g;
+    load_count_t  count;
+    load_plan_t   plan = {
+        .label = "hop", .sessions = 6, .seats = 4, .visit = 1500,
+        .ttl = HOPPING_TTL
+    };
+
+    if (!gateways_open(&g, test) || !gateways_all(&g, 1, GATEWAYS, false)) {
+        return;
+    }
+
+    plan.gateways = &g.at;
+    g.load = load_start(test, &plan);
+
+    if (g.load == NULL) {
+        return;
+    }
+
+    end = rpc_now() + test->settings->soak;
+
+    while (rpc_now() < end) {
+        check_pace(POLL);
+    }
+
+    (void) gateways_apart(&g);
+    count = load_stop(g.load);
+    gateways_counts(&g, &count);
+    (void) check(test, count.busy > 0, "some sessions find no instance: %llu",
+                 (unsigned long long) count.busy);
+    (void) check(test, count.visits > 0, "sessions come and go: %llu",
+                 (unsigned long long) count.visits);
+}
+
+
+void
+gateways_store_dies(test_t *test)
+{
+    gateways_t  g;
+
+    if (gateways_open(&g, test)) {
+        gateways_run(&g, gateways_kill);
+    }
+}
+
+
+void
+gateways_failover(test_t *test)
+{
+    char        replica[STACK_ADDRESS];
+    gateways_t  g;
+
+    if (!gateways_open(&g, test)) {
+        return;
+    }
+
+    if (!stack_address(test, "store-2", replica, sizeof(replica))) {
+        check_skip(test, "the store has no replica (STORES=2)",
+                   "a replica becomes the master");
+        return;
+    }
+
+    gateways_run(&g, gateways_promote);
+}
+
+
+void
+gateways_partition(test_t *test)
+{
+    int         port;
+    char        store[STACK_ADDRESS], proxy[STACK_ADDRESS];
+    gateways_t  g;
+
+    if (!gateways_open(&g, test)) {
+        return;
+    }
+
+    if (!stack_address(test, "store", store, sizeof(store))
+        || !stack_address(test, "store-proxy", proxy, sizeof(proxy))
+        || sscanf(proxy, "%*[^:]:%d", &port) != 1)
+    {
+        check_skip(test, "no gateway finds the store at another port "
+                   "(STORE_PROXY=6399)", "a gateway without the store");
+        return;
+    }
+
+    g.proxy = proxy_start(port, store);
+
+    if (check(test, g.proxy != NULL, "a proxy to the store at port %d", port))
+    {
+        gateways_run(&g, gateways_cut);
+        proxy_stop(g.proxy);
+    }
+}
+
+
+void
+gateways_restart(test_t *test)
+{
+    gateways_t  g;
+
+    if (gateways_open(&g, test)) {
+        gateways_run(&g, gateways_renew);
+    }
+}
+
+
+void
+gateways_race(test_t *test)
+{
+    size_t      i;
+    gateways_t  g;
+    client_t   *clients;
+
+    if (!gateways_open(&g, test) || !gateways_all(&g, 1, GATEWAYS, false)) {
+        return;
+    }
+
+    clients = calloc(RACERS, sizeof(client_t));
+    if (clients == NULL) {
+        abort();
+    }
+
+    if (clients_open(clients, RACERS, test, "race") == 0
+        && clients_login(clients, RACERS))
+    {
+        for (i = 0; i < RACERS; i++) {
+            gateways_to(&g, &clients[i], (int) (i % GATEWAYS) + 1);
+        }
+
+        race_run(&g, clients);
+    }
+
+    clients_close(clients, RACERS);
+    free(clients);
+}
+
+
+static void
+race_run(gateways_t *g, client_t *clients)
+{
+    int        i, won;
+    outcome_t  outcomes[RACERS];
+
+    clients_parallel(clients, RACERS, echo_outcome, outcomes);
+
+    won = 0;
+
+    for (i = 0; i < RACERS; i++) {
+        if (outcomes[i].code != GRPC_STATUS_OK) {
+            (void) expect_error(g->test, &outcomes[i],
+                                GRPC_STATUS_RESOURCE_EXHAUSTED, BUSY,
+                                "%s: MyServiceEcho", clients[i].name);
+            continue;
+        }
+
+        won++;
+
+        if (expect_echo(&clients[i], &outcomes[i], NULL)) {
+            (void) clients_differ(clients, (size_t) i);
+        }
+    }
+
+    (void) check(g->test, won == g->instances - g->taken,
+                 "of %d sessions as many get an instance as there are free: "
+                 "got %d, want %d", RACERS, won, g->instances - g->taken);
+
+    for (i = 0; i < RACERS; i++) {
+        if (!race_again(g, &clients[i])) {
+            return;
+        }
+    }
+}
+
+
+/* All gateways say the same. */
+
+static bool
+race_again(gateways_t *g, client_t *client)
+{
+    int        i;
+    bool       ok;
+    outcome_t  outcome;
+
+    ok = true;
+
+    for (i = 1; i <= GATEWAYS && ok; i++) {
+        gateways_to(g, client, i);
+        outcome = call_echo(client, NULL);
+
+        if (client->pod[0] != '\0') {
+            ok = expect_echo(client, &outcome, client->pod);
+
+        } else {
+            ok = expect_error(g->test, &outcome,
+                              GRPC_STATUS_RESOURCE_EXHAUSTED, BUSY,
+                              "%s: MyServiceEcho at gateway %d",
+                              client->name, i);
+        }
+    }
+
+    return ok;
+}
+
+
+static bool
+gateways_open(gateways_t *g, test_t *test)
+{
+    const char  *why;
+
+    memset(g, 0, sizeof(gateways_t));
+    g->test = test;
+    g->instances = stack_size(test, &why);
+    stack_gateways(test, &g->at);
+
+    if (g->at.n == GATEWAYS && g->instances >= SESSIONS) {
+        return true;
+    }
+
+    check_skip(test, "it needs a stack of three gateways (GATEWAYS=3 "
+               "INSTANCES=8)", "several gateways");
+
+    return false;
+}
+
+
+/* "act" does harm, and its end, while sessions call. */
+
+static void
+gateways_run(gateways_t *g, gateways_pt act)
+{
+    load_count_t  count;
+    load_plan_t   plan = {
+        .label = "gateways", .sessions = SESSIONS, .seats = SESSIONS,
+        .ttl = TTL
+    };
+
+    if (!gateways_all(g, 1, GATEWAYS, false)) {
+        return;
+    }
+
+    plan.gateways = &g->at;
+    g->load = load_start(g->test, &plan);
+
+    if (g->load == NULL) {
+        return;
+    }
+
+    if (load_await(g->load) && act(g) && load_again(g->load)) {
+        (void) gateways_apart(g);
+    }
+
+    count = load_stop(g->load);
+    gateways_counts(g, &count);
+}
+
+
+static bool
+gateways_kill(gateways_t *g)
+{
+    return gateways_harm(g, "kill", "start")
+           && gateways_leases(g)
+           && gateways_harm(g, "freeze", "thaw")
+           && gateways_leases(g);
+}
+
+
+static bool
+gateways_harm(gateways_t *g, const char *harm, const char *heal)
+{
+    load_harm(g->load, HARM_STORE, 0);
+
+    if (!stack_store(g->test, harm)
+        || !gateways_all(g, 1, GATEWAYS, true)
+        || !load_again(g->load)
+        || !stack_store(g->test, heal)
+        || !gateways_all(g, 1, GATEWAYS, false))
+    {
+        return false;
+    }
+
+    load_healed(g->load, HARM_STORE, 0);
+
+    return load_again(g->load);
+}
+
+
+static bool
+gateways_promote(gateways_t *g)
+{
+    int  i;
+
+    for (i = 0; i < PROMOTIONS; i++) {
+        load_harm(g->load, HARM_STORE, 0);
+
+        if (!stack_store(g->test, "promote")
+            || !gateways_all(g, 1, GATEWAYS, false))
+        {
+            return false;
+        }
+
+        load_healed(g->load, HARM_STORE, 0);
+
+        if (!load_again(g->load) || !gateways_leases(g)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* The last gateway has no store; what happens at the others it learns later. */
+
+static bool
+gateways_cut(gateways_t *g)
+{
+    bool       ok;
+    client_t   client;
+    outcome_t  outcome;
+
+    if (!gateways_new(g, &client, 1)) {
+        return false;
+    }
+
+    load_harm(g->load, HARM_STORE, 0);
+    proxy_silence(g->proxy, true);
+
+    ok = gateways_all(g, GATEWAYS, GATEWAYS, true)
+         && client_echo(&client, NULL);
+
+    if (ok) {
+        gateways_to(g, &client, GATEWAYS);
+        outcome = call_echo(&client, NULL);
+        ok = expect_error(g->test, &outcome, GRPC_STATUS_UNAVAILABLE,
+                          UNAVAILABLE, "%s: MyServiceEcho at gateway %d",
+                          client.name, GATEWAYS);
+    }
+
+    ok = ok && gateways_all(g, 1, GATEWAYS - 1, false)
+         && load_again(g->load);
+
+    proxy_silence(g->proxy, false);
+
+    ok = ok && gateways_all(g, GATEWAYS, GATEWAYS, false)
+         && client_echo(&client, client.pod);
+
+    load_healed(g->load, HARM_STORE, 0);
+    client_close(&client);
+
+    return ok;
+}
+
+
+static bool
+gateways_renew(gateways_t *g)
+{
+    int  i;
+
+    load_harm(g->load, HARM_GATEWAY, GATEWAYS);
+
+    if (!stack_kill_gateway(g->test, GATEWAYS)
+        || !gateways_all(g, 1, GATEWAYS - 1, false)
+        || !stack_start_gateway(g->test, GATEWAYS)
+        || !gateways_all(g, GATEWAYS, GATEWAYS, false))
+    {
+        return false;
+    }
+
+    load_healed(g->load, HARM_GATEWAY, GATEWAYS);
+
+    for (i = 0; i < RELOADS; i++) {
+        if (!load_again(g->load) || !stack_reload(g->test)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+static bool
+gateways_all(gateways_t *g, int first, int last, bool refused)
+{
+    int  i;
+
+    for (i = first; i <= last; i++) {
+        if (!gateways_try(g, i, refused)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* Waits until gateway "number" refuses new sessions because of the store, or
+ * does not: then there is an instance, or there is none. */
+
+static bool
+gateways_try(gateways_t *g, int number, bool refused)
+{
+    bool       done, open;
+    int64_t    end;
+    client_t   client;
+    outcome_t  outcome;
+
+    end = rpc_now() + check_time_left(g->test, PATIENCE);
+    done = false;
+    open = false;
+
+    do {
+        if (!open) {
+            if (!gateways_new(g, &client, number)) {
+                break;
+            }
+
+            open = true;
+        }
+
+        outcome = call_echo(&client, NULL);
+
+        if (outcome.code == GRPC_STATUS_UNAVAILABLE) {
+            done = refused && strcmp(outcome.message, UNAVAILABLE) == 0;
+
+        } else {
+            done = !refused && (outcome.code == GRPC_STATUS_OK
+                                || strcmp(outcome.message, BUSY) == 0);
+        }
+
+        if (outcome.code == GRPC_STATUS_OK) {
+            g->taken++;
+            open = false;
+            client_close(&client);
+        }
+
+        if (!done && rpc_now() >= end) {
+            check_note(g->test, "the last answer: %s \"%s\"",
+                       check_code_name(outcome.code), outcome.message);
+        }
+
+        outcome_free(&outcome);
+
+        if (!done) {
+            check_pace(POLL);
+        }
+
+    } while (!done && rpc_now() < end);
+
+    if (open) {
+        client_close(&client);
+    }
+
+    return check(g->test, done, "gateway %d %s new sessions", number,
+                 refused ? "refuses" : "takes");
+}
+
+
+/* A client of that gateway, logged in. */
+
+static bool
+gateways_new(gateways_t *g, client_t *client, int number)
+{
+    char  name[32];
+
+    snprintf(name, sizeof(name), "new session at %d", number);
+
+    if (client_open(client, g->test, name, "new") == -1) {
+        return false;
+    }
+
+    gateways_to(g, client, number);
+
+    if (!client_login(client)) {
+        client_close(client);
+        return false;
+    }
+
+    return true;
+}
+
+
+static void
+gateways_to(gateways_t *g, client_t *client, int number)
+{
+    rpc_client_free(client->rpc);
+    client->rpc = client_connect(g->test, g->at.address[number - 1], true);
+
+    if (client->rpc == NULL) {
+        abort();
+    }
+}
+
+
+/* The store has the leases of the sessions, also when it was empty. */
+
+static bool
+gateways_leases(gateways_t *g)
+{
+    long     n;
+    int64_t  end;
+
+    end = rpc_now() + check_time_left(g->test, PATIENCE);
+
+    while ((n = stack_store_leases(g->test)) < SESSIONS && rpc_now() < end) {
+        check_pace(POLL);
+    }
+
+    return check(g->test, n >= SESSIONS, "the store has the leases: got %ld, "
+                 "want %d", n, SESSIONS);
+}
+
+
+/* Waits until no session is on two instances. */
+
+static bool
+gateways_apart(gateways_t *g)
+{
+    bool     alone;
+    char     text[256];
+    int64_t  end;
+
+    end = rpc_now() + check_time_left(g->test, PATIENCE);
+
+    while (!(alone = gateways_alone(g, text, sizeof(text)))
+           && rpc_now() < end)
+    {
+        check_pace(POLL);
+    }
+
+    return check(g->test, alone, "no session is on two instances: %s",
+                 alone ? "none" : text);
+}
+
+
+static bool
+gateways_alone(gateways_t *g, char *text, size_t size)
+{
+    int         i, j;
+    static char sessions[INSTANCES][128];
+
+    for (i = 0; i < g->instances && i < INSTANCES; i++) {
+        if (!stack_session(g->test, i + 1, sessions[i], sizeof(sessions[i]))) {
+            snprintf(text, size, "instance %d does not answer", i + 1);
+            return false;
+        }
+
+        for (j = 0; j < i; j++) {
+            if (sessions[i][0] != '\0'
+                && strcmp(sessions[i], sessions[j]) == 0)
+            {
+                snprintf(text, size, "%.127s, %d and %d", sessions[i], j + 1,
+                         i + 1);
+                return false;
+            }
+        }
+    }
+
+    return true;
+}
+
+
+static void
+gateways_counts(gateways_t *g, const load_count_t *count)
+{
+    (void) check(g->test, count->calls > 0, "there were calls");
+    (void) gateways_none(g->test, "failed", count->failed);
+    (void) gateways_none(g->test, "moved for no reason", count->strayed);
+    (void) gateways_none(g->test, "moves", count->moves);
+    (void) gateways_none(g->test, "calls that came to another session's "
+                         "instance",
+                         (uint64_t) stack_count(g->test, CONFLICT));
+}
+
+
+static bool
+gateways_none(test_t *test, const char *what, uint64_t got)
+{
+    return check(test, got == 0, "%s: got %llu, want 0", what,
+                 (unsigned long long) got);
+}
