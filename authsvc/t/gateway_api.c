@@ -13,45 +13,42 @@
 #include <unistd.h>
 
 
+#define PORTS_MAX  4
+
+
+/* sockets that are bound and do not listen: nobody else gets their ports */
+static struct {
+    int  port;
+    int  fd;
+} gateway_ports[PORTS_MAX];
+static int         gateway_nports;
 static atomic_int  gateway_status;
 static atomic_int  gateway_requests;
 static char        gateway_request[4096];
-
-
-static int
-listen_at(int port, struct sockaddr_in *addr)
-{
-    int        fd, on;
-    socklen_t  len;
-
-    on = 1;
-    memset(addr, 0, sizeof(struct sockaddr_in));
-    addr->sin_family = AF_INET;
-    addr->sin_port = htons((uint16_t) port);
-    addr->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    len = sizeof(struct sockaddr_in);
-
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on,
-                                sizeof(on)), 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *) addr, len), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) addr, &len), 0);
-
-    return fd;
-}
 
 
 int
 gateway_api_port(void)
 {
     int                 fd;
+    socklen_t           len;
     struct sockaddr_in  addr;
 
-    fd = listen_at(0, &addr);
-    close(fd);
+    memset(&addr, 0, sizeof(addr));
+    addr.sin_family = AF_INET;
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    len = sizeof(addr);
 
-    return ntohs(addr.sin_port);
+    ck_assert_int_lt(gateway_nports, PORTS_MAX);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *) &addr, len), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) &addr, &len), 0);
+
+    gateway_ports[gateway_nports].fd = fd;
+    gateway_ports[gateway_nports].port = ntohs(addr.sin_port);
+
+    return gateway_ports[gateway_nports++].port;
 }
 
 
@@ -120,14 +117,19 @@ serve(void *data)
 void
 gateway_api_start(int port, int status)
 {
-    pthread_t           thread;
-    static int          fd;
-    struct sockaddr_in  addr;
+    int        i;
+    pthread_t  thread;
 
     atomic_store(&gateway_status, status);
-    fd = listen_at(port, &addr);
-    ck_assert_int_eq(listen(fd, 16), 0);
-    ck_assert_int_eq(pthread_create(&thread, NULL, serve, &fd), 0);
+
+    for (i = 0; i < gateway_nports && gateway_ports[i].port != port; i++) {
+        /* void */
+    }
+
+    ck_assert_int_lt(i, gateway_nports);
+    ck_assert_int_eq(listen(gateway_ports[i].fd, 16), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, serve,
+                                    &gateway_ports[i].fd), 0);
 }
 
 

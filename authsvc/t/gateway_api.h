@@ -7,7 +7,7 @@
 #define AUTHSVC_T_GATEWAY_API_H
 
 
-/* A free port of this machine. */
+/* A free port of this machine, which nobody else gets during the test. */
 int gateway_api_port(void);
 
 /* Listens there from now on, until the test ends. */

@@ -108,8 +108,10 @@ START_TEST(test_disable)
     ck_assert_int_eq(login_code(client, NULL, "TestUser", "TestPassword",
                                 NULL), 0);
 
+    /* the server, which looks every few seconds, may send it as well */
+
     ck_assert_int_eq(user("disable", "TestUser", "--gateway-api", api), 0);
-    ck_assert_int_eq(gateway_api_requests(), 1);
+    ck_assert_int_ge(gateway_api_requests(), 1);
     ck_assert_ptr_nonnull(strstr(gateway_api_last(),
                                  "POST /api/1/revocations HTTP/1.1"));
     ck_assert_ptr_nonnull(strstr(gateway_api_last(),
@@ -128,7 +130,7 @@ START_TEST(test_disable)
     ck_assert_int_eq(user("enable", "TestUser", NULL, NULL), 0);
     ck_assert_int_eq(login_code(client, NULL, "TestUser", "TestPassword",
                                 NULL), 0);
-    ck_assert_int_eq(gateway_api_requests(), 1);
+    ck_assert_int_eq(owed(), 0);
     rpc_client_free(client);
     server_stop();
 }
