@@ -1,5 +1,6 @@
 /*
- * A name server whose answers a test changes while it runs: UDP, one thread.
+ * A name server whose answers a test changes while it runs: UDP and TCP, one
+ * thread.
  */
 
 #include <arpa/inet.h>
@@ -21,6 +22,8 @@
 #define NAMES_MAX    32
 #define RECORDS_MAX  200
 #define MESSAGE_MAX  4096               /* nginx reads as much */
+#define QUERY_MAX    512
+#define CONNS_MAX    8
 
 #define TYPE_A      1
 #define TYPE_CNAME  5
@@ -37,6 +40,7 @@ typedef struct {
 typedef struct {
     char          name[256];
     int           code;
+    bool          truncated;            /* over UDP */
     unsigned      ttl;
     unsigned      questions;
     unsigned      turn;                 /* the record that comes first */
@@ -44,8 +48,16 @@ typedef struct {
     dns_record_t  records[RECORDS_MAX];
 } dns_name_t;
 
+typedef struct {
+    int      fd;                        /* -1: none */
+    size_t   len;
+    uint8_t  query[2 + QUERY_MAX];
+} dns_conn_t;
+
 struct dns_s {
     int              fd;
+    int              listener;
+    dns_conn_t       conns[CONNS_MAX];
     pthread_t        thread;
     atomic_bool      stop;
 
@@ -132,9 +144,10 @@ dns_find_locked(dns_t *dns, const char *name)
 
 /* The length of the response in "message", which has the query; 0: silence. */
 static size_t
-dns_answer_locked(dns_t *dns, uint8_t *message, size_t len)
+dns_answer_locked(dns_t *dns, uint8_t *message, size_t len, bool tcp)
 {
     int             code;
+    bool            truncated;
     char            text[256];
     size_t          i, n;
     uint8_t        *p;
@@ -154,6 +167,7 @@ dns_answer_locked(dns_t *dns, uint8_t *message, size_t len)
     p = message + (q - message) + 4;
     name = dns_find_locked(dns, text);
     code = name != NULL ? name->code : DNS_NXDOMAIN;
+    truncated = name != NULL && name->truncated && !tcp;
     dns->questions++;
     n = 0;
 
@@ -166,7 +180,7 @@ dns_answer_locked(dns_t *dns, uint8_t *message, size_t len)
         return 0;
     }
 
-    for (i = 0; code == 0 && i < name->nrecords; i++) {
+    for (i = 0; code == 0 && !truncated && i < name->nrecords; i++) {
         record = &name->records[(name->turn + i) % name->nrecords];
 
         if (record->type == type || record->type == TYPE_CNAME) {
@@ -183,7 +197,8 @@ dns_answer_locked(dns_t *dns, uint8_t *message, size_t len)
     }
 
     /* a response to a standard query, authoritative, recursion available */
-    dns_u16(message + 2, 0x8580u | (unsigned) code);
+    dns_u16(message + 2, 0x8580u | (truncated ? 0x0200u : 0)
+                         | (unsigned) code);
     dns_u16(message + 6, (unsigned) n);
     memset(message + 8, 0, 4);
 
@@ -191,39 +206,140 @@ dns_answer_locked(dns_t *dns, uint8_t *message, size_t len)
 }
 
 
+static size_t
+dns_answer(dns_t *dns, uint8_t *message, size_t len, bool tcp)
+{
+    (void) pthread_mutex_lock(&dns->mutex);
+    len = dns_answer_locked(dns, message, len, tcp);
+    (void) pthread_mutex_unlock(&dns->mutex);
+
+    return len;
+}
+
+
+static void
+dns_udp(dns_t *dns)
+{
+    size_t               len;
+    ssize_t              n;
+    uint8_t              message[MESSAGE_MAX + QUERY_MAX];
+    socklen_t            socklen;
+    struct sockaddr_in   sin;
+
+    socklen = sizeof(sin);
+    n = recvfrom(dns->fd, message, QUERY_MAX, 0, (struct sockaddr *) &sin,
+                 &socklen);
+    len = n > 0 ? dns_answer(dns, message, (size_t) n, false) : 0;
+
+    if (len > 0) {
+        (void) sendto(dns->fd, message, len, 0, (struct sockaddr *) &sin,
+                      socklen);
+    }
+}
+
+
+static void
+dns_accept(dns_t *dns)
+{
+    int     fd;
+    size_t  i;
+
+    fd = accept4(dns->listener, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd == -1) {
+        return;
+    }
+
+    for (i = 0; i < CONNS_MAX; i++) {
+        if (dns->conns[i].fd == -1) {
+            dns->conns[i].fd = fd;
+            dns->conns[i].len = 0;
+            return;
+        }
+    }
+
+    close(fd);
+}
+
+
+/* RFC 1035 4.2.2: the length of a message comes first */
+static void
+dns_tcp(dns_t *dns, dns_conn_t *conn)
+{
+    size_t   len, end;
+    ssize_t  n;
+    uint8_t  message[2 + MESSAGE_MAX + QUERY_MAX];
+
+    n = recv(conn->fd, conn->query + conn->len,
+             sizeof(conn->query) - conn->len, 0);
+
+    if (n <= 0) {
+        close(conn->fd);
+        conn->fd = -1;
+        return;
+    }
+
+    conn->len += (size_t) n;
+
+    while (conn->len > 2) {
+        len = (size_t) conn->query[0] << 8 | conn->query[1];
+        end = 2 + len;
+
+        if (conn->len < end) {
+            return;
+        }
+
+        memcpy(message + 2, conn->query + 2, len);
+        conn->len -= end;
+        memmove(conn->query, conn->query + end, conn->len);
+
+        len = dns_answer(dns, message + 2, len, true);
+
+        if (len > 0) {
+            dns_u16(message, (unsigned) len);
+            (void) send(conn->fd, message, 2 + len, MSG_NOSIGNAL);
+        }
+    }
+}
+
+
 static void *
 dns_main(void *data)
 {
-    dns_t               *dns = data;
-    size_t               len;
-    ssize_t              n;
-    uint8_t              message[MESSAGE_MAX + 512];
-    socklen_t            socklen;
-    struct pollfd        pfd;
-    struct sockaddr_in   sin;
-
-    pfd.fd = dns->fd;
-    pfd.events = POLLIN;
+    dns_t          *dns = data;
+    size_t          i;
+    struct pollfd   fds[2 + CONNS_MAX];
 
     while (!atomic_load(&dns->stop)) {
-        if (poll(&pfd, 1, 20) != 1) {
+
+        fds[0].fd = dns->fd;
+        fds[1].fd = dns->listener;
+
+        for (i = 0; i < CONNS_MAX; i++) {
+            fds[2 + i].fd = dns->conns[i].fd;
+        }
+
+        for (i = 0; i < 2 + CONNS_MAX; i++) {
+            fds[i].events = POLLIN;
+            fds[i].revents = 0;
+        }
+
+        if (poll(fds, 2 + CONNS_MAX, 20) <= 0) {
             continue;
         }
 
-        socklen = sizeof(sin);
-        n = recvfrom(dns->fd, message, 512, 0, (struct sockaddr *) &sin,
-                     &socklen);
-        if (n <= 0) {
-            continue;
+        for (i = 0; i < CONNS_MAX; i++) {
+            if (fds[2 + i].revents != 0) {
+                dns_tcp(dns, &dns->conns[i]);
+            }
         }
 
-        (void) pthread_mutex_lock(&dns->mutex);
-        len = dns_answer_locked(dns, message, (size_t) n);
-        (void) pthread_mutex_unlock(&dns->mutex);
+        if (fds[0].revents != 0) {
+            dns_udp(dns);
+        }
 
-        if (len > 0) {
-            (void) sendto(dns->fd, message, len, 0, (struct sockaddr *) &sin,
-                          socklen);
+        if (fds[1].revents != 0) {
+            dns_accept(dns);
         }
     }
 
@@ -231,23 +347,44 @@ dns_main(void *data)
 }
 
 
-dns_t *
-dns_start(int number)
+static int
+dns_bind(int type, int number)
 {
-    dns_t               *dns;
+    int                  fd, on;
     struct sockaddr_in   sin;
 
-    dns = calloc(1, sizeof(dns_t));
-    ck_assert_ptr_nonnull(dns);
-
-    dns->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ne(dns->fd, -1);
+    on = 1;
+    fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+    ck_assert_int_ne(fd, -1);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on,
+                                sizeof(on)), 0);
 
     memset(&sin, 0, sizeof(sin));
     sin.sin_family = AF_INET;
     sin.sin_port = htons((uint16_t) harness_port(number));
     sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ck_assert_int_eq(bind(dns->fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
+
+    return fd;
+}
+
+
+dns_t *
+dns_start(int number)
+{
+    dns_t   *dns;
+    size_t   i;
+
+    dns = calloc(1, sizeof(dns_t));
+    ck_assert_ptr_nonnull(dns);
+
+    dns->fd = dns_bind(SOCK_DGRAM, number);
+    dns->listener = dns_bind(SOCK_STREAM, number);
+    ck_assert_int_eq(listen(dns->listener, CONNS_MAX), 0);
+
+    for (i = 0; i < CONNS_MAX; i++) {
+        dns->conns[i].fd = -1;
+    }
 
     ck_assert_int_eq(pthread_mutex_init(&dns->mutex, NULL), 0);
     ck_assert_int_eq(pthread_create(&dns->thread, NULL, dns_main, dns), 0);
@@ -259,10 +396,20 @@ dns_start(int number)
 void
 dns_stop(dns_t *dns)
 {
+    size_t  i;
+
     atomic_store(&dns->stop, true);
     (void) pthread_join(dns->thread, NULL);
     (void) pthread_mutex_destroy(&dns->mutex);
     close(dns->fd);
+    close(dns->listener);
+
+    for (i = 0; i < CONNS_MAX; i++) {
+        if (dns->conns[i].fd != -1) {
+            close(dns->conns[i].fd);
+        }
+    }
+
     free(dns);
 }
 
@@ -387,6 +534,21 @@ void
 dns_fail(dns_t *dns, const char *name, int code)
 {
     dns_set(dns, name, code, 0, NULL, 0);
+}
+
+
+void
+dns_truncate(dns_t *dns, const char *text)
+{
+    dns_name_t  *name;
+
+    (void) pthread_mutex_lock(&dns->mutex);
+
+    name = dns_find_locked(dns, text);
+    ck_assert_ptr_nonnull(name);
+    name->truncated = true;
+
+    (void) pthread_mutex_unlock(&dns->mutex);
 }
 
 

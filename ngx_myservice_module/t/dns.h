@@ -1,5 +1,6 @@
 /*
- * A name server whose answers a test changes while it runs: UDP, one thread.
+ * A name server whose answers a test changes while it runs: UDP and TCP, one
+ * thread.
  * Records come in another order with every answer, as round-robin DNS gives
  * them.  A name that was not set does not exist.
  */
@@ -39,6 +40,9 @@ void dns_alias(dns_t *dns, const char *name, const char *target,
     unsigned ttl);
 
 void dns_fail(dns_t *dns, const char *name, int code);
+
+/* Answers over UDP are truncated, without a record: TCP has them. */
+void dns_truncate(dns_t *dns, const char *name);
 
 /* Questions for the name so far, of any type; NULL: for all. */
 unsigned dns_questions(dns_t *dns, const char *name);
