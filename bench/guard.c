@@ -20,7 +20,7 @@
 #define EXACT       0.011               /* of a system call per call */
 #define MANY_LIMIT  1.1                 /* writev per call at m32 */
 #define FEW_LIMIT   0.1                 /* and recvfrom, multiplexed; write */
-#define BYTES       180                 /* to the instance, multiplexed: a
+#define BYTES       150                 /* to the instance, multiplexed: a
                                            message of 100 and its call */
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 

@@ -3,9 +3,10 @@
  * The header block of a call on a shared connection.
  *
  * The grpc module has encoded what is the call's alone.  Its fields go on
- * without indexing, so that the peer's table has only what stands behind them:
- * the fields that are the same for all calls of a session.  A block is put as a
- * whole, in the order of ids, or not at all: then the table has not changed.
+ * without indexing, so that the peer's table has only ":authority" and ":path",
+ * and what stands behind the block: the fields that are the same for all calls
+ * of a session.  A block is put as a whole, in the order of ids, or not at all:
+ * then the table has not changed.
  */
 
 #include "http2/mux_head.h"
@@ -68,8 +69,10 @@ ms_mux_head(ms_mux_stream_t *s, ngx_buf_t *b)
 static ngx_int_t
 ms_mux_head_block(ms_mux_stream_t *s, u_char *p, size_t len)
 {
-    size_t          nbegin, nfields, size;
-    u_char          begin[MS_HPACK_BEGIN_MAX], text[MS_HPACK_SHARE];
+    size_t          nbegin, nfields, size, n;
+    u_char         *end;
+    u_char          begin[MS_HPACK_BEGIN_MAX + MS_HPACK_PSEUDO_MAX];
+    u_char          text[MS_HPACK_SHARE];
     const u_char   *fields;
     ms_mux_conn_t  *mc;
     ms_mux_head_t   head;
@@ -94,25 +97,29 @@ ms_mux_head_block(ms_mux_stream_t *s, u_char *p, size_t len)
         return NGX_ERROR;
     }
 
-    nbegin = ms_hpack_begin(&mc->table, begin) - begin;
+    end = ms_hpack_begin(&mc->table, begin);
+    n = 0;
     fields = nfields ? s->fields->data : NULL;
 
     /* before its SETTINGS nobody knows what table the peer has */
 
     if (mc->settings && nfields && nfields <= sizeof(text)) {
+        n = ms_hpack_pseudo(&mc->table, &end, p, len);
         nfields = ms_hpack_fields(&mc->table, text, fields, nfields) - text;
         fields = text;
     }
+
+    nbegin = end - begin;
 
     head.mc = mc;
     head.id = s->id;
     head.type = MS_FRAME_HEADERS;
     head.flags = s->out.flags & MS_FLAG_END_STREAM;
-    head.left = nbegin + len + nfields;
+    head.left = nbegin + len - n + nfields;
     head.room = 0;
 
     ms_mux_head_put(&head, begin, nbegin);
-    ms_mux_head_put(&head, p, len);
+    ms_mux_head_put(&head, p + n, len - n);
     ms_mux_head_put(&head, fields, nfields);
 
     if (head.flags) {

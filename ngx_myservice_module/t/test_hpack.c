@@ -125,6 +125,79 @@ send_fields(void)
 }
 
 
+/* What nghttp2 makes of one field. */
+static uint8_t *
+literal(uint8_t *p, const char *name, const char *value, size_t len)
+{
+    ssize_t              n;
+    nghttp2_nv           nv;
+    nghttp2_hd_deflater  *deflater;
+
+    nv.name = (uint8_t *) name;
+    nv.namelen = strlen(name);
+    nv.value = (uint8_t *) value;
+    nv.valuelen = len;
+    nv.flags = 0;
+
+    ck_assert_int_eq(nghttp2_hd_deflate_new(&deflater, 4096), 0);
+    n = nghttp2_hd_deflate_hd(deflater, p, ROOM, &nv, 1);
+    ck_assert_int_gt(n, 0);
+    nghttp2_hd_deflate_del(deflater);
+
+    return p + n;
+}
+
+
+/* Sends a call with a path and the fields; returns how many bytes stand for its
+ * method, scheme, path and authority. */
+static size_t
+send_call(const char *path, size_t path_len, const char *authority)
+{
+    size_t    len, taken, n;
+    uint8_t  *p, *end, *begin;
+
+    static uint8_t  head[ROOM], text[ROOM], expected[ROOM];
+
+    head[0] = 0x83;
+    head[1] = 0x86;
+    p = literal(head + 2, ":path", path, path_len);
+    p = literal(p, ":authority", authority, strlen(authority));
+    n = (size_t) (p - head);
+    p = literal(p, "x-other", "of the call", 11);
+    len = (size_t) (p - head);
+    ck_assert_int_eq(ms_hpack_plain(head, len), 0);
+
+    p = ms_field_write(expected, ":method", 7, "POST", 4);
+    p = ms_field_write(p, ":scheme", 7, "http", 4);
+    p = ms_field_write(p, ":path", 5, path, path_len);
+    p = ms_field_write(p, ":authority", 10, authority, strlen(authority));
+    p = ms_field_write(p, "x-other", 7, "of the call", 11);
+    memcpy(p, fields, (size_t) (fields_end - fields));
+    p += fields_end - fields;
+
+    begin = end = ms_hpack_begin(&table, block);
+    taken = ms_hpack_pseudo(&table, &end, head, len);
+    ck_assert_uint_le((size_t) (end - begin), taken);
+    ck_assert_uint_le((size_t) (end - begin), MS_HPACK_PSEUDO_MAX);
+    ck_assert_uint_le(taken, n);
+    n = (size_t) (end - begin) + n - taken;
+    memcpy(end, head + taken, len - taken);
+    end = ms_hpack_fields(&table, end + len - taken, fields,
+                          (size_t) (fields_end - fields));
+
+    len = decode(block, (size_t) (end - block), text);
+    ck_assert_uint_eq(len, (size_t) (p - expected));
+    ck_assert_mem_eq(text, expected, len);
+    ck_assert_uint_le(table.used, table.limit);
+    ck_assert_uint_eq(table.used,
+                      nghttp2_hd_inflate_get_dynamic_table_size(inflater));
+
+    fields_end = fields;
+
+    return n;
+}
+
+
 static void
 add_session(const char *session)
 {
@@ -331,7 +404,17 @@ START_TEST(random_blocks)
                 add(name, value);
             }
 
-            (void) send_fields();
+            if (rand() % 2) {
+                (void) send_fields();
+                continue;
+            }
+
+            for (len = (size_t) rand() % 200, k = 0; k < (int) len; k++) {
+                value[k] = (char) (rand() % 4 ? 'a' : rand());
+            }
+
+            snprintf(name, sizeof(name), "host-%d", rand() % 3);
+            (void) send_call(value, len, name);
         }
     }
 }
@@ -339,6 +422,79 @@ END_TEST
 
 
 /* the caller's fault: nothing of it gets lost, or into the table */
+START_TEST(path_is_an_index)
+{
+    int     i;
+    size_t  len;
+
+    add_session("one");
+    ck_assert_uint_gt(send_call("/a.B/One", 8, "host"), 10);
+    add_session("one");
+    ck_assert_uint_gt(send_call("/a.B/One", 8, "host"), 10);
+
+    for (i = 0; i < 3; i++) {
+        add_session("one");
+        ck_assert_uint_eq(send_call("/a.B/One", 8, "host"), 4);
+        add_session("one");
+        len = send_call("/a.B/Two", 8, "host");
+        ck_assert(i == 0 ? len > 4 : len == 4);
+    }
+}
+END_TEST
+
+
+/* the fields of the session come first, and a smaller table has no room */
+START_TEST(path_without_room)
+{
+    int      i;
+    size_t   len;
+    uint8_t  p[] = "\x83\x04\x02" "/a", *end;
+
+    for (i = 0; i < 5; i++) {
+        add_long("authorization", 'a', 2048 - 13 - 32 - 2 * MS_HPACK_PSEUDO + 1);
+        len = send_call("/a.B/One", 8, "host");
+        ck_assert_uint_gt(len, 10);
+    }
+
+    for (i = 0; i < 2; i++) {
+        add_long("authorization", 'a', 2048 - 13 - 32 - 2 * MS_HPACK_PSEUDO);
+        ck_assert_uint_eq(send_call("/a.B/One", 8, "host"), len);
+    }
+
+    add_long("authorization", 'a', 2048 - 13 - 32 - 2 * MS_HPACK_PSEUDO);
+    ck_assert_uint_eq(send_call("/a.B/One", 8, "host"), 4);
+
+    setting(100);
+    add_session("one");
+    ck_assert_uint_eq(send_call("/a.B/One", 8, "host"), len);
+
+    end = block;
+    ck_assert_uint_eq(ms_hpack_pseudo(&table, &end, p, sizeof(p) - 1), 0);
+    ck_assert_ptr_eq(end, block);
+}
+END_TEST
+
+
+/* the length of what Huffman coded, and long ones */
+START_TEST(paths_of_all_bytes)
+{
+    int      i;
+    char     path[300];
+    size_t   len;
+
+    for (i = 0; i < 256; i++) {
+        for (len = 1; len < sizeof(path); len += 1 + len / 8) {
+            memset(path, 'a', len);
+            path[len - 1] = (char) i;
+            path[len / 2] = (char) i;
+            add_session("one");
+            (void) send_call(path, len, "host");
+        }
+    }
+}
+END_TEST
+
+
 START_TEST(malformed_fields)
 {
     uint8_t  text[64];
@@ -449,6 +605,9 @@ main(void)
     tcase_add_test(tc, no_table);
     tcase_add_test(tc, smaller_and_larger);
     tcase_add_test(tc, random_blocks);
+    tcase_add_test(tc, path_is_an_index);
+    tcase_add_test(tc, path_without_room);
+    tcase_add_test(tc, paths_of_all_bytes);
     tcase_add_test(tc, malformed_fields);
     tcase_add_test(tc, plain);
     tcase_add_test(tc, plain_refuses);

@@ -8,6 +8,11 @@
 
 
 #define MS_HPACK_STATIC   61            /* entries, appendix A */
+#define MS_HPACK_AUTHORITY  1
+#define MS_HPACK_PATH       4
+
+#define MS_HPACK_HUFFMAN  0x80          /* in the length of a string */
+#define MS_HPACK_CODE_MAX 30            /* bits */
 
 /* representations, section 6 */
 #define MS_HPACK_INDEXED  0x80
@@ -25,6 +30,9 @@ static uint32_t ms_hpack_find(ms_hpack_t *table, const uint8_t *field,
     size_t len);
 static void ms_hpack_add(ms_hpack_t *table, const uint8_t *field, size_t len,
     size_t size);
+static const uint8_t *ms_hpack_name(const uint8_t *p, const uint8_t *last);
+static size_t ms_hpack_name_size(const uint8_t *p, const uint8_t *last);
+static int ms_hpack_huffman(const uint8_t *p, size_t len, size_t *symbols);
 static const uint8_t *ms_hpack_field(const uint8_t *p, const uint8_t *last,
     size_t *size);
 static const uint8_t *ms_hpack_string(const uint8_t *p, const uint8_t *last,
@@ -62,12 +70,14 @@ uint8_t *
 ms_hpack_begin(ms_hpack_t *table, uint8_t *p)
 {
     if (table->lowest < table->limit) {
+        table->room = 0;
         table->limit = table->lowest;
         ms_hpack_evict(table, table->limit);
         p = ms_hpack_write(p, MS_HPACK_RESIZE, 0x1f, table->limit);
     }
 
     if (table->wanted != table->limit) {
+        table->room = 0;
         table->limit = table->wanted;
         p = ms_hpack_write(p, MS_HPACK_RESIZE, 0x1f, table->limit);
     }
@@ -143,6 +153,7 @@ ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
     table->run = run;
     table->run_n = run_n;
     table->run_len = (size_t) (last - first);
+    table->room = (uint32_t) room;
 
     return p;
 }
@@ -174,6 +185,71 @@ ms_hpack_again(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
     }
 
     return (size_t) (p - begin);
+}
+
+
+size_t
+ms_hpack_pseudo(ms_hpack_t *table, uint8_t **p, const uint8_t *block,
+    size_t len)
+{
+    size_t          n, size;
+    uint32_t        i, index, hint, first;
+    const uint8_t  *pos, *last, *next;
+
+    pos = block;
+    last = block + len;
+    first = 0;
+
+    if (table->room < 2 * MS_HPACK_PSEUDO) {
+        return 0;
+    }
+
+    hint = table->hint;
+    table->hint = table->pseudo;
+
+    for (i = 0; i < MS_HPACK_PSEUDO_N && pos < last; i++) {
+
+        if (*pos & MS_HPACK_INDEXED) {
+            *(*p)++ = *pos++;
+            continue;
+        }
+
+        next = ms_hpack_name(pos, last);
+
+        if (next == NULL) {
+            break;
+        }
+
+        n = (size_t) (next - pos);
+        index = ms_hpack_find(table, pos, n);
+
+        if (index) {
+            *p = ms_hpack_write(*p, MS_HPACK_INDEXED, 0x7f, index);
+
+        } else {
+            size = ms_hpack_name_size(pos, next);
+
+            if (size == 0) {
+                break;
+            }
+
+            ms_hpack_add(table, pos, n, size);
+
+            memcpy(*p, pos, n);
+            **p |= MS_HPACK_INDEXING;
+            *p += n;
+        }
+
+        if (first++ == 0) {
+            table->pseudo = table->hint - 1;
+        }
+
+        pos = next;
+    }
+
+    table->hint = hint;
+
+    return (size_t) (pos - block);
 }
 
 
@@ -293,6 +369,95 @@ ms_hpack_field(const uint8_t *p, const uint8_t *last, size_t *size)
     *size = ms_hpack_size(name, value);
 
     return p;
+}
+
+
+/* A short ":authority" or ":path" without indexing: its end; NULL if it is
+ * none. */
+static const uint8_t *
+ms_hpack_name(const uint8_t *p, const uint8_t *last)
+{
+    size_t  len;
+
+    if (*p != MS_HPACK_AUTHORITY && *p != MS_HPACK_PATH) {
+        return NULL;
+    }
+
+    p = ms_hpack_string(p + 1, last, &len);
+
+    return p && len <= MS_HPACK_PSEUDO - MS_HPACK_ENTRY ? p : NULL;
+}
+
+
+/* The size of such a field in a table, 0: it is not to be there. */
+static size_t
+ms_hpack_name_size(const uint8_t *p, const uint8_t *last)
+{
+    size_t          size, len;
+    const uint8_t  *value;
+
+    size = *p == MS_HPACK_PATH ? sizeof(":path") - 1 : sizeof(":authority") - 1;
+    value = ms_hpack_read(p + 1, last, 0x7f, &len);
+
+    if (value == NULL
+        || (p[1] & MS_HPACK_HUFFMAN
+            && ms_hpack_huffman(value, len, &len) != 0))
+    {
+        return 0;
+    }
+
+    size = ms_hpack_size(size, len);
+
+    /* "data" has room for entries that are not longer than in the table */
+
+    return size <= MS_HPACK_PSEUDO && (size_t) (last - p) <= size ? size : 0;
+}
+
+
+/*
+ * Counts the symbols of a string.  Huffman codes of the same length follow each
+ * other, and those of the next length follow them (appendix B): how many there
+ * are of each is enough to find where one ends.  The last one, "EOS", is none.
+ */
+static int
+ms_hpack_huffman(const uint8_t *p, size_t len, size_t *symbols)
+{
+    size_t    i, n;
+    unsigned  bits;
+    uint32_t  code, first;
+
+    static const uint8_t  codes[MS_HPACK_CODE_MAX + 1] = {
+        0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3,
+        0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 3
+    };
+
+    n = 0;
+    bits = 0;
+    code = 0;
+    first = 0;
+
+    for (i = 0; i < 8 * len; i++) {
+
+        if (bits == MS_HPACK_CODE_MAX) {
+            return -1;
+        }
+
+        first = (first + codes[bits++]) << 1;
+        code = code << 1 | (p[i / 8] >> (7 - i % 8) & 1);
+
+        if (code - first < codes[bits]) {
+            n++;
+            bits = 0;
+            code = 0;
+            first = 0;
+        }
+    }
+
+    /* what is left are ones, less than a byte */
+
+    *symbols = n;
+
+    return bits < 8 && code == ((uint32_t) 1 << bits) - 1 ? 0 : -1;
 }
 
 

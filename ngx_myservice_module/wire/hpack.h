@@ -27,6 +27,15 @@
 
 #define MS_HPACK_ENTRIES  (MS_HPACK_SIZE / MS_HPACK_ENTRY)
 
+/* Of a field that ms_hpack_pseudo() puts into the table, as the table counts it;
+ * there are two in a block. */
+#define MS_HPACK_PSEUDO   192
+
+/* fields that a block begins with, ":method" and ":scheme" among them; bytes
+ * that ms_hpack_pseudo() writes at most */
+#define MS_HPACK_PSEUDO_N    4
+#define MS_HPACK_PSEUDO_MAX  (MS_HPACK_PSEUDO_N * MS_HPACK_PSEUDO)
+
 /* bytes that ms_hpack_begin() writes at most */
 #define MS_HPACK_BEGIN_MAX  6
 
@@ -52,6 +61,9 @@ typedef struct {
                                            last */
     uint32_t          n;                /* entries now */
     uint32_t          hint;             /* what the next field may be */
+    uint32_t          pseudo;           /* and the first pseudo-header */
+    uint32_t          room;             /* that the last block's fields left of
+                                           their share */
     uint32_t          end;              /* of what is used of "data" */
     uint32_t          run;              /* the last block's fields, if these
                                            are entries one behind the other:
@@ -81,6 +93,15 @@ uint8_t *ms_hpack_begin(ms_hpack_t *table, uint8_t *p);
  * behind them are copied.
  */
 uint8_t *ms_hpack_fields(ms_hpack_t *table, uint8_t *p, const uint8_t *fields,
+    size_t len);
+
+/*
+ * ":authority" and ":path" at the beginning of a block that ms_hpack_plain()
+ * has taken become an index, or get one, if there is room beside the fields of
+ * the last block.  Writes what the block begins with instead to "p", moves it
+ * behind that, and returns how many bytes of the block it stands for.
+ */
+size_t ms_hpack_pseudo(ms_hpack_t *table, uint8_t **p, const uint8_t *block,
     size_t len);
 
 /*

@@ -122,6 +122,40 @@ steps(const uint8_t *data, size_t size)
 }
 
 
+/* The block decodes to "text", whatever became an index. */
+static void
+pseudo(uint8_t *block, size_t size, const uint8_t *text, ssize_t len)
+{
+    int                   i;
+    size_t                taken;
+    uint8_t              *p;
+    ms_hpack_t            table;
+    nghttp2_hd_inflater  *inflater;
+
+    static uint8_t  sent[MAX], is[64 * MAX];
+
+    must(ms_hpack_plain(block, size) == 0);
+    must(nghttp2_hd_inflate_new(&inflater) == 0);
+    ms_hpack_init(&table);
+    table.room = 2 * MS_HPACK_PSEUDO;
+
+    for (i = 0; i < 2; i++) {
+        p = sent;
+        taken = ms_hpack_pseudo(&table, &p, block, size);
+        must(taken <= size && p - sent <= MS_HPACK_PSEUDO_MAX);
+        memcpy(p, block + taken, size - taken);
+        p += size - taken;
+
+        must(decode(inflater, sent, (size_t) (p - sent), is) == len);
+        must(memcmp(is, text, (size_t) len) == 0);
+        must(table.used == nghttp2_hd_inflate_get_dynamic_table_size(
+                               inflater));
+    }
+
+    nghttp2_hd_inflate_del(inflater);
+}
+
+
 static void
 plain(const uint8_t *data, size_t size)
 {
@@ -148,6 +182,10 @@ plain(const uint8_t *data, size_t size)
 
     nghttp2_hd_inflate_del(before);
     nghttp2_hd_inflate_del(after);
+
+    if (len >= 0) {
+        pseudo(block, size, is, len);
+    }
 }
 
 
