@@ -68,6 +68,12 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
         return MS_CLAIM_DENIED;
     }
 
+    if (seek->crowded && seek->queued && r->state == MS_INSTANCE_TENTATIVE
+        && !r->follows)
+    {
+        return MS_CLAIM_LIMITED;
+    }
+
     ms_claim_stays(pool, own);
 
     if (terms->tells && ms_claim_lost(pool, own, seek)) {
@@ -225,7 +231,8 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
         return MS_CLAIM_TOO_MANY;
     }
 
-    if (own == MS_POOL_NONE && ms_claim_crowds(pool, terms)) {
+    if (own == MS_POOL_NONE && (seek->crowded || ms_claim_crowds(pool, terms)))
+    {
         return MS_CLAIM_LIMITED;
     }
 

@@ -192,6 +192,9 @@ typedef struct {
     unsigned        queued:1;           /* set by the caller: it had a place in
                                            the waiting line, and */
     unsigned        waited:1;           /* had to wait there */
+    unsigned        crowded:1;          /* set by the caller: no other first
+                                           call of this client may have an
+                                           instance */
     uint32_t        waiting;            /* set by the caller: other sessions
                                            of the user without a lease that
                                            wait in the line */
@@ -314,6 +317,9 @@ uint64_t ms_pool_user(const ms_pool_t *pool, const void *user, size_t len);
  * A session may make one call per "terms->call_every" on average, and those of
  * one second at once.  A request counts once.  A call beyond that is
  * MS_CLAIM_LIMITED and changes nothing.
+ *
+ * With "seek->crowded" a new session is MS_CLAIM_LIMITED, also one for which the
+ * waiting line has kept an instance ("seek->queued").
  *
  * A user may have "terms->sessions" sessions, those in "seek->waiting" among
  * them; a claim of one more is MS_CLAIM_TOO_MANY and changes nothing.  A lease

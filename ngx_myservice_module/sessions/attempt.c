@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/texts.h"
 #include "http2/mux_call.h"
+#include "sessions/calls.h"
 #include "sessions/connection.h"
 #include "sessions/deadline.h"
 #include "sessions/failure.h"
@@ -110,6 +111,8 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
         break;
     }
 
+    call->seek.crowded = ms_calls_crowds(call) & 1;
+
     for (i = 0; /* void */; i++) {
         rc = ms_stored_claim(call, pc->log);
 
@@ -180,6 +183,8 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
             return ms_attempt_refuse(call);
         }
     }
+
+    ms_calls_first(call);
 
     call->pauses = 0;
     call->moved = call->ran || grant->lease.moved;

@@ -543,6 +543,7 @@ ms_call_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     }
 
     ms_inflight_remove(call);
+    ms_calls_first_end(call);
 
     if (!call->broken) {
         ms_call_leave(call);

@@ -42,6 +42,9 @@ typedef struct {
     ngx_msec_t                  touched;
     ngx_queue_t                 queue;          /* in the list of calls in
                                                    flight */
+    ngx_queue_t                 first;          /* of those with a tentative
+                                                   lease; next NULL: not in it
+                                                   */
     ms_flight_t                *flight;         /* NULL: the call is not
                                                    counted */
 

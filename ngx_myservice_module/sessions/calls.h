@@ -23,6 +23,16 @@ ngx_int_t ms_calls_enter(ngx_http_request_t *r,
     ms_flight_t **flight);
 void ms_calls_leave(ms_flight_t *flight);
 
+/*
+ * The client's connection has as many other sessions that wait for their first
+ * success as it may.  ms_calls_first() counts the session of a call that has a
+ * tentative lease, until that is confirmed or gone, or until
+ * ms_calls_first_end(), which each call is owed.
+ */
+ngx_uint_t ms_calls_crowds(ms_call_t *call);
+void ms_calls_first(ms_call_t *call);
+void ms_calls_first_end(ms_call_t *call);
+
 
 extern ngx_module_t  ngx_http_myservice_calls_module;
 

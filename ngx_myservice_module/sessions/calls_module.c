@@ -3,6 +3,8 @@
  * What bounds the calls of one session, and of a worker:
  *
  *   max, rate    calls of a session at once in this worker, and in time
+ *   tentative    sessions that wait for their first success: those of a subject
+ *                (pool/claim.c), those of a client's connection
  *   message      the first call of a session claims an instance when its first
  *                message has come, or its end, or after a moment
  *   connections  no new call while few of them are free: the operator's server
@@ -16,6 +18,7 @@
 #include "core/texts.h"
 #include "core/values.h"
 #include "sessions/calls.h"
+#include "store/store.h"
 #include "wire/messages.h"
 
 #if (NGX_HTTP_V2)
@@ -39,6 +42,7 @@ typedef struct {
     ngx_uint_t         max;          /* 0: no limit */
     uint64_t           every;        /* as in ms_pool_terms_t */
     ngx_uint_t         tentative;    /* also in ms_pool_terms_t */
+    ngx_uint_t         connection;   /* the same of a client's connection */
 } ms_calls_srv_conf_t;
 
 
@@ -53,6 +57,10 @@ typedef struct {
 } ms_calls_ctx_t;
 
 
+static ngx_connection_t *ms_calls_client(ms_call_t *call);
+static ngx_uint_t ms_calls_waits_first(ms_call_t *call);
+static ngx_uint_t ms_calls_same_session(ms_call_t *call, ms_call_t *other);
+static ngx_uint_t ms_calls_counted(ms_call_t *call);
 static ngx_uint_t ms_calls_few_connections(ngx_http_request_t *r);
 static ngx_int_t ms_calls_connections_handler(ngx_http_request_t *r);
 static ngx_int_t ms_calls_message_handler(ngx_http_request_t *r);
@@ -70,7 +78,7 @@ static ngx_int_t ms_calls_init(ngx_conf_t *cf);
 static ngx_command_t  ms_calls_commands[] = {
 
     { ngx_string("myservice_calls"),
-      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE123,
+      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1234,
       ms_calls,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
@@ -89,6 +97,9 @@ static const ms_value_t  ms_calls_parameters[] = {
 
     { ngx_string("tentative="), ms_value_number,
       offsetof(ms_calls_srv_conf_t, tentative), 1, MS_CALLS_MAX, NULL, 0 },
+
+    { ngx_string("tentative_connection="), ms_value_number,
+      offsetof(ms_calls_srv_conf_t, connection), 1, MS_CALLS_MAX, NULL, 0 },
 
       ms_null_value
 };
@@ -138,6 +149,10 @@ extern ngx_module_t  ngx_http_grpc_module;
 
 static ngx_rbtree_t       ms_flights;
 static ngx_rbtree_node_t  ms_flights_sentinel;
+
+/* those with a tentative lease, of upstreams that bound them by connection */
+
+static ngx_queue_t        ms_firsts;
 
 
 void
@@ -239,6 +254,146 @@ ms_calls_leave(ms_flight_t *flight)
 
     ngx_rbtree_delete(&ms_flights, &flight->node);
     ngx_free(flight);
+}
+
+
+void
+ms_calls_first(ms_call_t *call)
+{
+    ms_calls_srv_conf_t  *conf;
+
+    conf = ngx_http_conf_upstream_srv_conf(call->conf->zone->upstream,
+                                           ngx_http_myservice_calls_module);
+
+    if (conf->connection == 0 || !call->grant.lease.tentative
+        || call->first.next)
+    {
+        return;
+    }
+
+    if (ms_firsts.next == NULL) {
+        ngx_queue_init(&ms_firsts);
+    }
+
+    ngx_queue_insert_tail(&ms_firsts, &call->first);
+}
+
+
+void
+ms_calls_first_end(ms_call_t *call)
+{
+    if (call->first.next) {
+        ngx_queue_remove(&call->first);
+        call->first.next = NULL;
+    }
+}
+
+
+/* A worker has few such calls: instances, and those that share a claim. */
+
+ngx_uint_t
+ms_calls_crowds(ms_call_t *call)
+{
+    ngx_uint_t            n;
+    ngx_queue_t          *q, *next;
+    ms_call_t            *other;
+    ms_calls_srv_conf_t  *conf;
+
+    conf = ngx_http_conf_upstream_srv_conf(call->conf->zone->upstream,
+                                           ngx_http_myservice_calls_module);
+
+    if (conf->connection == 0 || ms_firsts.next == NULL) {
+        return 0;
+    }
+
+    n = 0;
+
+    for (q = ngx_queue_head(&ms_firsts);
+         q != ngx_queue_sentinel(&ms_firsts) && n < conf->connection;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        other = ngx_queue_data(q, ms_call_t, first);
+
+        if (!ms_calls_waits_first(other)) {
+            ms_calls_first_end(other);
+            continue;
+        }
+
+        n += ms_calls_client(other) == ms_calls_client(call)
+             && other->conf == call->conf
+             && !ms_calls_same_session(other, call)
+             && !ms_calls_counted(other);
+    }
+
+    return n >= conf->connection;
+}
+
+
+/* by another call of its session on its connection, which stands before it */
+
+static ngx_uint_t
+ms_calls_counted(ms_call_t *call)
+{
+    ngx_queue_t  *q;
+    ms_call_t    *other;
+
+    for (q = ngx_queue_head(&ms_firsts);
+         q != &call->first;
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ms_call_t, first);
+
+        if (ms_calls_client(other) == ms_calls_client(call)
+            && ms_calls_same_session(other, call))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* the hash is keyed: see ms_calls_enter() */
+
+static ngx_uint_t
+ms_calls_same_session(ms_call_t *call, ms_call_t *other)
+{
+    return call->key.hash == other->key.hash;
+}
+
+
+static ngx_uint_t
+ms_calls_waits_first(ms_call_t *call)
+{
+    ms_lease_t  *lease;
+
+    lease = &call->grant.lease;
+
+    return lease->lease && lease->tentative
+           && !ms_zone_confirmed(call->conf->zone, lease);
+}
+
+
+/* the connection, whichever of its streams the call is */
+
+static ngx_connection_t *
+ms_calls_client(ms_call_t *call)
+{
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+#if (NGX_HTTP_V2)
+
+    if (r->stream) {
+        return r->stream->connection->connection;
+    }
+
+#endif
+
+    return r->connection;
 }
 
 
@@ -386,7 +541,7 @@ ms_calls(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ms_calls_srv_conf_t  *cscf = conf;
 
-    if (cscf->max || cscf->every || cscf->tentative) {
+    if (cscf->max || cscf->every || cscf->tentative || cscf->connection) {
         return "is duplicate";
     }
 
@@ -454,13 +609,21 @@ ms_calls_init(ngx_conf_t *cf)
         scf = ngx_http_conf_upstream_srv_conf(us[i],
                                          ngx_http_myservice_sessions_module);
 
-        if ((conf->max || conf->every || conf->tentative)
-            && scf->zone == NULL) {
+        if ((conf->max || conf->every || conf->tentative || conf->connection)
+            && scf->zone == NULL)
+        {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "\"myservice_calls\" in upstream \"%V\" has no "
                           "effect without \"myservice_sessions\"",
                           &us[i]->host);
             return NGX_ERROR;
+        }
+
+        if ((conf->tentative || conf->connection) && ms_store_of(us[i])) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"tentative\" of \"myservice_calls\" in upstream "
+                          "\"%V\" has no effect while \"myservice_store\" gives "
+                          "the leases", &us[i]->host);
         }
     }
 

@@ -67,6 +67,8 @@ typedef struct {
     bool                 counted;
     bool                 moved;
     bool                 settled;
+    bool                 crowded;
+    bool                 queued;
     uint32_t             waiting;
     uint64_t             held;
     int                  home;

@@ -384,8 +384,8 @@ leave(model_t *model, int own, uint64_t now)
 static void
 keep_user(model_instance_t *i, int user)
 {
-    if (i->user == 0 || user > 0) {
-        i->user = user != 0 ? user : i->user;
+    if (i->user == 0 || (i->user < 0 && user > 0)) {
+        i->user = user;
     }
 }
 
@@ -424,6 +424,13 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
         && subject != model_subject(terms))
     {
         return MS_CLAIM_DENIED;
+    }
+
+    if (own != MODEL_NOBODY && seek->crowded && seek->queued
+        && model->instances[own].state == MS_INSTANCE_TENTATIVE
+        && !model->instances[own].follows)
+    {
+        return MS_CLAIM_LIMITED;
     }
 
     /* nowhere to go */
@@ -473,7 +480,7 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
         return MS_CLAIM_TOO_MANY;
     }
 
-    if (own == MODEL_NOBODY && crowds(model, terms)) {
+    if (own == MODEL_NOBODY && (seek->crowded || crowds(model, terms))) {
         return MS_CLAIM_LIMITED;
     }
 

@@ -391,6 +391,10 @@ step_claim(pair_t *pair)
 
     pair->seeks[s].waiting = pick(pair, 8) == 0 ? pick(pair, 3) : 0;
     pair->model_seeks[s].waiting = pair->seeks[s].waiting;
+    pair->seeks[s].crowded = pick(pair, 16) == 0;
+    pair->model_seeks[s].crowded = pair->seeks[s].crowded;
+    pair->seeks[s].queued = pick(pair, 4) == 0;
+    pair->model_seeks[s].queued = pair->seeks[s].queued;
 
     terms = some_terms(pair);
     ms_pool_key(pair->pool, pair->texts[s], pair->lengths[s], &hashed);
