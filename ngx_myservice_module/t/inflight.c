@@ -87,19 +87,27 @@ client_call_t *
 inflight_slow(const char *session)
 {
     unsigned        n;
-    long long       since;
     client_call_t  *call;
 
     n = atomic_load(&inflight.streams);
     call = start(SLOW, session);
-    since = harness_now();
-
-    while (atomic_load(&inflight.streams) == n) {
-        client_poll(10);
-        harness_pause(since, "the call is not on its way");
-    }
+    inflight_await(n + 1);
 
     return call;
+}
+
+
+void
+inflight_await(unsigned n)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (atomic_load(&inflight.streams) < n) {
+        client_poll(10);
+        harness_pause(since, "a call is not on its way");
+    }
 }
 
 

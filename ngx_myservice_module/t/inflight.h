@@ -81,6 +81,9 @@ void inflight_play(fake_call_t *call);
 client_call_t *inflight_subscribe(const char *session);
 client_call_t *inflight_slow(const char *session);
 
+/* Until so many streams and slow calls have reached instances. */
+void inflight_await(unsigned n);
+
 /* The call ends within SOON with status 14 and the message. */
 void inflight_ends_soon(client_call_t *call, const char *message);
 

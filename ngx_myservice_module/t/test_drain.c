@@ -49,6 +49,7 @@
 
 #define DRAIN    " drain=3s"
 #define DRAIN_MS 3000
+#define LATE     " drain=10s"           /* after a reload is seen to be done */
 #define DOWN     "server 127.0.0.1:8081 down;\n"
 #define SECOND   "server 127.0.0.1:8082;\n"
 #define TWO_MORE SECOND "server 127.0.0.1:8083;\n"
@@ -156,6 +157,7 @@ START_TEST(drain_resumes_stream)
     client_wait_messages(stream, 2);
     ck_assert_str_eq(client_pod(stream, 1), "two");
     ck_assert_uint_ge(atomic_load(&inflight.streams), 3);
+    inflight_await(4);
     inflight_goes_on(call, 500);
     ck_assert_uint_eq(atomic_load(&inflight.streams), 4);
     echo_at("s1", "two");
@@ -169,10 +171,10 @@ END_TEST
 /* a session that is idle moves when it comes back, whenever that is */
 START_TEST(drain_moves_idle)
 {
-    start(CONF(DRAIN, ONE, ""));
+    start(CONF(LATE, ONE, ""));
     echo_at("s1", "one");
 
-    gateway_reload(CONF(DRAIN, DOWN SECOND, ""));
+    gateway_reload(CONF(LATE, DOWN SECOND, ""));
     ck_assert(status_has("\"drain_ms\":"));
     ck_assert(status_has("\"draining\":1"));
     echo_at("s2", "two");
@@ -184,7 +186,7 @@ START_TEST(drain_moves_idle)
     client_assert_refused(echo_once("s1"), 8, "all instances are busy");
     ck_assert(status_has("\"session\":\"s1\""));
 
-    gateway_reload(CONF(DRAIN, DOWN TWO_MORE, ""));
+    gateway_reload(CONF(LATE, DOWN TWO_MORE, ""));
     (void) fake_start(8083, "three", inflight_play);
     echo_at("s1", "three");
     gateway_await_access("decision=MOVED grpc=0");

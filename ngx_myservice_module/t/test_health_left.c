@@ -68,7 +68,7 @@ serve(fake_call_t *call)
  * later, not with the idle time of this gateway */
 START_TEST(left_of_learned)
 {
-    atomic_store(&left, "1500");
+    atomic_store(&left, "4000");
     (void) fake_start(8081, "one", serve);
     gateway_start(CONF(NEVER, "30m"));
 
@@ -76,7 +76,7 @@ START_TEST(left_of_learned)
     ck_assert(status_has("\"session\":\"s1\""));
 
     status_await(status_member("127.0.0.1", 8081, "free"));
-    harness_lasted(atomic_load(&checked), 2500);
+    harness_lasted(atomic_load(&checked), 5000);
 
     client_assert(echo_once("s2"), 0, "");
 }

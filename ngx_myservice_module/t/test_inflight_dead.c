@@ -251,6 +251,7 @@ START_TEST(inflight_refused)
 END_TEST
 
 
+/* or fewer of them, when the time to connect is over */
 START_TEST(inflight_refused_within)
 {
     long long       since;
@@ -261,7 +262,8 @@ START_TEST(inflight_refused_within)
     since = harness_now();
     client_assert(echo_once("s1"), 0, "");
     harness_lasted(since, 250);
-    ck_assert_uint_eq(refusals(), 3);
+    ck_assert_uint_ge(refusals(), 1);
+    ck_assert_uint_lt(refusals(), 4);
     inflight_ends_soon(stream, MOVED);
 }
 END_TEST
@@ -280,7 +282,7 @@ START_TEST(inflight_refused_gives_up)
     stream = refusing(CONF(TWO, ""));
 
     call = echo_start(client_open(harness_port(8080)), "s1");
-    client_assert_waits(call, 300);
+    client_assert_waits(call, 100);
     client_cancel(call);
 
     call = client_request(client_open(harness_port(8080)), ECHO, headers,
@@ -306,6 +308,13 @@ START_TEST(inflight_refused_alone)
     stream = refusing(CONF(TWO, ""));
     client_cancel(stream);
     client_close(stream->client);
+    since = harness_now();
+
+    while (atomic_load(&fake_seen(first)->open) > 0) {
+        client_poll(5);
+        harness_pause(since, "the stream ends at its instance");
+    }
+
     since = harness_now();
 
     while (harness_now() - since < 700) {

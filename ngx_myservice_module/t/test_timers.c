@@ -330,7 +330,7 @@ START_TEST(timers_shutdown)
 
     atomic_store(&begins, true);
     (void) fake_start(8081, "one", say_nothing);
-    gateway_start(GLOBAL("worker_shutdown_timeout 2s;\n", ""));
+    gateway_start(GLOBAL("worker_shutdown_timeout 5s;\n", ""));
     call = start(client_open(harness_port(8080)), ECHO, 5, false);
     client_wait_messages(call, 1);
     gateway_reload(NULL);
