@@ -396,13 +396,13 @@ START_TEST(sessions_idle)
     long long  since;
 
     (void) fake_start(8081, "one", hold);
-    gateway_start(CONF("ttl=1s", ONE));
+    gateway_start(CONF("ttl=3s", ONE));
 
     since = harness_now();
     client_assert(echo_once("s1"), 0, "");
     client_assert_refused(echo_once("s2"), 8, BUSY);
     client_assert(echo_until("s2", 0), 0, "");
-    harness_lasted(since, 1000);
+    harness_lasted(since, 3000);
 }
 END_TEST
 
@@ -436,7 +436,7 @@ END_TEST
 START_TEST(sessions_lifetime)
 {
     (void) fake_start(8081, "one", hold);
-    gateway_start(CONF("lifetime=1s", ONE));
+    gateway_start(CONF("lifetime=3s", ONE));
 
     client_assert(echo_once("s1"), 0, "");
     client_assert_refused(echo_once("s2"), 8, BUSY);
