@@ -20,7 +20,8 @@
 #define SESSIONS      3
 #define RACERS        30
 #define RELOADS       3
-#define PROMOTIONS    2
+#define PROMOTIONS    2                 /* at least */
+#define ROUND         6000              /* ms of the soak, for a harm */
 #define TTL           4000              /* ms: half of the stack's SESSION_TTL */
 #define HOPPING_TTL   1000
 #define PATIENCE      60000             /* ms */
@@ -49,6 +50,7 @@ static bool gateways_kill(gateways_t *g);
 static bool gateways_promote(gateways_t *g);
 static bool gateways_cut(gateways_t *g);
 static bool gateways_renew(gateways_t *g);
+static int gateways_rounds(const gateways_t *g, int least);
 static bool gateways_harm(gateways_t *g, const char *harm, const char *heal);
 static bool gateways_all(gateways_t *g, int first, int last, bool refused);
 static bool gateways_try(gateways_t *g, int number, bool refused);
@@ -328,10 +330,30 @@ gateways_run(gateways_t *g, gateways_pt act)
 static bool
 gateways_kill(gateways_t *g)
 {
-    return gateways_harm(g, "kill", "start")
-           && gateways_leases(g)
-           && gateways_harm(g, "freeze", "thaw")
-           && gateways_leases(g);
+    int  i, rounds;
+
+    rounds = gateways_rounds(g, 1);
+
+    for (i = 0; i < rounds; i++) {
+        if (!gateways_harm(g, "kill", "start") || !gateways_leases(g)) {
+            return false;
+        }
+    }
+
+    return gateways_harm(g, "freeze", "thaw") && gateways_leases(g);
+}
+
+
+/* More of them in a long soak. */
+
+static int
+gateways_rounds(const gateways_t *g, int least)
+{
+    int  n;
+
+    n = (int) (g->test->settings->soak / ROUND);
+
+    return n > least ? n : least;
 }
 
 
@@ -358,9 +380,11 @@ gateways_harm(gateways_t *g, const char *harm, const char *heal)
 static bool
 gateways_promote(gateways_t *g)
 {
-    int  i;
+    int  i, rounds;
 
-    for (i = 0; i < PROMOTIONS; i++) {
+    rounds = gateways_rounds(g, PROMOTIONS);
+
+    for (i = 0; i < rounds; i++) {
         load_harm(g->load, HARM_STORE, 0);
 
         if (!stack_store(g->test, "promote")
@@ -380,12 +404,13 @@ gateways_promote(gateways_t *g)
 }
 
 
-/* The last gateway has no store; what happens at the others it learns later. */
+/* The last gateway has no store as long as the soak lasts; what happens at the others it learns later. */
 
 static bool
 gateways_cut(gateways_t *g)
 {
     bool       ok;
+    int64_t    end;
     client_t   client;
     outcome_t  outcome;
 
@@ -393,6 +418,7 @@ gateways_cut(gateways_t *g)
         return false;
     }
 
+    end = rpc_now() + g->test->settings->soak;
     load_harm(g->load, HARM_STORE, 0);
     proxy_silence(g->proxy, true);
 
@@ -409,6 +435,10 @@ gateways_cut(gateways_t *g)
 
     ok = ok && gateways_all(g, 1, GATEWAYS - 1, false)
          && load_again(g->load);
+
+    while (ok && rpc_now() < end) {
+        check_pace(POLL);
+    }
 
     proxy_silence(g->proxy, false);
 

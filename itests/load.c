@@ -216,6 +216,14 @@ load_stop(load_t *load)
                (unsigned long long) count.undone,
                (long long) count.slowest);
 
+    for (i = 0; i < sizeof(count.codes) / sizeof(count.codes[0]); i++) {
+        if (count.codes[i] > 0) {
+            check_note(load->test, "%llu answers with %s",
+                       (unsigned long long) count.codes[i],
+                       check_code_name((int) i));
+        }
+    }
+
     pthread_cond_destroy(&load->changed);
     pthread_mutex_destroy(&load->mutex);
     free(load->harms);

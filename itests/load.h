@@ -60,6 +60,7 @@ typedef struct {
     uint64_t  undone;               /* Shutdown whose instance was harmed */
     uint64_t  strayed;              /* moved without harm that explains it */
     uint64_t  failed;               /* failed without harm that explains it */
+    uint64_t  codes[17];            /* answers that were not OK, by status */
     int64_t   slowest;              /* ms of one call */
 } load_count_t;
 

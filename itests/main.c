@@ -64,7 +64,7 @@ main(int argc, char **argv)
           "0s", 0, 86400 * 1000,
           "life of the tokens of this stack, to wait for their end" },
         { "soak", "TEST_SOAK", OPTION_TIME, &settings.soak, "6s", 1000,
-          3600 * 1000, "how long survive_ scenarios and gateways_hopping take" },
+          3600 * 1000, "how long a survive_ or gateways_ scenario does harm" },
         { "instances LIST", "TEST_INSTANCES", OPTION_STRING,
           &settings.instances, NULL, 0, 0,
           "addresses of the instances, a,b,c, to call directly" },

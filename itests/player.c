@@ -13,6 +13,8 @@
 
 #define GOAWAYS     2                   /* times that a call is repeated
                                            after a GOAWAY */
+#define COUNT(array)  (sizeof(array) / sizeof((array)[0]))
+
 #define COMPLAINTS  10                  /* failures that are printed */
 
 /* ms; for this long a client may not know that its connection is gone */
@@ -506,6 +508,10 @@ player_bad(player_t *player, const answer_t *answer)
     load_t  *load;
 
     load = player->load;
+
+    if (answer->code > 0 && answer->code < (int) COUNT(load->count.codes)) {
+        load->count.codes[answer->code]++;
+    }
 
     if (answer->code == GRPC_STATUS_RESOURCE_EXHAUSTED && !player->bound) {
         load->count.busy++;
