@@ -237,6 +237,32 @@ ms_pool_remove(ms_pool_t *pool, uint32_t instance, int force, uint64_t now)
 
 
 void
+ms_pool_guest(ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    if (r == NULL) {
+        return;
+    }
+
+    ms_record_begin(pool);
+
+    r->removed = 1;
+
+    if (r->lease == 0) {
+        ms_state_vacate(pool, instance, MS_INSTANCE_UNUSED, MS_POOL_NEVER);
+
+    } else {
+        ms_state_schedule(pool, instance);
+    }
+
+    ms_record_commit(pool);
+}
+
+
+void
 ms_pool_drain_time(ms_pool_t *pool, uint64_t time, uint64_t now)
 {
     uint32_t      i;

@@ -1,7 +1,7 @@
 
 /*
- * Calls that ask the store.  A bound session's call does not: not while the
- * store has confirmed the lease lately, and not while it is in trouble.
+ * Calls that ask the store.  A bound session's call does not: not if the store
+ * has confirmed the lease, and not while it is in trouble.
  */
 
 #include "sessions/stored.h"
@@ -55,6 +55,10 @@ static void ms_stored_wake_attempt(ngx_event_t *ev);
 static ngx_int_t ms_stored_take(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
 static ngx_int_t ms_stored_given(ms_store_t *store, ms_stored_t *st,
+    ms_call_t *call, ngx_log_t *log);
+static void ms_stored_claim_at(ms_stored_t *st, ms_call_t *call,
+    ngx_addr_t *guest, ngx_log_t *log);
+static void ms_stored_guest(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
 static ngx_int_t ms_stored_unavailable(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
@@ -368,10 +372,11 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     grant = &call->grant;
     waiter = &st->waiter;
 
-    call->decision = ms_zone_claim_at(call->conf->zone, &call->key,
-                                      &call->terms, &waiter->instance,
-                                      waiter->given, waiter->epoch, grant,
-                                      log);
+    ms_stored_claim_at(st, call, NULL, log);
+
+    if (call->decision == MS_CLAIM_EMPTY && waiter->given == MS_GIVEN_BEFORE) {
+        ms_stored_guest(store, st, call, log);
+    }
 
     if (grant->lease.lease) {
         ms_store_mark(store, grant->lease.instance, grant->lease.lease,
@@ -403,18 +408,57 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     }
 
     if (call->decision == MS_CLAIM_EMPTY) {
-        ms_log_error(NGX_LOG_WARN, log, 0,
-                     "store names an instance that is no member: another "
-                     "gateway gave it to a session, instance=\"%V\" "
-                     "upstream=\"%V\" (all gateways need the same members)",
-                     &waiter->instance, &store->upstream->host);
-
         (void) ms_errors_set(call->request, MS_GRPC_UNAVAILABLE,
                              &ms_text_unavailable);
         return NGX_ERROR;
     }
 
     return NGX_BUSY;
+}
+
+
+static void
+ms_stored_claim_at(ms_stored_t *st, ms_call_t *call, ngx_addr_t *guest,
+    ngx_log_t *log)
+{
+    ms_store_waiter_t  *waiter;
+
+    waiter = &st->waiter;
+
+    call->decision = ms_zone_claim_at(call->conf->zone, &call->key,
+                                      &call->terms, &waiter->instance, guest,
+                                      waiter->given, waiter->epoch,
+                                      &call->grant, log);
+}
+
+
+/* the instance is no member here: it is one while the session has it */
+
+static void
+ms_stored_guest(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
+    ngx_log_t *log)
+{
+    ngx_int_t    rc;
+    ngx_str_t   *name;
+    ngx_addr_t   addr;
+
+    name = &st->waiter.instance;
+
+    rc = ngx_parse_addr_port(call->request->pool, &addr, name->data,
+                             name->len);
+
+    if (rc == NGX_OK && ngx_inet_get_port(addr.sockaddr)) {
+        addr.name = *name;
+        ms_stored_claim_at(st, call, &addr, log);
+    }
+
+    ms_log_error(NGX_LOG_WARN, log, 0,
+                 "store names an instance that is no member: another gateway "
+                 "gave it to a session, %s, instance=\"%V\" "
+                 "upstream=\"%V\" (all gateways need the same members)",
+                 call->grant.lease.lease ? "which stays there"
+                                         : "which is refused",
+                 name, &store->upstream->host);
 }
 
 

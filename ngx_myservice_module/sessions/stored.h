@@ -11,8 +11,8 @@
 
 
 /*
- * A phase handler: a call whose session this gateway does not know, or has not
- * heard of lately, waits for the store's answer.
+ * A phase handler: a call whose session this gateway does not know waits for the
+ * store's answer.
  */
 ngx_int_t ms_stored_handler(ngx_http_request_t *r);
 

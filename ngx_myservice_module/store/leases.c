@@ -151,8 +151,7 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
     }
 
     return (ngx_msec_int_t) (info->used - mark->asked) > 0
-           && (mark->known == MS_STORE_HEARD
-               || ngx_current_msec - mark->asked >= store->ttl / 8);
+           && ngx_current_msec - mark->asked >= store->ttl / 8;
 }
 
 
@@ -360,8 +359,15 @@ ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
 
     mark = &store->sh->marks[instance];
 
-    return mark->lease == lease
-           && ngx_current_msec - mark->asked < store->ttl / 4;
+    if (mark->lease != lease) {
+        return 0;
+    }
+
+    if (mark->known == MS_STORE_HEARD) {
+        mark->known = MS_STORE_CLAIMED;
+    }
+
+    return 1;
 }
 
 

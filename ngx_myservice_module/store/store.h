@@ -40,10 +40,10 @@ typedef struct ms_store_batch_s  ms_store_batch_t;
 
 typedef enum {
     MS_STORE_CONFIRMED = 0,
-    MS_STORE_CLAIMED,                   /* by this gateway, which confirms it
-                                           when a call has succeeded */
-    MS_STORE_HEARD                      /* claimed by another gateway; confirmed
-                                           when it was used here */
+    MS_STORE_CLAIMED,                   /* this gateway confirms it when a call
+                                           has succeeded */
+    MS_STORE_HEARD                      /* claimed by another gateway, and not
+                                           used here */
 } ms_store_known_e;
 
 /* a lease of the zone that the store has, by instance */

@@ -19,12 +19,13 @@
 #define STORE   8090
 #define SECOND  8091
 
-#define GATEWAY(port, name, store)                                            \
+#define GATEWAY(port, name, store, more)                                      \
     "    upstream " name " {\n"                                               \
-    "        myservice_sessions $myservice_session zone=" name ":1m;\n"       \
-    "        myservice_store " store " prefix=u timeout=5s;\n"                \
+    "        myservice_sessions $myservice_session zone=" name ":1m ttl=20s;\n" \
+    "        myservice_store " store " prefix=u timeout=10s;\n"               \
     "        server 127.0.0.1:8082;\n"                                        \
-    "        server 127.0.0.1:8083;\n"                                        \
+    more                                                                      \
+    "        myservice_release " SHUTDOWN ";\n"                               \
     "        keepalive 16;\n"                                                 \
     "    }\n"                                                                 \
     "    server {\n"                                                          \
@@ -32,17 +33,21 @@
     "        keepalive_requests 100000;\n"                                    \
     "        myservice_grpc_errors on;\n"                                     \
     "        location / { grpc_pass grpc://" name "; }\n"                     \
+    "        location = /status { myservice_status; }\n"                      \
     "    }\n"
 
-#define CONF(workers, store)                                                  \
+#define CONF_WITH(workers, store, more)                                       \
     "%%GLOBALS%%\n"                                                           \
     "worker_processes " workers ";\n"                                         \
     "events {}\n"                                                             \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
-    GATEWAY("8080", "u", store)                                               \
-    GATEWAY("8081", "v", store)                                               \
+    GATEWAY("8080", "u", store, SECOND_SERVER)                                \
+    GATEWAY("8081", "v", store, more)                                         \
     "}\n"
+
+#define SECOND_SERVER  "        server 127.0.0.1:8083;\n"
+#define CONF(workers, store)  CONF_WITH(workers, store, SECOND_SERVER)
 
 #define URL           "redis://127.0.0.1:8090"
 #define URL_2         "redis://127.0.0.1:8091"
@@ -282,6 +287,112 @@ START_TEST(full)
 END_TEST
 
 
+/* the store falls silent when a bound session has been idle for a while: its
+ * next call does not wait */
+
+START_TEST(idle)
+{
+    pid_t      server;
+    long long  since;
+
+    server = store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", fake_ok);
+    (void) fake_start(8083, "two", fake_ok);
+    gateway_start(CONF("1", URL));
+
+    client_assert(call(8080, "s1"), 0, "");
+    await_record("-c - s1");
+
+    /* a quarter of the ttl, from the renewal on */
+
+    since = harness_now();
+
+    while (harness_now() - since < 6000) {
+        harness_pause(since, "a quarter of the ttl");
+    }
+
+    kill(server, SIGSTOP);
+    since = harness_now();
+    client_assert(echo_get(clients[0], "s1"), 0, "");
+    ck_assert_int_lt(harness_now() - since, 9000);
+}
+END_TEST
+
+
+/* how many upstreams have the member */
+
+static int
+members(const char *address)
+{
+    int             n;
+    char           *p, text[4096];
+    client_call_t  *c;
+
+    static const client_header_t  get[] = { { ":method", "GET" },
+                                            { NULL, NULL } };
+
+    c = client_request(clients[0], "/status", get, NULL, 0, false);
+    client_wait(c);
+    ck_assert_int_eq(c->http, 200);
+
+    snprintf(text, sizeof(text), "%.*s", (int) c->len, (char *) c->body);
+
+    for (n = 0, p = text; (p = strstr(p, address)) != NULL; p++) {
+        n++;
+    }
+
+    return n;
+}
+
+
+/* an instance of another gateway serves its session here, too, and no other */
+
+START_TEST(guest)
+{
+    int             i;
+    char            port[32], pods[2][16];
+    long long       since;
+    client_call_t  *c;
+
+    static const char  *sessions[] = { "s1", "s2" };
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", fake_ok);
+    (void) fake_start(8083, "two", fake_ok);
+    gateway_start(CONF_WITH("1", URL, ""));
+
+    for (i = 0; i < 2; i++) {
+        c = call(8080, sessions[i]);
+        client_assert(c, 0, "");
+        snprintf(pods[i], sizeof(pods[i]), "%s", client_pod(c, 0));
+    }
+
+    for (i = 0; i < 4; i++) {
+        c = call(8081, sessions[i % 2]);
+        client_assert(c, 0, "");
+        ck_assert_str_eq(client_pod(c, 0), pods[i % 2]);
+        client_assert_refused(call(8081, "s3"), 8, "all instances are busy");
+    }
+
+    ck_assert(gateway_logged("names an instance that is no member"));
+    snprintf(port, sizeof(port), "\"127.0.0.1:%d\"", harness_port(8083));
+    ck_assert_int_eq(members(port), 2);
+
+    /* it goes with its lease, wherever that ends */
+
+    i = strcmp(pods[0], "two") == 0 ? 0 : 1;
+    client_assert(shutdown_get(clients[0], sessions[i]), 0, "");
+    since = harness_now();
+
+    while (members(port) != 1) {
+        harness_pause(since, "the instance stays a member");
+    }
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -291,6 +402,8 @@ main(void)
     harness_add(suite, given_back);
     harness_add(suite, first_address);
     harness_add(suite, full);
+    harness_add(suite, idle);
+    harness_add(suite, guest);
 
     return harness_run(suite, "test_store_traps");
 }

@@ -9,6 +9,10 @@
 #include "zone/lock.h"
 
 
+/* seconds: fail_timeout of one that no source has */
+#define MS_MEMBERS_GUEST  10
+
+
 static void ms_members_note(ms_event_kind_e kind, const char *name, size_t len,
     uint16_t source);
 static uint64_t ms_members_retry_time(ms_zone_t *zone, time_t fail_timeout);
@@ -146,6 +150,25 @@ ms_members_join_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_addr_t *addr,
 
     if (zone->mandatory) {
         ms_pool_await(pool, instance, ngx_current_msec);
+    }
+
+    return instance;
+}
+
+
+uint32_t
+ms_members_guest_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_addr_t *addr)
+{
+    uint32_t  instance;
+
+    instance = ms_pool_add(pool, (char *) addr->name.data, addr->name.len,
+                           addr->sockaddr, addr->socklen,
+                           ms_members_retry_time(zone, MS_MEMBERS_GUEST),
+                           ngx_current_msec);
+
+    if (instance != MS_POOL_NONE) {
+        zone->sh->sources[instance] = 0;
+        zone->sh->rounds.joined++;
     }
 
     return instance;

@@ -33,6 +33,10 @@ ngx_uint_t ms_members_sweep_locked(ms_zone_t *zone, ms_pool_t *pool,
 uint32_t ms_members_join_locked(ms_zone_t *zone, ms_pool_t *pool,
     ngx_addr_t *addr, uint16_t source, time_t fail_timeout, ngx_uint_t *fresh);
 
+/* one without a source; MS_POOL_NONE if there is no room */
+uint32_t ms_members_guest_locked(ms_zone_t *zone, ms_pool_t *pool,
+    ngx_addr_t *addr);
+
 /* members of names: whether probes bring them back may have changed */
 void ms_members_retry_locked(ms_zone_t *zone, ms_pool_t *pool);
 

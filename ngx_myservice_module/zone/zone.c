@@ -7,6 +7,8 @@
 
 #include "zone/zone.h"
 
+#include "zone/members.h"
+
 
 static ms_claim_t ms_zone_granted(ms_pool_t *pool, ms_claim_t claim,
     ms_grant_t *grant);
@@ -88,8 +90,8 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 
 ms_claim_t
 ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
-    ngx_str_t *instance, ms_given_t given, uint64_t epoch, ms_grant_t *grant,
-    ngx_log_t *log)
+    ngx_str_t *instance, ngx_addr_t *guest, ms_given_t given, uint64_t epoch,
+    ms_grant_t *grant, ngx_log_t *log)
 {
     uint32_t     id;
     ms_pool_t   *pool;
@@ -101,8 +103,20 @@ ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     pool = ms_zone_lock(zone, &rebuilt);
 
     id = ms_pool_find(pool, (char *) instance->data, instance->len);
+
+    if (id != MS_POOL_NONE) {
+        guest = NULL;
+
+    } else if (guest) {
+        id = ms_members_guest_locked(zone, pool, guest);
+    }
+
     claim = ms_pool_claim_at(pool, key, terms, id, given, epoch,
                              ngx_current_msec, &grant->lease);
+
+    if (guest && id != MS_POOL_NONE) {
+        ms_pool_guest(pool, id);
+    }
 
     if (grant->lease.lease) {
         claim = ms_zone_granted(pool, claim, grant);
