@@ -20,10 +20,10 @@
 #include "core/counts.h"
 
 
-/* a TLS record; copying more than that gains nothing */
-#define MS_COALESCE_SIZE   16384
+/* a few messages of 16 KB: to copy one costs less than to write it alone */
+#define MS_COALESCE_SIZE   65536
 
-/* buffers of a worker that wait to be used again: 1m */
+/* buffers of a worker that wait to be used again: 4m */
 #define MS_COALESCE_FREE   64
 
 /* in c->buffered, with NGX_SSL_BUFFERED and NGX_HTTP_V2_BUFFERED */

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 
 #include "client.h"
-#include "fake.h"
+#include "fake_conn.h"
 #include "gateway.h"
 #include "harness.h"
 #include "instance.h"
@@ -59,11 +59,12 @@
 #define REFLECTION  "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 
-static fake_call_t  batch[BATCH];
-static unsigned     gathered;
-static atomic_uint  gathering = 0;      /* requests that wait for "go" */
-static atomic_uint  go = 0;             /* batches that may be answered */
-static atomic_uint  answered = 0;       /* batches that were */
+static fake_call_t     batch[BATCH];
+static unsigned        gathered;
+static fake_answer_pt  answer = fake_ok;
+static atomic_uint     gathering = 0;      /* requests that wait for "go" */
+static atomic_uint     go = 0;             /* batches that may be answered */
+static atomic_uint     answered = 0;       /* batches that were */
 
 
 static client_call_t *
@@ -174,7 +175,7 @@ gather(fake_call_t *call)
     }
 
     for (i = 0; i < BATCH; i++) {
-        fake_ok(&batch[i]);
+        answer(&batch[i]);
     }
 
     gathered = 0;
@@ -183,7 +184,8 @@ gather(fake_call_t *call)
 
 
 /* one write for each request, and one for all answers */
-START_TEST(writes_parallel)
+static void
+parallel(void)
 {
     int            i, round;
     client_t      *client;
@@ -233,6 +235,32 @@ START_TEST(writes_parallel)
     /* and a line in nginx's log that it was stopped */
 
     ck_assert_uint_le(gateway_writes() - before, 5 * (BATCH + 2));
+}
+
+
+START_TEST(writes_parallel)
+{
+    parallel();
+}
+END_TEST
+
+
+/* 32 KB of messages in all */
+static void
+answer_long(fake_call_t *call)
+{
+    static const uint8_t  message[1005] = { 0, 0, 0, 1000 >> 8, 1000 & 0xff };
+
+    fake_headers(call);
+    fake_frame(call->conn, DATA, 0, call->stream, message, sizeof(message));
+    fake_trailers(call, 0, NULL);
+}
+
+
+START_TEST(writes_parallel_long)
+{
+    answer = answer_long;
+    parallel();
 }
 END_TEST
 
@@ -572,6 +600,7 @@ main(int argc, char **argv)
     harness_add(suite, writes_off);
     harness_add(suite, writes_servers);
     harness_add(suite, writes_parallel);
+    harness_add(suite, writes_parallel_long);
     harness_add(suite, many_at_once);
     harness_add(suite, sizes);
     harness_add(suite, large_at_once);
