@@ -287,7 +287,15 @@ fake_accept(fake_t *fake)
     (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 
     /* a place is not used twice: calls may be kept */
-    for (i = 0; i < CONNS_MAX && fake->conns[i] != NULL; i++) { /* void */ }
+    for (i = 0; i < CONNS_MAX && fake->conns[i] != NULL; i++) {
+
+        if (atomic_load(&fake->forgets) && fake->conns[i]->fd == -1) {
+            nghttp2_hd_inflate_del(fake->conns[i]->inflater);
+            free(fake->conns[i]);
+            break;
+        }
+    }
+
     ck_assert_uint_lt(i, CONNS_MAX);
 
     conn = calloc(1, sizeof(fake_conn_t));

@@ -110,6 +110,10 @@ void fake_credit(fake_t *fake, fake_credit_t credit);
 /* Writes every byte alone. */
 void fake_bytewise(fake_t *fake);
 
+/* Any number of connections one after the other: no call of one that has ended
+ * may be kept. */
+void fake_forget(fake_t *fake);
+
 fake_seen_t *fake_seen(fake_t *fake);
 
 

@@ -93,6 +93,7 @@ struct fake_s {
     atomic_bool     at_once;
     atomic_bool     early;
     atomic_bool     bytewise;
+    atomic_bool     forgets;
     atomic_int      credit;             /* fake_credit_t */
     fake_work_pt _Atomic  work;         /* of fake_run() */
     fake_answer_pt  release;            /* of fake_release() */

@@ -138,6 +138,13 @@ fake_mute(fake_conn_t *conn)
 
 
 void
+fake_forget(fake_t *fake)
+{
+    atomic_store(&fake->forgets, true);
+}
+
+
+void
 fake_bytewise(fake_t *fake)
 {
     atomic_store(&fake->bytewise, true);

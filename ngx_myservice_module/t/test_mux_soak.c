@@ -2,12 +2,14 @@
  * myservice_multiplex under harm: instances are killed, workers too, the
  * gateway is reloaded and calls are cancelled, while connections have many
  * calls open. TEST_HARM in the environment is how often (1 by default), each
- * time with a harm of its own.
+ * time with a harm of its own.  And more instances than connections may be
+ * idle: 10,000 with TEST_HARM, else 1,000.
  */
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway.h"
 #include "instance.h"
@@ -211,6 +213,98 @@ START_TEST(mux_soak)
 END_TEST
 
 
+/* Calls of one session after the other, each at an instance of its own */
+
+#define IDLE     16
+#define AT_ONCE  50
+#define PASSES   3
+
+#define CHURN                                                                 \
+    CONF_WITH("1", "upstream u {\n"                                           \
+              "    myservice_sessions $myservice_session zone=u:8m;\n"        \
+              "@"                                                             \
+              "    myservice_multiplex on idle=16;\n"                         \
+              "}\n", PASS(""))
+
+static unsigned  members = 1000;
+
+
+static void
+start_many(void)
+{
+    char        *conf, *p;
+    unsigned     i;
+    const char  *servers;
+
+    servers = strchr(CHURN, '@');
+    conf = malloc(sizeof(CHURN) + members * 64);
+    ck_assert_ptr_nonnull(conf);
+    p = conf + (servers - CHURN);
+    memcpy(conf, CHURN, (size_t) (servers - CHURN));
+
+    for (i = 0; i < members; i++) {
+        p += sprintf(p, "    server 127.23.%u.%u:%%%%PORT_8081%%%%;\n", i / 200,
+                     i % 200 + 1);
+    }
+
+    strcpy(p, servers + 1);
+    gateway_start(conf);
+    free(conf);
+}
+
+
+/* a worker keeps few connections, and its memory does not grow */
+START_TEST(mux_churn)
+{
+    char                session[16];
+    fake_t             *fake;
+    client_t           *client;
+    unsigned            i, pass;
+    unsigned long       memory;
+    static mux_calls_t  calls;
+
+    const client_header_t  headers[] = {
+        { "content-type", "application/grpc" },
+        { "te", "trailers" },
+        { "session-id", session },
+        { NULL, NULL }
+    };
+
+    fake = fake_start_at("0.0.0.0", 8081, "all", fake_ok);
+    fake_forget(fake);
+    start_many();
+    client = client_open(harness_port(8080));
+    memory = 0;
+
+    for (pass = 1; pass <= PASSES; pass++) {
+        for (i = 0; i < members; i++) {
+            snprintf(session, sizeof(session), "s%u", i);
+            calls.calls[calls.n++] = client_request(client, ECHO, headers,
+                                                    "\0\0\0\0\0", 5, false);
+
+            if (calls.n == AT_ONCE || i == members - 1) {
+                mux_all_ok(&calls);
+            }
+        }
+
+        mux_await_open(fake, IDLE);
+        ck_assert_uint_eq(fake_requests(fake), pass * members);
+        ck_assert_uint_gt(fake_connections(fake), pass * (members - IDLE));
+
+        if (pass == 2) {
+            memory = gateway_memory();
+        }
+    }
+
+    memory = gateway_memory() - memory;
+
+    /* a sanitizer keeps what was freed */
+    ck_assert_msg((long) memory <= 1000000 || getenv("NGINX_BINARY") != NULL,
+                  "%ld bytes more", (long) memory);
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -221,7 +315,12 @@ main(int argc, char **argv)
     suite = suite_create("mux_soak");
     times = getenv("TEST_HARM");
 
+    if (times != NULL) {
+        members = 10000;
+    }
+
     harness_add_loop(suite, mux_soak, times != NULL ? atoi(times) : 1);
+    harness_add(suite, mux_churn);
 
     return harness_run(suite, argv[0]);
 }
