@@ -256,7 +256,8 @@ duty_tells_left(test_t *test)
 }
 
 
-/* The idle time began when the instance answered. */
+/* The idle time began when the instance answered, or when it learned that the
+ * call was over. */
 
 static bool
 left_within(peer_t *peer, const lease_t *owner, const answer_t *answer,
@@ -274,7 +275,7 @@ left_within(peer_t *peer, const lease_t *owner, const answer_t *answer,
         return true;
     }
 
-    most = answer->end + owner->ttl - health->begin + 20;
+    most = answer->end + owner->ttl - health->begin + 20 + owner->ttl / 16;
 
     return expect(peer, number && left >= least && left <= most
                         && left <= owner->ttl, &health->words,

@@ -13,7 +13,7 @@
 #include "rpc/server.h"
 
 
-#define PATIENCE  60000
+#define PATIENCE  300000                /* ms: a check with a long session-ttl */
 
 
 static void job_read(job_t *job);

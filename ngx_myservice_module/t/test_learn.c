@@ -44,7 +44,8 @@
 static fake_t      *hostile;
 static fake_t      *other;
 static atomic_bool  says;
-static atomic_uint  checks;             /* of the hostile one */
+static atomic_uint  checks;             /* of the hostile one, and */
+static atomic_uint  others;
 static atomic_uint  calls;
 
 
@@ -71,6 +72,9 @@ answer(fake_call_t *c)
             c->more[1][0] = "session-id";
             c->more[1][1] = "alice";
         }
+
+    } else {
+        atomic_fetch_add(&others, 1);
     }
 
     fake_health(c, 1);
@@ -128,7 +132,7 @@ await_round(void)
 
     since = harness_now();
 
-    while (atomic_load(&checks) < 2) {
+    while (atomic_load(&checks) < 2 || atomic_load(&others) < 2) {
         harness_pause(since, "the first round");
     }
 }
@@ -250,7 +254,7 @@ static void
 conflict(fake_call_t *c)
 {
     if (strcmp(c->path, HEALTH) == 0) {
-        atomic_fetch_add(&checks, 1);
+        atomic_fetch_add(c->fake == hostile ? &checks : &others, 1);
         c->more[0][0] = "x-health";
         c->more[0][1] = "1";
         fake_health(c, 1);
@@ -271,8 +275,8 @@ conflict(fake_call_t *c)
 static client_call_t *
 after_conflict(const char *conf)
 {
-    (void) fake_start(8081, "one", conflict);
-    (void) fake_start(8082, "two", conflict);
+    hostile = fake_start(8081, "one", conflict);
+    other = fake_start(8082, "two", conflict);
     gateway_start(conf);
     await_round();
 
