@@ -131,6 +131,20 @@ static const death_t  deaths[] = {
 
 
 static void
+end_connection(const death_t *death)
+{
+    client_await_still();
+
+    if (death->how == RESET) {
+        fake_abort(fake);
+
+    } else {
+        fake_hang_up(fake, death->how == CLOSED_WITH_GOAWAY);
+    }
+}
+
+
+static void
 die(const death_t *death)
 {
     open_calls();
@@ -143,14 +157,7 @@ die(const death_t *death)
         fake_release(fake, keep_half);
     }
 
-    client_await_still();
-
-    if (death->how == RESET) {
-        fake_abort(fake);
-
-    } else {
-        fake_hang_up(fake, death->how == CLOSED_WITH_GOAWAY);
-    }
+    end_connection(death);
 }
 
 
@@ -183,6 +190,45 @@ START_TEST(mux_dies_listed)
         ck_assert_uint_eq(fake_requests(fake), 1 + OPEN);
     }
 
+    stays(2);
+}
+END_TEST
+
+
+static void
+keep_one_and_half(fake_call_t *call)
+{
+    fake_headers(call);
+    fake_message(call, 0);
+    keep_half(call);
+}
+
+
+START_TEST(mux_dies_resumed)
+{
+    client_call_t  *call;
+
+    start(CONF(TWO, ON, "myservice_resume MyServiceSubscribe;\n"));
+
+    while (mux.n < OPEN) {
+        mux.calls[mux.n++] = sized_start(client, SUBSCRIBE, "s1", 100);
+    }
+
+    mux_await_held(fake, OPEN);
+    fake_release(fake, keep_one_and_half);
+    end_connection(&deaths[_i]);
+    mux_await_held(fake, 2 * OPEN);
+    release_all();
+
+    while (mux.n > 0) {
+        call = mux.calls[--mux.n];
+        client_wait(call);
+        client_assert(call, 0, "");
+        ck_assert_uint_eq(call->headers, 2);
+        ck_assert_uint_eq(client_messages(call), 2);
+    }
+
+    ck_assert_uint_eq(fake_requests(fake), 1 + 2 * OPEN);
     stays(2);
 }
 END_TEST
@@ -636,6 +682,7 @@ main(int argc, char **argv)
 
     harness_add_loop(suite, mux_dies, DEATHS);
     harness_add_loop(suite, mux_dies_listed, DEATHS);
+    harness_add_loop(suite, mux_dies_resumed, 3);
     harness_add(suite, mux_dies_logged);
     harness_add(suite, mux_instance_dies);
     harness_add(suite, mux_instance_dies_not_listed);
