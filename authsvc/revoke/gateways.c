@@ -72,7 +72,11 @@ gateways_url_good(const char *url, size_t len)
         return true;
     }
 
-    if (len <= 7 || strncmp(url, "http://", 7) != 0) {
+    /* what stands before "@" is no host */
+
+    if (len <= 7 || strncmp(url, "http://", 7) != 0
+        || memchr(url, '@', len) != NULL)
+    {
         return false;
     }
 

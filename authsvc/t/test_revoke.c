@@ -217,7 +217,8 @@ START_TEST(test_urls)
 
     static const char *const  bad[] = {
         "x", "http://10.0.0.1/api", "http://127.0.0.1.evil/api", "ftp://x",
-        "https://", "http://127.0.0.1:1/api,http://b/api", "http://"
+        "https://", "http://127.0.0.1:1/api,http://b/api", "http://",
+        "http://localhost:1@10.0.0.1/api"
     };
 
     server_start(NULL, NULL, NULL, NULL);
