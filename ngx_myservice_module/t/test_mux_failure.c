@@ -419,8 +419,6 @@ START_TEST(mux_idle_ends)
 END_TEST
 
 
-/* A call alone is reset, once. */
-
 static uint32_t  code;
 static bool      reset;
 
@@ -469,8 +467,6 @@ START_TEST(mux_refused)
 }
 END_TEST
 
-
-/* Connections that hang */
 
 static client_call_t *
 call_within(const char *timeout)
