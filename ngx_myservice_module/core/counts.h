@@ -73,6 +73,8 @@ typedef struct {
     ms_times_t    session;
     ms_times_t    probe;
     ms_times_t    lookup;
+    ms_times_t    stored;                       /* questions to a store,
+                                                   microseconds */
 } ms_counts_t;
 
 /* of the gateway as a whole */

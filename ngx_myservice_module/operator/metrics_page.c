@@ -6,6 +6,7 @@
 
 #include "operator/metrics.h"
 
+#include "operator/metrics_store.h"
 #include "operator/metrics_text.h"
 #include "sessions/sessions.h"
 #include "token/conf.h"
@@ -16,6 +17,8 @@
 
 
 static ngx_int_t ms_metrics_collect(ms_metrics_t *m, ngx_http_request_t *r);
+static ngx_int_t ms_metrics_write(ms_metrics_t *m,
+    const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_build(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_health_age(ms_metrics_t *m,
@@ -265,10 +268,8 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
 ngx_int_t
 ms_metrics_handler(ngx_http_request_t *r)
 {
-    u_char                     *p;
-    ngx_int_t                   rc;
-    ms_metrics_t                m;
-    const ms_metrics_family_t  *family;
+    ngx_int_t     rc;
+    ms_metrics_t  m;
 
     rc = ms_page_begin(&m.page, r);
 
@@ -276,27 +277,39 @@ ms_metrics_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    if (ms_metrics_collect(&m, r) != NGX_OK) {
+    if (ms_metrics_collect(&m, r) != NGX_OK
+        || ms_metrics_write(&m, ms_metrics_families) != NGX_OK
+        || ms_metrics_write(&m, ms_metrics_store) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    for (family = ms_metrics_families; family->name; family++) {
+    return ms_page_send(&m.page, NGX_HTTP_OK, &ms_metrics_type);
+}
 
-        p = ms_page_room(&m.page, 2 * MS_METRICS_LINE);
+
+static ngx_int_t
+ms_metrics_write(ms_metrics_t *m, const ms_metrics_family_t *family)
+{
+    u_char  *p;
+
+    for ( /* void */ ; family->name; family++) {
+
+        p = ms_page_room(&m->page, 2 * MS_METRICS_LINE);
         if (p == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
 
-        m.page.buf->last = ngx_sprintf(p, "# HELP %s %s\n# TYPE %s %s\n",
-                                       family->name, family->help,
-                                       family->name, family->type);
+        m->page.buf->last = ngx_sprintf(p, "# HELP %s %s\n# TYPE %s %s\n",
+                                        family->name, family->help,
+                                        family->name, family->type);
 
-        if (family->write(&m, family) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        if (family->write(m, family) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 
-    return ms_page_send(&m.page, NGX_HTTP_OK, &ms_metrics_type);
+    return NGX_OK;
 }
 
 

@@ -24,7 +24,7 @@
 
 /* keys, numbers and punctuation; texts come on top */
 #define MS_STATUS_POOL    (640 + 24 * NGX_INT64_LEN)
-#define MS_STATUS_STORE   (256 + 9 * NGX_ATOMIC_T_LEN)
+#define MS_STATUS_STORE   (384 + 17 * NGX_ATOMIC_T_LEN)
 #define MS_STATUS_NAME    (160 + 4 * NGX_INT64_LEN)
 
 
@@ -71,6 +71,7 @@ static u_char *ms_status_write_checks(u_char *p, ms_zone_t *zone,
 static u_char *ms_status_write_source(u_char *p, ms_zone_t *zone,
     void *value);
 static u_char *ms_status_write_name(u_char *p, ms_zone_t *zone, void *value);
+static ngx_msec_t ms_status_since(ngx_msec_t time);
 static u_char *ms_status_text(u_char *p, const char *key, ngx_str_t *text);
 static char *ms_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
@@ -126,7 +127,9 @@ static ms_status_field_t  ms_status_fields[] = {
     { "idle_ms", ms_status_write_msec,
       offsetof(ms_member_t, idle), MS_STATUS_IF_LEASED },
     { "remaining_ms", ms_status_write_msec,
-      offsetof(ms_member_t, remaining), MS_STATUS_IF_LEASED }
+      offsetof(ms_member_t, remaining), MS_STATUS_IF_LEASED },
+    { "epoch", ms_status_write_msec,
+      offsetof(ms_member_t, epoch), MS_STATUS_IF_LEASED }
 };
 
 #define MS_STATUS_FIELDS                                                      \
@@ -317,8 +320,10 @@ static ngx_int_t
 ms_status_store(ms_page_t *page, ms_zone_t *zone)
 {
     u_char             *p;
+    ngx_str_t          *address;
     ms_store_t         *store;
     ms_store_counts_t  *counts;
+    ms_store_shared_t  *sh;
 
     static const char  *states[] = { "connecting", "connected", "gone" };
 
@@ -328,28 +333,54 @@ ms_status_store(ms_page_t *page, ms_zone_t *zone)
         return NGX_OK;
     }
 
-    p = ms_page_room(page, MS_STATUS_STORE + 6 * store->url.len);
+    sh = store->sh;
+    address = &store->addrs[ngx_min(sh->address, store->naddrs - 1)].name;
+
+    p = ms_page_room(page, MS_STATUS_STORE
+                           + 6 * (store->url.len + address->len));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    counts = &store->sh->counts;
+    counts = &sh->counts;
 
     p = ngx_sprintf(p, ",\"store\":{");
     p = ms_status_text(p, "url", &store->url);
-    page->buf->last = ngx_sprintf(p, ",\"state\":\"%s\",\"questions\":%uA,"
+    p = ngx_sprintf(p, ",\"state\":\"%s\",", states[sh->connected]);
+    p = ms_status_text(p, "address", address);
+    p = ngx_sprintf(p, ",\"since_ms\":%M", ms_status_since(sh->since));
+
+    if (sh->read) {
+        p = ngx_sprintf(p, ",\"read_ms\":%M", ms_status_since(sh->read));
+    }
+
+    page->buf->last = ngx_sprintf(p, ",\"questions\":%uA,"
                                      "\"answers\":%uA,\"answered_us\":%uA,"
+                                     "\"own\":%uA,\"given\":%uA,"
+                                     "\"denied\":%uA,"
                                      "\"unavailable\":%uA,\"busy\":%uA,"
                                      "\"renewed\":%uA,\"entered\":%uA,"
-                                     "\"changes\":%uA,\"ended\":%uA}",
-                                  states[store->sh->connected],
+                                     "\"changes\":%uA,\"ended\":%uA,"
+                                     "\"errors\":%uA,\"connects\":%uA}",
                                   counts->questions, counts->answers,
-                                  counts->latency, counts->unavailable,
+                                  counts->latency, counts->own,
+                                  counts->given, counts->denied,
+                                  counts->unavailable,
                                   counts->busy, counts->renewed,
                                   counts->asserted, counts->changes,
-                                  counts->lost);
+                                  counts->lost, counts->errors,
+                                  counts->connects);
 
     return NGX_OK;
+}
+
+
+/* another worker's clock may be ahead */
+
+static ngx_msec_t
+ms_status_since(ngx_msec_t time)
+{
+    return (ngx_msec_t) ngx_max((ngx_msec_int_t) (ngx_current_msec - time), 0);
 }
 
 

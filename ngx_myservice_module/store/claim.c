@@ -241,6 +241,8 @@ ms_store_answered(void *owner, redisReply *reply, void *data)
     ms_store_conn_t *sc = owner;
     ms_store_group_t *g = data;
 
+    ngx_uint_t  took;
+
     g->sent = 0;
 
     if (reply == NULL || ms_store_conn_error(sc, reply)) {
@@ -258,10 +260,11 @@ ms_store_answered(void *owner, redisReply *reply, void *data)
         return;
     }
 
+    took = ms_store_now() - g->began;
+
     (void) ngx_atomic_fetch_add(&sc->store->sh->counts.answers, 1);
-    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.latency,
-                                (ngx_atomic_int_t) (ms_store_now()
-                                                    - g->began));
+    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.latency, took);
+    ms_counts_time(&sc->store->zone->counts->stored, &ms_times_short, took);
 
     if (!ms_store_understood(g, reply)) {
         ms_store_wake(g, NGX_ERROR);
@@ -294,11 +297,13 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
     ms_store_generation(g->store, generation->str, generation->len);
 
     if (ngx_strcmp(what->str, "own") == 0) {
+        (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
         ms_store_granted(g, MS_GIVEN_BEFORE, instance, epoch);
         return 1;
     }
 
     if (ngx_strcmp(what->str, "new") == 0) {
+        (void) ngx_atomic_fetch_add(&g->store->sh->counts.given, 1);
         ms_store_granted(g, g->from_len ? MS_GIVEN_MOVED : MS_GIVEN_NEW,
                          instance, epoch);
         return 1;
@@ -406,6 +411,9 @@ ms_store_count(ms_store_t *store, ngx_int_t rc)
 
     } else if (rc == NGX_BUSY) {
         (void) ngx_atomic_fetch_add(&counts->busy, 1);
+
+    } else if (rc == NGX_DECLINED) {
+        (void) ngx_atomic_fetch_add(&counts->denied, 1);
     }
 }
 

@@ -336,6 +336,8 @@ ms_store_conn_shaken(ms_store_conn_t *sc, const char *why)
     sc->ready = 1;
     sc->tries = 0;
 
+    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.connects, 1);
+
     ms_store_conn_log(sc, 1, NULL);
 
     sc->up(sc);
@@ -625,6 +627,8 @@ ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
 
     if (connected) {
         if (was != 1 && ngx_atomic_cmp_set(&sh->connected, was, 1)) {
+            sh->since = ngx_current_msec;
+            sh->address = sc->addr;
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                           "store is connected: address %V, store=\"%V\" "
                           "upstream=\"%V\"",
@@ -636,6 +640,8 @@ ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
     }
 
     if (was != 2 && ngx_atomic_cmp_set(&sh->connected, was, 2)) {
+        sh->since = ngx_current_msec;
+        sh->address = sc->addr;
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "store is gone: %s, address %V, store=\"%V\" "
                       "upstream=\"%V\"", why, &store->addrs[sc->addr].name,

@@ -13,7 +13,7 @@
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    2
+#define MS_STORE_LAYOUT    3
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_PORT      6379
 #define MS_STORE_DB_MAX    1023
@@ -754,6 +754,7 @@ ms_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     (void) ngx_hex_dump(sh->gateway, random, sizeof(random));
     sh->capacity = capacity;
     sh->layout = MS_STORE_LAYOUT;
+    sh->since = ngx_current_msec;
 
     shpool->data = sh;
     store->sh = sh;

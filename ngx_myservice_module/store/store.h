@@ -58,9 +58,13 @@ typedef struct {
 typedef struct {
     ngx_atomic_t                   questions;
     ngx_atomic_t                   answers;
+    ngx_atomic_t                   own;         /* what they said: the session
+                                                   had an instance, */
+    ngx_atomic_t                   given;       /* has got one, */
+    ngx_atomic_t                   denied;      /* is another user's, */
+    ngx_atomic_t                   busy;        /* no instance is free */
     ngx_atomic_t                   unavailable; /* no answer in time, or no
                                                    connection */
-    ngx_atomic_t                   busy;
     ngx_atomic_t                   renewed;     /* leases */
     ngx_atomic_t                   asserted;    /* entered again */
     ngx_atomic_t                   lost;        /* ended by another gateway */
@@ -68,12 +72,19 @@ typedef struct {
     ngx_atomic_t                   latency;     /* microseconds, of the
                                                    answers */
     ngx_atomic_t                   errors;      /* answers that were one */
+    ngx_atomic_t                   connects;    /* of all workers, those for
+                                                   changes included */
 } ms_store_counts_t;
 
 typedef struct {
     ngx_uint_t                     layout;
     ngx_atomic_t                   connected;   /* 0: not yet, 1: yes,
                                                    2: not any more */
+    ngx_atomic_t                   since;       /* when that began, ms */
+    ngx_atomic_t                   address;     /* of the server, an index */
+    ngx_atomic_t                   read;        /* when an answer with changes,
+                                                   or with none, came; ms,
+                                                   0: never */
     ngx_atomic_t                   complaint;   /* the error that was logged
                                                    last, a hash, and when */
     ngx_atomic_t                   complained;

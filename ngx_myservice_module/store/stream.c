@@ -218,6 +218,8 @@ ms_store_changed(void *owner, redisReply *reply, void *data)
         return;
     }
 
+    sc->store->sh->read = ngx_current_msec;
+
     if (reply->type == REDIS_REPLY_NIL) {
 
         /* nothing in a second */

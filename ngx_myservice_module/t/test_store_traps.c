@@ -34,6 +34,7 @@
     "        myservice_grpc_errors on;\n"                                     \
     "        location / { grpc_pass grpc://" name "; }\n"                     \
     "        location = /status { myservice_status; }\n"                      \
+    "        location = /metrics { myservice_metrics; }\n"                    \
     "    }\n"
 
 #define CONF_WITH(workers, store, more)                                       \
@@ -320,25 +321,100 @@ START_TEST(idle)
 END_TEST
 
 
+/* a page of the gateway, static */
+
+static const char *
+page(const char *path)
+{
+    client_call_t  *c;
+
+    static char                   text[32768];
+    static const client_header_t  get[] = { { ":method", "GET" },
+                                            { NULL, NULL } };
+
+    c = client_request(clients[0], path, get, NULL, 0, false);
+    client_wait(c);
+    ck_assert_int_eq(c->http, 200);
+    ck_assert_uint_lt(c->len, sizeof(text));
+    snprintf(text, sizeof(text), "%.*s", (int) c->len, (char *) c->body);
+
+    return text;
+}
+
+
+static void
+await_page(const char *path, const char *text)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (strstr(page(path), text) == NULL) {
+        harness_pause(since, text);
+    }
+}
+
+
+/* what an operator sees of the store */
+
+START_TEST(seen)
+{
+    char         text[128];
+    pid_t        server;
+    const char  *p;
+
+    server = store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", fake_ok);
+    (void) fake_start(8083, "two", fake_ok);
+    gateway_start(CONF("1", URL));
+
+    client_assert(call(8080, "s1"), 0, "");
+    client_assert(call(8080, "s2"), 0, "");
+    client_assert_refused(call(8080, "s3"), 8, "all instances are busy");
+
+    p = page("/metrics");
+    ck_assert_ptr_nonnull(strstr(p, "myservice_store_connected{upstream=\"u\"}"
+                                    " 1\n"));
+    ck_assert_ptr_nonnull(strstr(p, "myservice_store_claims_total{"
+                                    "upstream=\"u\",result=\"given\"} 2\n"));
+    ck_assert_ptr_nonnull(strstr(p, "myservice_store_claims_total{"
+                                    "upstream=\"u\",result=\"busy\"} 1\n"));
+    ck_assert_ptr_null(strstr(p, "myservice_store_claim_seconds_count{"
+                                 "upstream=\"u\"} 0\n"));
+    await_page("/metrics", "myservice_store_leases_total{upstream=\"u\","
+               "result=\"renewed\"} 2\n");
+    await_page("/metrics", "myservice_store_changes_total{upstream=\"v\"} 2\n");
+    await_page("/metrics", "myservice_store_changes_age_seconds{upstream="
+               "\"v\"} ");
+
+    snprintf(text, sizeof(text), "\"state\":\"connected\",\"address\":"
+             "\"127.0.0.1:%d\",\"since_ms\":", harness_port(STORE));
+    p = page("/status");
+    ck_assert_ptr_nonnull(strstr(p, text));
+
+    /* of a lease: microseconds of the real time */
+
+    p = strstr(p, "\"epoch\":");
+    ck_assert_ptr_nonnull(p);
+    ck_assert(strtoull(p + 8, NULL, 10) > 1600000000000000ULL);
+
+    store_server_kill(server);
+    await_page("/metrics", "myservice_store_connected{upstream=\"u\"} 0\n");
+    ck_assert_ptr_nonnull(strstr(page("/status"), "\"state\":\"gone\""));
+}
+END_TEST
+
+
 /* how many upstreams have the member */
 
 static int
 members(const char *address)
 {
-    int             n;
-    char           *p, text[4096];
-    client_call_t  *c;
+    int          n;
+    const char  *p;
 
-    static const client_header_t  get[] = { { ":method", "GET" },
-                                            { NULL, NULL } };
-
-    c = client_request(clients[0], "/status", get, NULL, 0, false);
-    client_wait(c);
-    ck_assert_int_eq(c->http, 200);
-
-    snprintf(text, sizeof(text), "%.*s", (int) c->len, (char *) c->body);
-
-    for (n = 0, p = text; (p = strstr(p, address)) != NULL; p++) {
+    for (n = 0, p = page("/status"); (p = strstr(p, address)) != NULL; p++) {
         n++;
     }
 
@@ -404,6 +480,7 @@ main(void)
     harness_add(suite, full);
     harness_add(suite, idle);
     harness_add(suite, guest);
+    harness_add(suite, seen);
 
     return harness_run(suite, "test_store_traps");
 }

@@ -471,6 +471,7 @@ ms_zone_copy_locked(ms_zone_t *zone, ms_pool_t *pool, uint32_t instance,
     member->reported = info.reported;
     member->removed = info.removed;
     member->foreign = info.foreign;
+    member->epoch = info.epoch;
     member->moves = info.moves;
     member->leased = info.lease != 0;
     member->health = info.health;

@@ -39,6 +39,7 @@ typedef struct {
                                                   /* of probes, the newest
                                                      first; MS_VERDICT_NONE
                                                      ends them */
+    uint64_t                        epoch;        /* of the lease */
     uint64_t                        since;        /* milliseconds: it has its
                                                      state */
     uint32_t                        failures;
