@@ -47,6 +47,16 @@ static tls_front_t  *fronts[FRONTS_MAX];
 static size_t        nfronts;
 
 
+/* A thread may be in the library when its process exits: nothing of that is
+ * freed then.  Only the first call of the library can say so. */
+__attribute__((constructor))
+static void
+tls_front_load(void)
+{
+    (void) OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
+
 void
 tls_front_certs(const char *name)
 {
