@@ -41,6 +41,8 @@ void gateway_error_unavailable(test_t *test);
 void session_race(test_t *test);
 void session_first_calls(test_t *test);
 void waiting_line(test_t *test);
+void session_limit(test_t *test);
+void retry_advice(test_t *test);
 void session_flood(test_t *test);
 void stream_subscription(test_t *test);
 void stream_subscription_myservice_stop(test_t *test);

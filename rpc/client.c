@@ -51,8 +51,10 @@ typedef struct {
 
 
 static rpc_client_t *client_create(const char *target,
-    grpc_channel_credentials *credentials, const char *server_name);
+    grpc_channel_credentials *credentials, const char *server_name,
+    const char *config);
 static grpc_arg client_arg(const char *key, int value);
+static grpc_arg client_text_arg(const char *key, const char *value);
 static gpr_timespec client_deadline(int64_t timeout);
 static grpc_call *client_call(rpc_client_t *client,
     grpc_completion_queue *queue, const char *path, int64_t timeout);
@@ -79,7 +81,7 @@ rpc_client_create(const char *target, grpc_channel_credentials *credentials)
         credentials = grpc_insecure_credentials_create();
     }
 
-    return client_create(target, credentials, NULL);
+    return client_create(target, credentials, NULL, NULL);
 }
 
 
@@ -89,7 +91,20 @@ rpc_client_create_tls(const char *target, const rpc_tls_t *tls,
 {
     rpc_core_init();
 
-    return client_create(target, rpc_tls_client(tls), server_name);
+    return client_create(target, rpc_tls_client(tls), server_name, NULL);
+}
+
+
+rpc_client_t *
+rpc_client_create_config(const char *target, const rpc_tls_t *tls,
+    const char *server_name, const char *config)
+{
+    rpc_core_init();
+
+    return client_create(target,
+                         tls != NULL ? rpc_tls_client(tls)
+                                     : grpc_insecure_credentials_create(),
+                         server_name, config);
 }
 
 
@@ -97,7 +112,7 @@ rpc_client_create_tls(const char *target, const rpc_tls_t *tls,
 
 static rpc_client_t *
 client_create(const char *target, grpc_channel_credentials *credentials,
-    const char *server_name)
+    const char *server_name, const char *config)
 {
     rpc_client_t       *client;
     grpc_arg            args[] = {
@@ -107,16 +122,21 @@ client_create(const char *target, grpc_channel_credentials *credentials,
         client_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF),
         client_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CLIENT_CONNECT_TIMEOUT),
         client_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CLIENT_BACKOFF_MAX),
-        { GRPC_ARG_STRING, (char *) GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
-          { (char *) server_name } }
+        { 0 }, { 0 }
     };
     grpc_channel_args   list;
 
-    list.num_args = sizeof(args) / sizeof(args[0]);
+    list.num_args = sizeof(args) / sizeof(args[0]) - 2;
     list.args = args;
 
-    if (server_name == NULL) {
-        list.num_args--;
+    if (server_name != NULL) {
+        args[list.num_args++] =
+            client_text_arg(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
+    }
+
+    if (config != NULL) {
+        args[list.num_args++] = client_text_arg(GRPC_ARG_SERVICE_CONFIG,
+                                                config);
     }
 
     client = malloc(sizeof(rpc_client_t));
@@ -143,6 +163,21 @@ client_arg(const char *key, int value)
     arg.type = GRPC_ARG_INTEGER;
     arg.key = (char *) key;
     arg.value.integer = value;
+
+    return arg;
+}
+
+
+/* "value" is borrowed until the channel is made. */
+
+static grpc_arg
+client_text_arg(const char *key, const char *value)
+{
+    grpc_arg  arg;
+
+    arg.type = GRPC_ARG_STRING;
+    arg.key = (char *) key;
+    arg.value.string = (char *) value;
 
     return arg;
 }

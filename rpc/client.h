@@ -45,6 +45,11 @@ rpc_client_t *rpc_client_create(const char *target,
 rpc_client_t *rpc_client_create_tls(const char *target, const rpc_tls_t *tls,
     const char *server_name);
 
+/* The same, over TLS unless "tls" is NULL, with a service config in gRPC's JSON:
+ * its retry policy repeats calls. */
+rpc_client_t *rpc_client_create_config(const char *target,
+    const rpc_tls_t *tls, const char *server_name, const char *config);
+
 void rpc_client_free(rpc_client_t *client);
 
 /*

@@ -26,6 +26,7 @@ drain != "" && /^ *myservice_sessions / {
 tell == "on" && /^ *myservice_grpc_errors on;/ {
     print "        myservice_tell on;"; told++ }
 store != "" && sub(/# myservice_store .*/, "myservice_store " store ";") { stored++ }
+limit != "" && sub(/# myservice_limit .*/, "myservice_limit $myservice_jwt_claim_sub max=" limit ";") { limited++ }
 queue == "on" && sub(/# myservice_queue/, "myservice_queue") { queued++ }
 # only root may raise a limit
 files ~ /^[0-9]+$/ && /^worker_rlimit_nofile / && $2 + 0 > files + 0 {
@@ -84,7 +85,7 @@ END {
         (multiplex != "" && !muxed) ||
         (workers != "" && !set) || (ttl != "" && !given) ||
         (drain != "" && !bounded) || (tell == "on" && !told) ||
-        (queue == "on" && !queued) || (store != "" && !stored))
+        (limit != "" && !limited) || (queue == "on" && !queued) || (store != "" && !stored))
     {
         print "a line that is to be changed is missing" >"/dev/stderr"
         exit 1
