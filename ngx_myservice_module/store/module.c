@@ -13,7 +13,7 @@
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    3
+#define MS_STORE_LAYOUT    4
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_PORT      6379
 #define MS_STORE_DB_MAX    1023
@@ -319,7 +319,8 @@ ms_store_address(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url)
 {
     char        *rv;
     ngx_url_t    u;
-    ngx_str_t    rest;
+    ngx_str_t    rest, host;
+    ngx_uint_t   i;
 
     rv = ms_store_url(cf, store, url, &rest);
 
@@ -331,20 +332,24 @@ ms_store_address(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url)
 
     u.url = rest;
     u.default_port = MS_STORE_PORT;
-    u.no_resolve = 1;
 
-    /* nginx would resolve a name now, and block */
+    /* a name is resolved when nginx starts, as that of a "server" is */
 
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.naddrs == 0) {
+    u.no_resolve = ngx_test_config;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK
+        || u.host.len == 0
+        || (u.naddrs == 0 && !ngx_test_config))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": invalid store \"%V\", "
-                           "expected an address and a port, as "
-                           "redis://10.0.0.1:6379: names are not resolved",
-                           url);
+                           "\"myservice_store\": invalid store \"%V\"%s%s, "
+                           "expected an address or a name, and a port, as "
+                           "redis://10.0.0.1:6379", url,
+                           u.err ? ": " : "", u.err ? u.err : "");
         return NGX_CONF_ERROR;
     }
 
-    if (store->naddrs == MS_STORE_ADDRS) {
+    if (store->naddrs + u.naddrs > MS_STORE_ADDRS) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"myservice_store\": a store can have %d "
                            "addresses", MS_STORE_ADDRS);
@@ -353,19 +358,29 @@ ms_store_address(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url)
 
     if (store->addrs == NULL) {
         store->url = *url;
-
-        if (u.host.len) {
-            store->host = u.host;
-        }
-
         store->addrs = ngx_pcalloc(cf->pool,
                                    MS_STORE_ADDRS * sizeof(ngx_addr_t));
-        if (store->addrs == NULL) {
+        store->hosts = ngx_pcalloc(cf->pool,
+                                   MS_STORE_ADDRS * sizeof(ngx_str_t));
+
+        if (store->addrs == NULL || store->hosts == NULL) {
             return NGX_CONF_ERROR;
         }
     }
 
-    store->addrs[store->naddrs++] = u.addrs[0];
+    host.len = u.host.len;
+    host.data = ngx_pcalloc(cf->pool, host.len + 1);
+
+    if (host.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memcpy(host.data, u.host.data, host.len);
+
+    for (i = 0; i < u.naddrs; i++) {
+        store->hosts[store->naddrs] = host;
+        store->addrs[store->naddrs++] = u.addrs[i];
+    }
 
     return NGX_CONF_OK;
 }

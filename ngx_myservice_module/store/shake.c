@@ -19,6 +19,7 @@
 static ngx_int_t ms_store_shake_tls(ms_store_conn_t *sc);
 static void ms_store_shake_tls_done(ngx_connection_t *c);
 static ngx_uint_t ms_store_shake_named(ms_store_conn_t *sc);
+static ngx_str_t *ms_store_shake_host(ms_store_conn_t *sc);
 static ngx_uint_t ms_store_shake_is_address(const ngx_str_t *host);
 #endif
 static void ms_store_shake_hello(ms_store_conn_t *sc);
@@ -27,6 +28,7 @@ static void ms_store_shake_ok(void *owner, redisReply *reply, void *data);
 static void ms_store_shake_role(void *owner, redisReply *reply, void *data);
 static const char *ms_store_shake_fits(redisReply *reply);
 static void ms_store_shake_script(void *owner, redisReply *reply, void *data);
+static void ms_store_shake_memory(void *owner, redisReply *reply, void *data);
 static void ms_store_shake_stepped(ms_store_conn_t *sc);
 
 
@@ -58,9 +60,11 @@ ms_store_shake(ms_store_conn_t *sc)
 static ngx_int_t
 ms_store_shake_tls(ms_store_conn_t *sc)
 {
+    ngx_str_t         *host;
     ngx_connection_t  *c;
 
     c = sc->c;
+    host = ms_store_shake_host(sc);
 
     c->pool = ngx_create_pool(256, c->log);
     if (c->pool == NULL) {
@@ -75,9 +79,8 @@ ms_store_shake_tls(ms_store_conn_t *sc)
 
     /* RFC 6066: no addresses */
 
-    if (!ms_store_shake_is_address(&sc->store->host)
-        && SSL_set_tlsext_host_name(c->ssl->connection,
-                                    (char *) sc->store->host.data)
+    if (!ms_store_shake_is_address(host)
+        && SSL_set_tlsext_host_name(c->ssl->connection, (char *) host->data)
            == 0)
     {
         return NGX_ERROR;
@@ -132,7 +135,7 @@ ms_store_shake_named(ms_store_conn_t *sc)
     ngx_str_t   *host;
     ngx_uint_t   named;
 
-    host = &sc->store->host;
+    host = ms_store_shake_host(sc);
 
     if (!ms_store_shake_is_address(host)) {
         return ngx_ssl_check_host(sc->c, host) == NGX_OK;
@@ -155,6 +158,19 @@ ms_store_shake_named(ms_store_conn_t *sc)
     X509_free(cert);
 
     return named;
+}
+
+
+/* whom the certificate must name */
+
+static ngx_str_t *
+ms_store_shake_host(ms_store_conn_t *sc)
+{
+    ms_store_t  *store;
+
+    store = sc->store;
+
+    return store->host.len ? &store->host : &store->hosts[sc->addr];
 }
 
 
@@ -214,6 +230,13 @@ ms_store_shake_hello(ms_store_conn_t *sc)
         ms_resp_word(resp, "LOAD");
         ms_resp_text(resp, ms_store_script, sizeof(ms_store_script));
         rc = ms_store_shake_step(sc, ms_store_shake_script);
+    }
+
+    if (rc == NGX_OK) {
+        ms_resp_begin(resp, 2);
+        ms_resp_word(resp, "INFO");
+        ms_resp_word(resp, "memory");
+        rc = ms_store_shake_step(sc, ms_store_shake_memory);
     }
 
     if (rc != NGX_OK) {
@@ -347,6 +370,51 @@ ms_store_shake_script(void *owner, redisReply *reply, void *data)
     }
 
     ngx_memcpy(sc->sha, reply->str, 40);
+
+    ms_store_shake_stepped(sc);
+}
+
+
+/* a store that evicts loses all leases at once; one that does not say so, as the
+ * user may not ask, is believed */
+
+static void
+ms_store_shake_memory(void *owner, redisReply *reply, void *data)
+{
+    ms_store_conn_t *sc = owner;
+
+    size_t              len;
+    char               *policy;
+    ms_store_t         *store;
+    ms_store_shared_t  *sh;
+
+    static const char  limit[] = "\nmaxmemory:0\r";
+    static const char  key[] = "\nmaxmemory_policy:";
+
+    if (reply == NULL) {
+        return;
+    }
+
+    store = sc->store;
+    sh = store->sh;
+
+    policy = reply->type == REDIS_REPLY_STRING
+             && strstr(reply->str, limit) == NULL
+             ? strstr(reply->str, key) : NULL;
+
+    policy = policy ? policy + sizeof(key) - 1 : "noeviction";
+    len = strcspn(policy, "\r\n");
+
+    if (ngx_strncmp(policy, "noeviction", len) == 0) {
+        sh->evicts = 0;
+
+    } else if (ngx_atomic_cmp_set(&sh->evicts, 0, 1)) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "store may lose all leases: its maxmemory-policy is "
+                      "\"%*s\", store=\"%V\" upstream=\"%V\" (set it to "
+                      "noeviction)", len, policy, &store->url,
+                      &store->upstream->host);
+    }
 
     ms_store_shake_stepped(sc);
 }

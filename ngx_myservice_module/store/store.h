@@ -88,6 +88,7 @@ typedef struct {
     ngx_atomic_t                   complaint;   /* the error that was logged
                                                    last, a hash, and when */
     ngx_atomic_t                   complained;
+    ngx_atomic_t                   evicts;      /* it may: that was logged */
     ms_duty_owner_t                duty;
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
@@ -132,12 +133,15 @@ struct ms_store_conn_s {
 struct ms_store_s {
     /* of the configuration */
     ngx_addr_t                    *addrs;
+    ngx_str_t                     *hosts;       /* of each address, as written;
+                                                   ends with a zero */
     ngx_uint_t                     naddrs;
     ngx_str_t                      url;         /* as written: for the log */
     ngx_str_t                      prefix;
     ngx_str_t                      user;
     ngx_str_t                      password;
-    ngx_str_t                      host;        /* in the certificate */
+    ngx_str_t                      host;        /* in the certificate; len 0:
+                                                   that of the address */
     ngx_str_t                      ca;
     ngx_uint_t                     db;
     ngx_uint_t                     tls;

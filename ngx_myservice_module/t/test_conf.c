@@ -525,7 +525,8 @@ START_TEST(conf_store)
         "redis://127.0.0.1", "redis://127.0.0.1:6379", "redis://[::1]:6379/3",
         "redis://127.0.0.1:1 redis://127.0.0.1:2/ failure=local",
         "redis://127.0.0.1 prefix=games timeout=50ms failure=refuse",
-        "redis://127.0.0.1 user=gateway password_file=%%DIR%%/secret"
+        "redis://127.0.0.1 user=gateway password_file=%%DIR%%/secret",
+        "redis://store.test:6379 redis://other.test"
     };
 
     static const char *const  bad[][2] = {
@@ -533,7 +534,6 @@ START_TEST(conf_store)
         { "127.0.0.1:6379", "expected \"redis://\"" },
         { "http://127.0.0.1", "expected \"redis://\"" },
         { "redis://", "expected an address" },
-        { "redis://store.test:6379", "names are not resolved" },
         { "redis://127.0.0.1:x", "expected an address" },
         { "redis://127.0.0.1/x", "database 0-1023" },
         { "redis://127.0.0.1/9999", "database 0-1023" },
