@@ -19,6 +19,7 @@
 #include "sessions/calls.h"
 #include "sessions/limit.h"
 #include "sessions/terms.h"
+#include "sessions/waiter.h"
 #include "store/store.h"
 #include "zone/line.h"
 #include "zone/wake.h"
@@ -26,52 +27,23 @@
 
 #define MS_QUEUE_TIMEOUT  30000
 
-/* milliseconds between two looks at the line, beside those of wake-ups; calls
- * that do not look for MS_LINE_LOST lose their place */
-#define MS_QUEUE_LOOK     100
-
 
 typedef struct {
     ngx_uint_t           length;        /* 0: no line */
     ngx_msec_t           timeout;
 } ms_queue_srv_conf_t;
 
-typedef struct {
-    ngx_http_request_t  *request;
-    ms_zone_t           *zone;
-    ms_pool_key_t        key;
-    ms_pool_terms_t      terms;
-    ms_ticket_t          ticket;        /* number 0: no place */
-    ngx_msec_t           since;
-    ngx_msec_t           timeout;
-    ngx_msec_t           waited;        /* until "since", of earlier waits */
-    ngx_queue_t          queue;         /* in ms_queue_calls */
-    ngx_event_t          turn;
-    unsigned             waits:1;
-    unsigned             queued:1;      /* it had to wait */
-    unsigned             done:1;        /* the phase is over */
-    unsigned             lost:1;        /* in a pause, as the session has lost
-                                           its instance */
-} ms_queue_ctx_t;
-
 
 #define ms_queue_get_ctx(r)                                                   \
-    (ms_queue_ctx_t *) ms_context_find(r, &ngx_http_myservice_queue_module)
+    (ms_waiter_t *) ms_context_find(r, &ngx_http_myservice_queue_module)
 
 
 static ngx_int_t ms_queue_handler(ngx_http_request_t *r);
 static ngx_int_t ms_queue_enter(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us, ms_queue_srv_conf_t *conf,
-    ms_queue_ctx_t **ctx);
-static ms_queue_ctx_t *ms_queue_create(ngx_http_request_t *r,
+    ms_waiter_t **found);
+static ms_waiter_t *ms_queue_create(ngx_http_request_t *r,
     ms_queue_srv_conf_t *conf, ms_zone_t *zone);
-static ngx_uint_t ms_queue_waits(ms_queue_ctx_t *ctx);
-static void ms_queue_waited(ms_queue_ctx_t *ctx);
-static ngx_int_t ms_queue_wait(ms_queue_ctx_t *ctx);
-static void ms_queue_look(ngx_event_t *ev);
-static void ms_queue_go_on(ngx_event_t *ev);
-static void ms_queue_unlist(ms_queue_ctx_t *ctx);
-static void ms_queue_cleanup(void *data);
 
 static ngx_int_t ms_queue_time_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -150,18 +122,13 @@ static ngx_http_variable_t  ms_queue_variables[] = {
 };
 
 
-/* the calls of this worker that wait */
-
-static ngx_queue_t  ms_queue_calls;
-static ngx_event_t  ms_queue_timer;
-
-static ngx_uint_t   ms_queue_configured;
+static ngx_uint_t  ms_queue_configured;
 
 
 ms_queue_state_t
 ms_queue_state(ngx_http_request_t *r)
 {
-    ms_queue_ctx_t  *ctx;
+    ms_waiter_t  *ctx;
 
     ctx = ms_queue_get_ctx(r);
 
@@ -171,11 +138,11 @@ ms_queue_state(ngx_http_request_t *r)
 
     if (ctx->lost) {
 
-        if (ms_queue_waits(ctx)) {
+        if (ms_waiter_waits(ctx)) {
             return MS_QUEUE_WAITS;
         }
 
-        ms_queue_waited(ctx);
+        ms_waiter_waited(ctx);
     }
 
     /* a call that has waited for too long has no place any more */
@@ -191,7 +158,7 @@ ms_queue_state(ngx_http_request_t *r)
 void
 ms_queue_leave(ngx_http_request_t *r)
 {
-    ms_queue_ctx_t  *ctx;
+    ms_waiter_t  *ctx;
 
     ctx = ms_queue_get_ctx(r);
 
@@ -209,7 +176,7 @@ ms_queue_leave(ngx_http_request_t *r)
 ngx_uint_t
 ms_queue_lost(ms_call_t *call)
 {
-    ms_queue_ctx_t       *ctx;
+    ms_waiter_t          *ctx;
     ms_queue_srv_conf_t  *conf;
     ngx_http_request_t   *r;
 
@@ -259,7 +226,7 @@ static ngx_int_t
 ms_queue_handler(ngx_http_request_t *r)
 {
     ngx_int_t                      rc;
-    ms_queue_ctx_t                *ctx;
+    ms_waiter_t                   *ctx;
     ms_queue_srv_conf_t           *conf;
     ngx_http_upstream_srv_conf_t  *us;
 
@@ -289,14 +256,14 @@ ms_queue_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (ms_queue_waits(ctx)) {
+    if (ms_waiter_waits(ctx)) {
 
         if (ms_timeout_left(r) != 0) {
-            return ms_queue_wait(ctx);
+            return ms_waiter_wait(ctx);
         }
 
         ms_queue_leave(r);
-        ms_queue_waited(ctx);
+        ms_waiter_waited(ctx);
         ctx->done = 1;
 
         return ms_errors_refuse(r, MS_GRPC_DEADLINE_EXCEEDED,
@@ -308,7 +275,7 @@ ms_queue_handler(ngx_http_request_t *r)
     ctx->done = 1;
 
     if (ctx->queued) {
-        ms_queue_waited(ctx);
+        ms_waiter_waited(ctx);
     }
 
     return NGX_DECLINED;
@@ -319,12 +286,12 @@ ms_queue_handler(ngx_http_request_t *r)
 
 static ngx_int_t
 ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
-    ms_queue_srv_conf_t *conf, ms_queue_ctx_t **found)
+    ms_queue_srv_conf_t *conf, ms_waiter_t **found)
 {
     ngx_int_t                rc;
     ngx_str_t                session;
     ms_pool_key_t            key;
-    ms_queue_ctx_t          *ctx;
+    ms_waiter_t             *ctx;
     ms_pool_terms_t          terms;
     ms_sessions_srv_conf_t  *scf;
 
@@ -367,185 +334,20 @@ ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
 }
 
 
-static ms_queue_ctx_t *
+static ms_waiter_t *
 ms_queue_create(ngx_http_request_t *r, ms_queue_srv_conf_t *conf,
     ms_zone_t *zone)
 {
-    ms_queue_ctx_t  *ctx;
+    ms_waiter_t  *w;
 
-    ctx = ms_context_make(r, &ngx_http_myservice_queue_module,
-                          sizeof(ms_queue_ctx_t), ms_queue_cleanup);
-    if (ctx == NULL) {
-        return NULL;
+    w = ms_context_make(r, &ngx_http_myservice_queue_module,
+                        sizeof(ms_waiter_t), ms_waiter_end);
+
+    if (w) {
+        ms_waiter_begin(w, r, zone, conf->timeout);
     }
 
-    ctx->request = r;
-    ctx->zone = zone;
-    ctx->since = ngx_current_msec;
-    ctx->timeout = conf->timeout;
-    ctx->turn.data = ctx;
-    ctx->turn.handler = ms_queue_go_on;
-    ctx->turn.log = r->connection->log;
-
-    return ctx;
-}
-
-
-static ngx_uint_t
-ms_queue_waits(ms_queue_ctx_t *ctx)
-{
-    ms_turn_t   turn;
-    ngx_log_t  *log;
-
-    log = ctx->request->connection->log;
-    turn = ms_zone_line_look(ctx->zone, &ctx->ticket, log);
-
-    if (turn == MS_TURN_COMES) {
-        return 0;
-    }
-
-    if (ngx_current_msec - ctx->since >= ctx->timeout) {
-        ms_zone_line_leave(ctx->zone, &ctx->ticket, log);
-        return 0;
-    }
-
-    /* this worker was too slow, or the line is a new one */
-
-    return turn == MS_TURN_WAITS
-           || ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, ctx->lost,
-                                 &ctx->ticket, log)
-              == NGX_AGAIN;
-}
-
-
-/* the wait is over; it is counted if it was not in vain */
-
-static void
-ms_queue_waited(ms_queue_ctx_t *ctx)
-{
-    ngx_msec_t  time;
-
-    time = ngx_current_msec - ctx->since;
-
-    ctx->waited += time;
-    ctx->since = ngx_current_msec;
-
-    if (ctx->ticket.number) {
-        ms_counts_time(&ctx->zone->counts->queued, &ms_times_default, time);
-    }
-}
-
-
-static ngx_int_t
-ms_queue_wait(ms_queue_ctx_t *ctx)
-{
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    /* notices a client that goes away */
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    ctx->queued = 1;
-
-    if (!ctx->waits) {
-        ctx->waits = 1;
-        ngx_queue_insert_tail(&ms_queue_calls, &ctx->queue);
-    }
-
-    if (!ms_queue_timer.timer_set) {
-        ngx_add_timer(&ms_queue_timer, MS_QUEUE_LOOK);
-    }
-
-    return NGX_AGAIN;
-}
-
-
-/*
- * By the timer, and when another worker has freed an instance.  Calls go on in
- * events of their own: one that ends may end others, too.
- */
-
-static void
-ms_queue_look(ngx_event_t *ev)
-{
-    ngx_queue_t     *q;
-    ms_queue_ctx_t  *ctx;
-
-    for (q = ngx_queue_head(&ms_queue_calls);
-         q != ngx_queue_sentinel(&ms_queue_calls);
-         q = ngx_queue_next(q))
-    {
-        ctx = ngx_queue_data(q, ms_queue_ctx_t, queue);
-
-        if (!ctx->turn.posted
-            && (!ms_queue_waits(ctx) || ms_timeout_left(ctx->request) == 0))
-        {
-            ngx_post_event(&ctx->turn, &ngx_posted_events);
-        }
-    }
-
-    if (!ngx_queue_empty(&ms_queue_calls) && !ms_queue_timer.timer_set) {
-        ngx_add_timer(&ms_queue_timer, MS_QUEUE_LOOK);
-    }
-}
-
-
-static void
-ms_queue_go_on(ngx_event_t *ev)
-{
-    ngx_connection_t    *c;
-    ms_queue_ctx_t      *ctx;
-    ngx_http_request_t  *r;
-
-    ctx = ev->data;
-    r = ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    ms_queue_unlist(ctx);
-
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-
-    ngx_http_core_run_phases(r);
-    ngx_http_run_posted_requests(c);
-}
-
-
-static void
-ms_queue_unlist(ms_queue_ctx_t *ctx)
-{
-    if (ctx->waits) {
-        ctx->waits = 0;
-        ngx_queue_remove(&ctx->queue);
-    }
-}
-
-
-/* the request ends: its client has left, or it was answered */
-
-static void
-ms_queue_cleanup(void *data)
-{
-    ms_queue_ctx_t  *ctx = data;
-
-    ms_queue_unlist(ctx);
-
-    if (ctx->turn.posted) {
-        ngx_delete_posted_event(&ctx->turn);
-    }
-
-    if (ctx->ticket.number) {
-        ms_zone_line_leave(ctx->zone, &ctx->ticket, ngx_cycle->log);
-    }
+    return w;
 }
 
 
@@ -555,9 +357,9 @@ static ngx_int_t
 ms_queue_time_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
-    ngx_str_t        value;
-    ngx_msec_t       ms;
-    ms_queue_ctx_t  *ctx;
+    ngx_str_t     value;
+    ngx_msec_t    ms;
+    ms_waiter_t  *ctx;
 
     ctx = ms_queue_get_ctx(r->main);
 
@@ -712,20 +514,15 @@ ms_queue_init_module(ngx_cycle_t *cycle)
 static ngx_int_t
 ms_queue_init_process(ngx_cycle_t *cycle)
 {
-    ngx_queue_init(&ms_queue_calls);
-
-    /* not cancelable: a worker that exits serves those who wait */
-
-    ms_queue_timer.handler = ms_queue_look;
-    ms_queue_timer.data = &ms_queue_timer;
-    ms_queue_timer.log = cycle->log;
+    ms_waiter_init(cycle);
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
     {
         return NGX_OK;
     }
 
-    return ms_queue_configured ? ms_wake_listen(cycle, ms_queue_look) : NGX_OK;
+    return ms_queue_configured ? ms_wake_listen(cycle, ms_waiter_look)
+                               : NGX_OK;
 }
 
 
