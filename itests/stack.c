@@ -14,7 +14,7 @@
 
 #define INSTANCES_MAX   64
 #define ADDRESS_MAX     STACK_ADDRESS
-#define HEALTH_TIMEOUT  2000
+#define HEALTH_TIMEOUT  10000
 
 
 typedef struct {

@@ -551,7 +551,7 @@ START_TEST(server_away)
 
     port = service.port;
     rpc_server_stop(service.server, 1000);
-    ck_assert_ptr_null(fixture_echo(&service, "x", 5000, &result));
+    ck_assert_ptr_null(fixture_echo(&service, "x", 60000, &result));
     ck_assert_int_eq(result.code, GRPC_STATUS_UNAVAILABLE);
     rpc_result_free(&result);
 
@@ -564,7 +564,7 @@ START_TEST(server_away)
     ck_assert_int_eq(rpc_server_start(server), 0);
 
     for ( ;; ) {
-        response = fixture_echo(&service, "x", 5000, &result);
+        response = fixture_echo(&service, "x", 60000, &result);
 
         if (response != NULL) {
             break;
