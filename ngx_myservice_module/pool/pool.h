@@ -475,6 +475,9 @@ void ms_pool_conflict(ms_pool_t *pool, const ms_lease_t *lease,
 uint32_t ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key,
     uint64_t now);
 
+/* The lease of the instance, 0 if it has none, or is down or left. */
+uint64_t ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance);
+
 /* A new session is one too many for its user, of whom "waiting" others wait;
  * see ms_pool_claim(). */
 int ms_pool_many(const ms_pool_t *pool, const ms_pool_terms_t *terms,

@@ -360,6 +360,19 @@ ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
 }
 
 
+uint64_t
+ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    return r != NULL && r->state != MS_INSTANCE_DOWN
+           && r->state != MS_INSTANCE_LEFT
+           ? r->lease : 0;
+}
+
+
 void
 ms_state_vacate(ms_pool_t *pool, uint32_t id, ms_instance_state_t to,
     uint64_t retry_at)

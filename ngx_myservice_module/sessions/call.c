@@ -26,6 +26,7 @@
 #include "sessions/limit.h"
 #include "sessions/loss.h"
 #include "sessions/receive.h"
+#include "sessions/stored.h"
 #include "sessions/terms.h"
 
 
@@ -385,7 +386,8 @@ ms_call_supported(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 static ngx_int_t
 ms_call_session(ms_call_t *call)
 {
-    ngx_str_t  session;
+    ngx_str_t       session;
+    ms_pool_key_t  *key;
 
     switch (ms_call_key(call->request, call->conf, &session)) {
 
@@ -406,7 +408,14 @@ ms_call_session(ms_call_t *call)
         return NGX_ERROR;
     }
 
-    ms_zone_key(call->conf->zone, &session, &call->key);
+    key = ms_stored_key(call->request, &session);
+
+    if (key) {
+        call->key = *key;
+
+    } else {
+        ms_zone_key(call->conf->zone, &session, &call->key);
+    }
 
     return NGX_OK;
 }

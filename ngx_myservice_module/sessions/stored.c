@@ -40,6 +40,7 @@ typedef struct {
     ms_store_waiter_t    waiter;
     ngx_http_request_t  *request;
     ms_stored_e          state;
+    ms_pool_key_t        key;           /* once it is known */
     ngx_uint_t           asks;
     ngx_uint_t           local;         /* failure=local: the zone decides */
 } ms_stored_t;
@@ -71,7 +72,6 @@ ms_stored_handler(ngx_http_request_t *r)
     ngx_str_t                      session;
     ms_store_t                    *store;
     ms_stored_t                   *st;
-    ms_pool_key_t                  key;
     ms_sessions_srv_conf_t        *conf;
     ngx_http_upstream_srv_conf_t  *us;
 
@@ -107,12 +107,12 @@ ms_stored_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    ms_zone_key(conf->zone, &session, &key);
+    ms_zone_key(conf->zone, &session, &st->key);
 
     st->asks = 0;
     st->waiter.wake.handler = ms_stored_wake_phase;
 
-    if (ms_stored_ask(store, st, &key, NULL) != NGX_AGAIN) {
+    if (ms_stored_ask(store, st, &st->key, NULL) != NGX_AGAIN) {
         return NGX_DECLINED;
     }
 
@@ -124,6 +124,19 @@ ms_stored_handler(ngx_http_request_t *r)
     }
 
     return NGX_AGAIN;
+}
+
+
+ms_pool_key_t *
+ms_stored_key(ngx_http_request_t *r, ngx_str_t *session)
+{
+    ms_stored_t  *st;
+
+    st = ms_context_find(r, &ngx_http_myservice_store_module);
+
+    return st && st->key.session == session->data
+           && st->key.len == session->len
+           ? &st->key : NULL;
 }
 
 
@@ -163,10 +176,18 @@ static ngx_int_t
 ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
     ms_call_t *call)
 {
+    uint32_t           instance;
     uint64_t           epoch;
     ngx_int_t          rc;
     ngx_str_t         *from;
     ms_store_lease_t   own;
+
+    if (ms_store_held(store, key, &instance)
+        && !ms_stored_failed(call, instance))
+    {
+        st->state = MS_STORED_LOCAL;
+        return NGX_OK;
+    }
 
     from = NULL;
     epoch = 0;

@@ -16,6 +16,9 @@
  */
 ngx_int_t ms_stored_handler(ngx_http_request_t *r);
 
+/* the session's key, hashed once for the call; NULL: not yet */
+ms_pool_key_t *ms_stored_key(ngx_http_request_t *r, ngx_str_t *session);
+
 /*
  * An attempt needs an instance.  NGX_DECLINED: it claims one of the zone, as
  * without a store.  NGX_OK: it has "call->grant", by "call->decision".

@@ -18,6 +18,27 @@ static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
     size_t len);
 
 
+ngx_uint_t
+ms_store_held(ms_store_t *store, ms_pool_key_t *key, uint32_t *instance)
+{
+    uint32_t     own;
+    uint64_t     lease;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(store->zone, &rebuilt);
+
+    own = ms_pool_session(pool, key, ngx_current_msec);
+    lease = own != MS_POOL_NONE ? ms_pool_lease_up(pool, own) : 0;
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
+
+    *instance = own;
+
+    return lease && ms_store_marked(store, own, lease);
+}
+
+
 ngx_int_t
 ms_store_lease(ms_store_t *store, ms_pool_key_t *key, ms_store_lease_t *lease)
 {

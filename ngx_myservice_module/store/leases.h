@@ -36,6 +36,10 @@ typedef struct {
 } ms_store_due_t;
 
 
+/* whether the session has an instance that is up, and the store knows of it */
+ngx_uint_t ms_store_held(ms_store_t *store, ms_pool_key_t *key,
+    uint32_t *instance);
+
 /* NGX_DECLINED: the session has none */
 ngx_int_t ms_store_lease(ms_store_t *store, ms_pool_key_t *key,
     ms_store_lease_t *lease);
