@@ -48,8 +48,11 @@ dns_t *resolved_start(int n, const char *addresses);
 /* An Echo on a connection of its own, which the instance "pod" must answer. */
 void resolved_echo_at(const char *session, const char *pod);
 
-/* Questions for the name within so much time; a worker asks every 2 s. */
+/* Questions for the name within so much time at least. */
 unsigned resolved_questions(dns_t *dns, const char *name, long long ms);
+
+/* One worker asks for the name, every two seconds, not each of them. */
+void resolved_by_one(dns_t *dns, const char *name);
 
 /* How often the error log has the text. */
 unsigned resolved_logged(const char *text);
