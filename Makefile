@@ -329,6 +329,8 @@ check-san: deps                         ## tests and scenarios under ASan and UB
 	@BUILD=$(SANITIZED) NGINX_BINARY=$(NGINX_SANITIZED) \
 	    scripts/run-unit $(UNIT_TESTS:$(B)/%=$(SANITIZED)/%)
 	@BUILD=$(SANITIZED) NGINX_BINARY=$(NGINX_SANITIZED) scripts/run-itests
+	@BUILD=$(SANITIZED) NGINX_BINARY=$(NGINX_SANITIZED) scripts/run-itests \
+	    $$($(SANITIZED)/integrationtests --list | awk '/^gateways_/ { print $$1 }')
 
 .PHONY: check-operator
 check-operator:                         ## myservicectl, and what promtool says of metrics and alerts

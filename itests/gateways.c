@@ -50,6 +50,8 @@ static bool gateways_kill(gateways_t *g);
 static bool gateways_promote(gateways_t *g);
 static bool gateways_cut(gateways_t *g);
 static bool gateways_renew(gateways_t *g);
+static bool gateways_bury(gateways_t *g);
+static bool gateways_joined(gateways_t *g, int instance);
 static int gateways_rounds(const gateways_t *g, int least);
 static bool gateways_harm(gateways_t *g, const char *harm, const char *heal);
 static bool gateways_all(gateways_t *g, int first, int last, bool refused);
@@ -174,6 +176,44 @@ gateways_restart(test_t *test)
     if (gateways_open(&g, test)) {
         gateways_run(&g, gateways_renew);
     }
+}
+
+
+/* Several gateways see that an instance has died: one of them moves its session,
+ * the others follow. */
+
+void
+gateways_instances(test_t *test)
+{
+    gateways_t    g;
+    load_count_t  count;
+    load_plan_t   plan = {
+        .label = "gateways", .sessions = 2 * SESSIONS,
+        .seats = 2 * SESSIONS, .ttl = TTL
+    };
+
+    if (!gateways_open(&g, test) || !gateways_all(&g, 1, GATEWAYS, false)) {
+        return;
+    }
+
+    plan.gateways = &g.at;
+    g.load = load_start(test, &plan);
+
+    if (g.load == NULL) {
+        return;
+    }
+
+    if (load_await(g.load) && gateways_bury(&g)) {
+        (void) gateways_apart(&g);
+    }
+
+    count = load_stop(g.load);
+    (void) check(test, count.moves > 0, "sessions move: got %llu",
+                 (unsigned long long) count.moves);
+    count.moves = 0;
+    gateways_counts(&g, &count);
+    (void) gateways_none(test, "without a place to move to", count.lost);
+    (void) gateways_none(test, "not repeated", count.unrepeatable);
 }
 
 
@@ -449,6 +489,52 @@ gateways_cut(gateways_t *g)
     client_close(&client);
 
     return ok;
+}
+
+
+static bool
+gateways_bury(gateways_t *g)
+{
+    int  i;
+
+    for (i = 1; i <= g->instances; i++) {
+        load_harm(g->load, HARM_INSTANCE, i);
+
+        if (!stack_kill(g->test, i)
+            || !load_again(g->load)
+            || !stack_restart(g->test, i))
+        {
+            return false;
+        }
+
+        load_healed(g->load, HARM_INSTANCE, i);
+
+        if (!gateways_joined(g, i)) {
+            return false;
+        }
+    }
+
+    return load_again(g->load);
+}
+
+
+/* All gateways have found it: one that has not would move a session that another
+ * one has placed there. */
+
+static bool
+gateways_joined(gateways_t *g, int instance)
+{
+    bool     joined;
+    int64_t  end;
+
+    end = rpc_now() + check_time_left(g->test, PATIENCE);
+
+    while (!(joined = stack_joined(g->test, instance)) && rpc_now() < end) {
+        check_pace(POLL);
+    }
+
+    return check(g->test, joined, "instance %d takes sessions again",
+                 instance);
 }
 
 

@@ -91,6 +91,8 @@ const scenario_t  scenarios[] = {
       "a gateway is cut off from the store (needs --stack)" },
     { "gateways_restart", gateways_restart,
       "a gateway is killed, all are reloaded (needs --stack)" },
+    { "gateways_instances", gateways_instances,
+      "instances die one after the other (needs --stack)" },
     { NULL, NULL, NULL }
 };
 

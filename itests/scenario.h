@@ -65,6 +65,7 @@ void gateways_store_dies(test_t *test);
 void gateways_failover(test_t *test);
 void gateways_partition(test_t *test);
 void gateways_restart(test_t *test);
+void gateways_instances(test_t *test);
 
 
 #endif /* ITESTS_SCENARIO_H */

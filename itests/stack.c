@@ -412,22 +412,27 @@ stack_pid(const test_t *test, const char *name)
 bool
 stack_joined(const test_t *test, int instance)
 {
+    bool   joined;
     char   line[512], state[32];
     FILE  *out;
 
     snprintf(line, sizeof(line), "'%s' state %d", test->settings->stack,
              instance);
 
-    state[0] = '\0';
+    joined = false;
     out = popen(line, "re");
 
-    if (out != NULL) {
-        (void) fscanf(out, "%31s", state);
-        (void) pclose(out);
+    while (out != NULL && fscanf(out, "%31s", state) == 1) {
+        joined = strcmp(state, "free") == 0
+                 || strcmp(state, "tentative") == 0
+                 || strcmp(state, "leased") == 0;
+
+        if (!joined) {
+            break;
+        }
     }
 
-    return strcmp(state, "free") == 0 || strcmp(state, "tentative") == 0
-           || strcmp(state, "leased") == 0;
+    return out != NULL && pclose(out) == 0 && joined;
 }
 
 

@@ -47,7 +47,7 @@ bool stack_restart(test_t *test, int instance);
  * is a failed check. */
 bool stack_retire(test_t *test, int instance);
 
-/* Whether the gateway gives the instance sessions, or it has one. */
+/* Whether all gateways give the instance sessions, or it has one. */
 bool stack_joined(const test_t *test, int instance);
 
 /* Whether its process runs. */
