@@ -11,10 +11,16 @@
 #include "zone/events.h"
 #include "jwt/token.h"
 #include "sessions/terms.h"
+#include "store/renew.h"
 
+
+/* milliseconds */
 
 /* workers read the clock once per turn of their event loops */
 #define MS_HEALTH_SLACK   100
+
+/* a lease that is younger may be one that the instance does not know yet */
+#define MS_HEALTH_YOUNG   5000
 
 
 /* what a probe has changed, for the log */
@@ -26,6 +32,7 @@ typedef struct {
     unsigned  drains:1;
     unsigned  forgotten:1;                      /* a session */
     unsigned  lost:1;                           /* a session, by a restart */
+    unsigned  word:1;                           /* the store is to know */
     size_t    session_len;                      /* that was lost */
     u_char    session[MS_POOL_SESSION_MAX];
 } ms_health_change_t;
@@ -41,6 +48,9 @@ static void ms_health_process(ms_health_target_t *target,
     ms_health_change_t *change);
 static void ms_health_report(ms_health_target_t *target,
     ms_exchange_result_t *result, ms_pool_t *pool);
+static ngx_uint_t ms_health_word(ms_health_target_t *target,
+    ms_exchange_result_t *result, ms_instance_info_t *before,
+    ms_instance_info_t *info);
 static ngx_uint_t ms_health_up(ms_instance_info_t *info);
 static void ms_health_log(ms_health_target_t *target,
     ms_exchange_result_t *result, ms_health_change_t *change);
@@ -76,6 +86,7 @@ ms_health_prepare(ms_health_target_t *target, ms_probe_t *probe)
         }
 
         target->up = ms_health_up(&info);
+        target->epoch = info.lease ? info.epoch : 0;
         ms_probe_peer(probe, &info);
         ms_health_elsewhere(target, probe, pool, &info);
         rc = NGX_OK;
@@ -119,7 +130,7 @@ ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
     ms_pool_t           *pool;
     ngx_uint_t           foreign, member, rebuilt;
     ms_zone_t           *zone;
-    ms_instance_info_t   info;
+    ms_instance_info_t   info, before;
     ms_health_change_t   change;
 
     zone = target->health->conf->sessions->zone;
@@ -137,6 +148,7 @@ ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
     change.up = change.was_up;
     change.drained = info.reported;
     change.drains = info.reported;
+    before = info;
     foreign = info.foreign;
 
     member = info.state != MS_INSTANCE_UNUSED
@@ -154,6 +166,7 @@ ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
         ms_pool_info(pool, target->instance, &info);
         change.up = ms_health_up(&info);
         change.drains = info.reported;
+        change.word = ms_health_word(target, result, &before, &info);
     }
 
     /* the next probe asks it to forget; or it has forgotten */
@@ -163,9 +176,34 @@ ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
 
     ms_zone_unlock(zone, rebuilt, ngx_cycle->log);
 
+    if (change.word) {
+        ms_store_word(zone, &result->name, &result->session, result->epoch,
+                      target->epoch,
+                      result->has_subject ? result->subject : NULL);
+    }
+
     ms_health_log(target, result, &change);
 
     return change.up;
+}
+
+
+/* whether the instance has said what this gateway did not know */
+
+static ngx_uint_t
+ms_health_word(ms_health_target_t *target, ms_exchange_result_t *result,
+    ms_instance_info_t *before, ms_instance_info_t *info)
+{
+    if (result->rc != NGX_OK || result->unreported || !target->reports_session
+        || before->lease == info->lease)
+    {
+        return 0;
+    }
+
+    return result->session.len
+           || (info->lease == 0
+               && (ngx_msec_int_t) (result->sent - before->started)
+                  > MS_HEALTH_YOUNG);
 }
 
 

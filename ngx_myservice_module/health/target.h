@@ -20,6 +20,8 @@ typedef struct {
     ngx_msec_t    since;                        /* the probe runs */
     uint32_t      instance;
     uint32_t      hash;                         /* of the member's name */
+    uint64_t      epoch;                        /* of its lease when the probe
+                                                   began, 0: none */
     ngx_uint_t    failed;                       /* in a row */
     ngx_uint_t    unanswered;
     ngx_uint_t    passed;

@@ -24,7 +24,7 @@
 
 /* keys, numbers and punctuation; texts come on top */
 #define MS_STATUS_POOL    (640 + 24 * NGX_INT64_LEN)
-#define MS_STATUS_STORE   (384 + 17 * NGX_ATOMIC_T_LEN)
+#define MS_STATUS_STORE   (384 + 18 * NGX_ATOMIC_T_LEN)
 #define MS_STATUS_NAME    (160 + 4 * NGX_INT64_LEN)
 
 
@@ -361,15 +361,16 @@ ms_status_store(ms_page_t *page, ms_zone_t *zone)
                                      "\"unavailable\":%uA,\"busy\":%uA,"
                                      "\"renewed\":%uA,\"entered\":%uA,"
                                      "\"changes\":%uA,\"ended\":%uA,"
-                                     "\"errors\":%uA,\"connects\":%uA}",
+                                     "\"words\":%uA,\"errors\":%uA,"
+                                     "\"connects\":%uA}",
                                   counts->questions, counts->answers,
                                   counts->latency, counts->own,
                                   counts->given, counts->denied,
                                   counts->unavailable,
                                   counts->busy, counts->renewed,
                                   counts->asserted, counts->changes,
-                                  counts->lost, counts->errors,
-                                  counts->connects);
+                                  counts->lost, counts->words,
+                                  counts->errors, counts->connects);
 
     return NGX_OK;
 }

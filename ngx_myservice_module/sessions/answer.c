@@ -17,6 +17,7 @@
 #include "sessions/loss.h"
 #include "sessions/receive.h"
 #include "sessions/terms.h"
+#include "store/renew.h"
 #include "wire/frame.h"
 #include "wire/percent.h"
 
@@ -478,6 +479,11 @@ ms_answer_conflict(ms_call_t *call, ngx_str_t *owner, uint64_t epoch)
     terms.epoch = epoch;
     ms_zone_conflict(call->conf->zone, &call->grant.lease, owner, &terms,
                      call->request->connection->log);
+
+    if (owner->len) {
+        ms_store_word(call->conf->zone, &call->grant.name, owner, epoch,
+                      call->grant.lease.epoch, NULL);
+    }
 
     call->grant.lease.lease = 0;
 

@@ -307,6 +307,37 @@ ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain)
 }
 
 
+void
+ms_store_word(ms_zone_t *zone, ngx_str_t *instance, ngx_str_t *session,
+    uint64_t epoch, uint64_t asof, const uint8_t *subject)
+{
+    u_char       text[MS_STORE_SUBJECT];
+    ms_resp_t   *resp;
+    ms_store_t  *store;
+
+    store = ms_store_of(zone->upstream);
+
+    if (store == NULL || !store->conn.ready) {
+        return;
+    }
+
+    resp = &store->conn.resp;
+
+    ms_store_conn_begin(&store->conn, "word", 7);
+    ms_resp_text(resp, instance->data, instance->len);
+    ms_resp_text(resp, session->data, session->len);
+    ms_resp_number(resp, epoch);
+    ms_resp_number(resp, asof);
+    ms_resp_number(resp, store->ttl);
+    ms_resp_number(resp, ms_zone_epoch(zone, ngx_cycle->log));
+    ms_resp_text(resp, text, ms_store_subject(text, subject));
+
+    if (ms_store_conn_ask(&store->conn, ms_store_told, NULL) == NGX_OK) {
+        (void) ngx_atomic_fetch_add(&store->sh->counts.words, 1);
+    }
+}
+
+
 static void
 ms_store_told(void *owner, redisReply *reply, void *data)
 {

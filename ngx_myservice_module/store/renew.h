@@ -30,5 +30,14 @@ void ms_store_release_session(ms_zone_t *zone, ngx_str_t *session);
  * upstream has a store. */
 void ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain);
 
+/*
+ * What an instance says: it serves the session (len 0: none), under that epoch
+ * (0: it did not say).  "asof" is the highest epoch of the instance that this
+ * gateway knew when the instance was asked: the store changes nothing that is
+ * newer.  Nothing if the upstream has no store, or that is gone.
+ */
+void ms_store_word(ms_zone_t *zone, ngx_str_t *instance, ngx_str_t *session,
+    uint64_t epoch, uint64_t asof, const uint8_t *subject);
+
 
 #endif /* MS_STORE_RENEW_H */

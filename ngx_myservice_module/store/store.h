@@ -71,6 +71,7 @@ typedef struct {
     ngx_atomic_t                   changes;     /* read from the stream */
     ngx_atomic_t                   latency;     /* microseconds, of the
                                                    answers */
+    ngx_atomic_t                   words;       /* of instances, passed on */
     ngx_atomic_t                   errors;      /* answers that were one */
     ngx_atomic_t                   connects;    /* of all workers, those for
                                                    changes included */

@@ -13,6 +13,7 @@
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
+#include "instance.h"
 #include "store_server.h"
 
 
@@ -50,6 +51,7 @@
 #define SECOND_SERVER  "        server 127.0.0.1:8083;\n"
 #define CONF(workers, store)  CONF_WITH(workers, store, SECOND_SERVER)
 
+#define HEALTH        "        myservice_health interval=100ms;\n"
 #define URL           "redis://127.0.0.1:8090"
 #define URL_2         "redis://127.0.0.1:8091"
 #define UNAVAILABLE   "session store unavailable"
@@ -469,6 +471,72 @@ START_TEST(guest)
 END_TEST
 
 
+/* the session ends at its instance, before its lease does: the store knows */
+
+START_TEST(word_of_health)
+{
+    long long  since;
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) instance_start(8082, "one", "--session-ttl 8s");
+    (void) instance_start(8083, "two", "--session-ttl 8s");
+    gateway_start(CONF_WITH("1", URL, HEALTH SECOND_SERVER));
+
+    client_assert(call(8081, "s1"), 0, "");
+    await_record("-c - s1");
+    since = harness_now();
+
+    while (recorded(store, " s1")) {
+        harness_pause(since, "the store still has the lease");
+    }
+}
+END_TEST
+
+
+/* the store has given the instance to another session, which is refused */
+
+START_TEST(word_of_conflict)
+{
+    char          sha[41], name[32], pod[16], *script;
+    client_call_t  *c;
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) instance_start(8082, "one", "--session-ttl 1h");
+    (void) instance_start(8083, "two", "--session-ttl 1h");
+    gateway_start(CONF("1", URL));
+
+    c = call(8080, "s1");
+    client_assert(c, 0, "");
+    snprintf(pod, sizeof(pod), "%s", client_pod(c, 0));
+    await_record("-c - s1");
+
+    script = store_server_script(NULL, NULL);
+    store_server_load(store, script, sha);
+    free(script);
+    snprintf(name, sizeof(name), "127.0.0.1:%d",
+             harness_port(strcmp(pod, "one") == 0 ? 8082 : 8083));
+    freeReplyObject(store_server_ask(store, (const char *[]) { "FLUSHALL",
+                                                               NULL }));
+    freeReplyObject(store_server_eval(store, sha, (const char *[]) {
+                        "claim", "x", "s2", "30000", "1900000000000000", "",
+                        "0", "-", "0", name, NULL }));
+    ck_assert(recorded(store, " s2"));
+
+    c = call(8080, "s2");
+    client_assert(c, 0, "");
+    ck_assert_str_ne(client_pod(c, 0), pod);
+    await_record(" s1");
+    await_page("/status", "\"words\":1,");
+
+    c = call(8081, "s1");
+    client_assert(c, 0, "");
+    ck_assert_str_eq(client_pod(c, 0), pod);
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -481,6 +549,8 @@ main(void)
     harness_add(suite, idle);
     harness_add(suite, guest);
     harness_add(suite, seen);
+    harness_add(suite, word_of_health);
+    harness_add(suite, word_of_conflict);
 
     return harness_run(suite, "test_store_traps");
 }
