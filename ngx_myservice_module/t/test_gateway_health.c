@@ -186,7 +186,7 @@ END_TEST
 /* down, and tried again after fail_timeout */
 START_TEST(check_down)
 {
-    gateway_start(CONF(SERVER(1)));
+    gateway_start(CONF("server 127.0.0.1:8081 fail_timeout=5s;\n"));
 
     checked("", SERVING);
     client_assert_refused(call(ECHO, "a"), 14, "backend service unavailable");
@@ -318,7 +318,7 @@ START_TEST(watch_changes)
     client_call_t  *one, *two, *none;
 
     (void) fake_start(8081, "one", fake_ok);
-    gateway_start(CONF("server 127.0.0.1:8081 fail_timeout=3s;\n"));
+    gateway_start(CONF("server 127.0.0.1:8081 fail_timeout=6s;\n"));
     client = client_open(harness_port(8080));
 
     one = ask(client, WATCH, "");
@@ -339,7 +339,7 @@ START_TEST(watch_changes)
 
     client_wait_messages(one, 3);
     client_wait_messages(two, 3);
-    harness_within(since, 3000);
+    harness_within(since, 5000);
     has_status(one, 1, NOT_SERVING);
     has_status(one, 2, SERVING);
     has_status(two, 1, NOT_SERVING);

@@ -266,7 +266,7 @@ END_TEST
 /* an instance that is back is taken again after fail_timeout */
 START_TEST(sessions_back)
 {
-    start(1, CONF("", "server 127.0.0.1:8081 fail_timeout=1s;\n"));
+    start(1, CONF("", "server 127.0.0.1:8081 fail_timeout=4s;\n"));
     client_assert(echo_once("s1"), 0, "");
     client_assert(shutdown_get(client_open(harness_port(8080)), "s1"), 0, "");
     client_assert_refused(echo_once("s2"), 8, "no available instances");
