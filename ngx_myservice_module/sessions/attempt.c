@@ -19,6 +19,7 @@
 #include "sessions/lease.h"
 #include "sessions/loss.h"
 #include "sessions/pause.h"
+#include "sessions/paused.h"
 #include "sessions/queue.h"
 #include "sessions/refusal.h"
 #include "sessions/stored.h"
@@ -68,7 +69,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
     if (call->pause) {
         call->begin_limited = 0;
-        return ms_pause_begin(call, pc);
+        return ms_paused_begin(call, pc);
     }
 
     if (call->request->upstream_states->nelts > 1
@@ -97,7 +98,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
     case MS_QUEUE_WAITS:
         call->pause = MS_QUEUE_PAUSE;
         call->begin_limited = 0;
-        return ms_pause_begin(call, pc);
+        return ms_paused_begin(call, pc);
 
     case MS_QUEUE_TURN:
         call->seek.waited = 1;
@@ -126,7 +127,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
         if (rc == NGX_AGAIN) {
             call->begin_limited = 0;
-            return ms_pause_begin(call, pc);
+            return ms_paused_begin(call, pc);
         }
 
         if (rc == NGX_BUSY) {
@@ -153,13 +154,13 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
             if (ms_pause_conflict(call)) {
                 call->begin_limited = 0;
-                return ms_pause_begin(call, pc);
+                return ms_paused_begin(call, pc);
             }
 
             if (ms_queue_lost(call)) {
                 call->pause = MS_QUEUE_PAUSE;
                 call->begin_limited = 0;
-                return ms_pause_begin(call, pc);
+                return ms_paused_begin(call, pc);
             }
 
             return ms_attempt_refuse(call);

@@ -1,7 +1,5 @@
 
-/*
- * Lets a call wait inside nginx's connect, with a socket that never connects.
- */
+/* Whether a call waits, and for how long. */
 
 #include "sessions/pause.h"
 
@@ -9,7 +7,6 @@
 
 
 static ngx_msec_t ms_pause_next(ms_call_t *call, ngx_uint_t limited);
-static ssize_t ms_pause_recv(ngx_connection_t *c, u_char *buf, size_t size);
 
 
 /* milliseconds; after refused connects at most within "grpc_connect_timeout" */
@@ -112,72 +109,4 @@ ms_pause_next(ms_call_t *call, ngx_uint_t limited)
     }
 
     return delay;
-}
-
-
-/*
- * nginx can only wait for a connect here. So the call gets a socket that is in
- * no event set, and a timer that lets the connect fail: nginx then calls
- * peer.get() again. Meanwhile nginx notices a client that goes away, as
- * always.
- */
-
-ngx_int_t
-ms_pause_begin(ms_call_t *call, ngx_peer_connection_t *pc)
-{
-    ngx_socket_t       s;
-    ngx_connection_t  *c;
-    ms_grant_t        *grant;
-
-    grant = &call->grant;
-
-    pc->sockaddr = &grant->sockaddr.sockaddr;
-    pc->socklen = grant->socklen;
-    pc->name = &grant->name;
-    pc->cached = 0;
-    pc->connection = NULL;
-
-    /* a call that waits for the store may have had no instance yet */
-
-    s = ngx_socket(grant->socklen ? pc->sockaddr->sa_family : AF_INET,
-                   SOCK_STREAM, 0);
-
-    if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
-        return NGX_ERROR;
-    }
-
-    c = ngx_get_connection(s, pc->log);
-
-    if (c == NULL) {
-        if (ngx_close_socket(s) == -1) {
-            ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
-                          ngx_close_socket_n " failed");
-        }
-
-        return NGX_ERROR;
-    }
-
-    c->recv = ms_pause_recv;
-    c->log_error = pc->log_error;
-    c->read->log = pc->log;
-    c->write->log = pc->log;
-    c->read->ready = 1;
-
-    pc->connection = c;
-
-    /* what "delayed" says is over then, and not timed out */
-
-    c->read->delayed = 1;
-    ngx_add_timer(c->read, call->pause);
-
-    return NGX_AGAIN;
-}
-
-
-static ssize_t
-ms_pause_recv(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    return NGX_ERROR;
 }

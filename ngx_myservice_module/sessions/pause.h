@@ -14,17 +14,15 @@
 
 /*
  * From peer.free(), after the connect has failed: whether the call is to wait;
- * peer.get() then calls pause_begin(), and returns what that returns.
+ * peer.get() then calls ms_paused_begin(), and returns what that returns.
  */
 ngx_uint_t ms_pause_due(ms_call_t *call, ngx_peer_connection_t *pc);
 
 /*
  * From peer.get(), when no instance is left for the call: whether it is to
- * wait, with pause_begin().
+ * wait, with ms_paused_begin().
  */
 ngx_uint_t ms_pause_conflict(ms_call_t *call);
-
-ngx_int_t ms_pause_begin(ms_call_t *call, ngx_peer_connection_t *pc);
 
 
 /*

@@ -9,8 +9,9 @@
 #include "sessions/call_context.h"
 
 
-/* milliseconds between two looks of a call that waits in a pause */
-#define MS_QUEUE_PAUSE  100
+/* milliseconds; the queue ends the pause of a call before, when its turn comes
+ * or its time is over */
+#define MS_QUEUE_PAUSE  60000
 
 
 /* From peer.get(), before the claim. */

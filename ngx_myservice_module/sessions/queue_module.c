@@ -139,6 +139,7 @@ ms_queue_state(ngx_http_request_t *r)
     if (ctx->lost) {
 
         if (ms_waiter_waits(ctx)) {
+            ms_waiter_pause(ctx);
             return MS_QUEUE_WAITS;
         }
 
@@ -216,7 +217,7 @@ ms_queue_lost(ms_call_t *call)
         return 0;
     }
 
-    ctx->queued = 1;
+    ms_waiter_pause(ctx);
 
     return 1;
 }

@@ -16,6 +16,7 @@
 #include "store/conn.h"
 #include "store/leases.h"
 #include "store/renew.h"
+#include "sessions/paused.h"
 #include "sessions/refusal.h"
 
 
@@ -268,29 +269,15 @@ ms_stored_wake_phase(ngx_event_t *ev)
 static void
 ms_stored_wake_attempt(ngx_event_t *ev)
 {
-    ms_call_t         *call;
-    ms_stored_t       *st;
-    ngx_connection_t  *c;
+    ms_call_t    *call;
+    ms_stored_t  *st;
 
     st = ev->data;
     call = ms_call_get(st->request);
 
-    if (call == NULL || call->pause == 0 || st->request->upstream == NULL) {
-        return;
+    if (call) {
+        ms_paused_end(call);
     }
-
-    c = st->request->upstream->peer.connection;
-
-    if (c == NULL || !c->read->delayed) {
-        return;
-    }
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    c->read->timedout = 1;
-    c->read->handler(c->read);
 }
 
 

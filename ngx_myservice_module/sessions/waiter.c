@@ -1,6 +1,6 @@
 
 /*
- * A call that waits in the line.  In a phase it gives the turn to others: a
+ * A call that waits in the line, in a phase or in a pause of its upstream.  A
  * timer and the wake-ups of other workers look at the line for all calls of
  * this worker.
  */
@@ -9,6 +9,7 @@
 
 #include "core/counts.h"
 #include "core/timeout.h"
+#include "sessions/paused.h"
 
 
 /* milliseconds between two looks at the line, beside those of wake-ups; calls
@@ -17,6 +18,7 @@
 
 
 static void ms_waiter_go_on(ngx_event_t *ev);
+static void ms_waiter_end_pause(ms_waiter_t *w);
 static void ms_waiter_unlist(ms_waiter_t *w);
 
 
@@ -85,6 +87,8 @@ ms_waiter_waited(ms_waiter_t *w)
 {
     ngx_msec_t  time;
 
+    ms_waiter_unlist(w);
+
     time = ngx_current_msec - w->since;
 
     w->waited += time;
@@ -112,6 +116,15 @@ ms_waiter_wait(ms_waiter_t *w)
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
 
+    ms_waiter_pause(w);
+
+    return NGX_AGAIN;
+}
+
+
+void
+ms_waiter_pause(ms_waiter_t *w)
+{
     w->queued = 1;
 
     if (!w->waits) {
@@ -122,8 +135,6 @@ ms_waiter_wait(ms_waiter_t *w)
     if (!ms_waiter_timer.timer_set) {
         ngx_add_timer(&ms_waiter_timer, MS_WAITER_LOOK);
     }
-
-    return NGX_AGAIN;
 }
 
 
@@ -144,8 +155,11 @@ ms_waiter_look(ngx_event_t *ev)
     {
         w = ngx_queue_data(q, ms_waiter_t, queue);
 
+        /* the deadline of a call that has an upstream ends it anyway */
+
         if (!w->turn.posted
-            && (!ms_waiter_waits(w) || ms_timeout_left(w->request) == 0))
+            && (!ms_waiter_waits(w)
+                || (!w->lost && ms_timeout_left(w->request) == 0)))
         {
             ngx_post_event(&w->turn, &ngx_posted_events);
         }
@@ -170,6 +184,11 @@ ms_waiter_go_on(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
+    if (w->lost) {
+        ms_waiter_end_pause(w);
+        return;
+    }
+
     ms_waiter_unlist(w);
 
     r->read_event_handler = ngx_http_block_reading;
@@ -177,6 +196,31 @@ ms_waiter_go_on(ngx_event_t *ev)
 
     ngx_http_core_run_phases(r);
     ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ms_waiter_end_pause(ms_waiter_t *w)
+{
+    ms_call_t  *call;
+
+    /* the pause may have ended by itself meanwhile */
+
+    if (!w->waits) {
+        return;
+    }
+
+    /* it has waited in vain: ms_queue_state() finds no place */
+
+    if (w->ticket.number == 0) {
+        ms_waiter_waited(w);
+    }
+
+    call = ms_call_get(w->request);
+
+    if (call) {
+        ms_paused_end(call);
+    }
 }
 
 

@@ -47,10 +47,13 @@ ngx_uint_t ms_waiter_waits(ms_waiter_t *w);
  * again when it waits no more, or its deadline has passed. */
 ngx_int_t ms_waiter_wait(ms_waiter_t *w);
 
+/* The same for a call in a pause, which ends then. */
+void ms_waiter_pause(ms_waiter_t *w);
+
 /* the wait is over; it is counted if it was not in vain */
 void ms_waiter_waited(ms_waiter_t *w);
 
-/* Looks whether the turn of a call has come, of those in ms_waiter_wait(). */
+/* Looks whether the turn of a call of this worker has come. */
 void ms_waiter_look(ngx_event_t *ev);
 
 /* the request ends: its client has left, or it was answered */

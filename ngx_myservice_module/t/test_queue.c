@@ -310,6 +310,34 @@ START_TEST(queue_lost)
 END_TEST
 
 
+/* Who has lost its instance waits in vain. */
+START_TEST(queue_lost_timeout)
+{
+    char            text[64];
+    fake_t         *fake;
+    const char     *second;
+    client_call_t  *c;
+
+    fake = fake_start(8082, "two", serve);
+    (void) fake_start(8081, "one", serve);
+    gateway_start(CONF("myservice_queue length=8 timeout=300ms;\n"
+                       "server 127.0.0.1:8082;\n",
+                       "myservice_retry MyServiceEcho;\n"));
+
+    c = echo_once("s0");
+    client_assert(c, 0, "");
+    second = strcmp(client_pod(c, 0), "two") == 0 ? "s0" : "s9";
+    client_assert(echo_once("s9"), 0, "");
+    fake_stop(fake);
+    status_await("\"down\":1");
+
+    client_assert(echo_once(second), 8, BUSY);
+    snprintf(text, sizeof(text), "decision=BUSY grpc=8 session=%s", second);
+    ck_assert(waited(text) >= 0.3);
+}
+END_TEST
+
+
 /* another length: the old line goes on, a new one begins */
 START_TEST(queue_reload_length)
 {
@@ -374,6 +402,7 @@ main(void)
     harness_add(suite, queue_killed);
     harness_add(suite, queue_reload);
     harness_add(suite, queue_lost);
+    harness_add(suite, queue_lost_timeout);
     harness_add(suite, queue_reload_length);
     harness_add(suite, queue_conf);
 
