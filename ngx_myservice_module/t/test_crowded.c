@@ -30,7 +30,7 @@
     "    }\n"                                                                 \
     "    server {\n"                                                          \
     "        listen 127.0.0.1:8080 http2;\n"                                  \
-    "        grpc_connect_timeout 200ms;\n"                                   \
+    "        grpc_connect_timeout 2s;\n"                                   \
     "        myservice_grpc_errors on;\n"                                     \
     "        location / { grpc_pass grpc://u; }\n"                            \
     "    }\n"                                                                 \
