@@ -77,7 +77,7 @@ static bool race_again(gateways_t *g, client_t *client);
 void
 gateways_hopping(test_t *test)
 {
-    int64_t       end;
+    int64_t       end, late;
     gateways_t    g;
     load_count_t  count;
     load_plan_t   plan = {
@@ -97,8 +97,11 @@ gateways_hopping(test_t *test)
     }
 
     end = rpc_now() + test->settings->soak;
+    late = end + PATIENCE;
 
-    while (rpc_now() < end) {
+    while (rpc_now() < end
+           || (!load_contended(g.load) && rpc_now() < late))
+    {
         check_pace(POLL);
     }
 

@@ -179,6 +179,20 @@ load_moved(load_t *load)
 }
 
 
+bool
+load_contended(load_t *load)
+{
+    bool  contended;
+
+    pthread_mutex_lock(&load->mutex);
+    contended = load->count.calls > 0 && load->count.busy > 0
+                && load->count.visits > 0;
+    pthread_mutex_unlock(&load->mutex);
+
+    return contended;
+}
+
+
 load_count_t
 load_stop(load_t *load)
 {

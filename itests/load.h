@@ -86,6 +86,9 @@ int load_ended(load_t *load);
 /* Whether a session has left an instance after harm, or would have had to. */
 bool load_moved(load_t *load);
 
+/* Whether sessions were answered, found no instance, and came and went. */
+bool load_contended(load_t *load);
+
 /* Ends the calls and waits for the threads. */
 load_count_t load_stop(load_t *load);
 
