@@ -432,7 +432,7 @@ START_TEST(fetch_reload)
     int  old, fd;
 
     issuer_listen();
-    keyed_start(KEYED_CONF("/keys timeout=500ms"));
+    keyed_start(KEYED_CONF("/keys timeout=5s"));
     old = issuer_accept();
 
     gateway_reload(NULL);
