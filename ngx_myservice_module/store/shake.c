@@ -375,8 +375,8 @@ ms_store_shake_script(void *owner, redisReply *reply, void *data)
 }
 
 
-/* a store that evicts loses all leases at once; one that does not say so, as the
- * user may not ask, is believed */
+/* a store that evicts loses all leases at once; one that does not say so, as
+ * the user may not ask, is believed */
 
 static void
 ms_store_shake_memory(void *owner, redisReply *reply, void *data)
