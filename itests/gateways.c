@@ -12,38 +12,21 @@
 #include "itests/load.h"
 #include "itests/proxy.h"
 #include "itests/scenario.h"
+#include "itests/several.h"
 #include "itests/stack.h"
 #include "my_service.pb-c.h"
 #include "rpc/server.h"
 
 
 #define GATEWAYS      3
-#define SESSIONS      3
 #define RACERS        30
 #define BURIED        8                 /* of twelve instances */
 #define RELOADS       3
 #define PROMOTIONS    2                 /* at least */
 #define ROUND         6000              /* ms of the soak, for a harm */
-#define TTL           4000              /* ms: half of the stack's SESSION_TTL */
+#define TTL           4000              /* ms: half of the stack's ttl */
 #define HOPPING_TTL   1000
-#define PATIENCE      60000             /* ms */
-#define POLL          50
-#define INSTANCES     64
-#define BUSY          "all instances are busy"
-#define UNAVAILABLE   "session store unavailable"
-#define CONFLICT      "Session conflict"
 
-
-typedef struct {
-    test_t            *test;
-    stack_gateways_t   at;
-    int                instances;
-    int                taken;           /* by new sessions that were tried */
-    bool               forgets;         /* the store: instances refuse what it
-                                           gives twice */
-    load_t            *load;
-    proxy_t           *proxy;
-} gateways_t;
 
 typedef bool (*gateways_pt)(gateways_t *g);
 
@@ -59,15 +42,6 @@ static bool gateways_bury(gateways_t *g);
 static bool gateways_joined(gateways_t *g, int instance);
 static int gateways_rounds(const gateways_t *g, int least);
 static bool gateways_harm(gateways_t *g, const char *harm, const char *heal);
-static bool gateways_all(gateways_t *g, int first, int last, bool refused);
-static bool gateways_try(gateways_t *g, int number, bool refused);
-static bool gateways_new(gateways_t *g, client_t *client, int number);
-static void gateways_to(gateways_t *g, client_t *client, int number);
-static bool gateways_leases(gateways_t *g);
-static bool gateways_apart(gateways_t *g);
-static bool gateways_alone(gateways_t *g, char *text, size_t size);
-static void gateways_counts(gateways_t *g, const load_count_t *count);
-static bool gateways_none(test_t *test, const char *what, uint64_t got);
 static void race_run(gateways_t *g, client_t *clients);
 static bool race_again(gateways_t *g, client_t *client);
 
@@ -97,12 +71,12 @@ gateways_hopping(test_t *test)
     }
 
     end = rpc_now() + test->settings->soak;
-    late = end + PATIENCE;
+    late = end + SEVERAL_PATIENCE;
 
     while (rpc_now() < end
            || (!load_contended(g.load) && rpc_now() < late))
     {
-        check_pace(POLL);
+        check_pace(SEVERAL_POLL);
     }
 
     (void) gateways_apart(&g);
@@ -198,8 +172,8 @@ gateways_instances(test_t *test)
     gateways_t    g;
     load_count_t  count;
     load_plan_t   plan = {
-        .label = "gateways", .sessions = 2 * SESSIONS,
-        .seats = 2 * SESSIONS, .ttl = TTL
+        .label = "gateways", .sessions = 2 * SEVERAL_SESSIONS,
+        .seats = 2 * SEVERAL_SESSIONS, .ttl = TTL
     };
 
     if (!gateways_open(&g, test) || !gateways_all(&g, 1, GATEWAYS, false)) {
@@ -271,7 +245,7 @@ race_run(gateways_t *g, client_t *clients)
     for (i = 0; i < RACERS; i++) {
         if (outcomes[i].code != GRPC_STATUS_OK) {
             (void) expect_error(g->test, &outcomes[i],
-                                GRPC_STATUS_RESOURCE_EXHAUSTED, BUSY,
+                                GRPC_STATUS_RESOURCE_EXHAUSTED, SEVERAL_BUSY,
                                 "%s: MyServiceEcho", clients[i].name);
             continue;
         }
@@ -315,7 +289,7 @@ race_again(gateways_t *g, client_t *client)
 
         } else {
             ok = expect_error(g->test, &outcome,
-                              GRPC_STATUS_RESOURCE_EXHAUSTED, BUSY,
+                              GRPC_STATUS_RESOURCE_EXHAUSTED, SEVERAL_BUSY,
                               "%s: MyServiceEcho at gateway %d",
                               client->name, i);
         }
@@ -335,7 +309,7 @@ gateways_open(gateways_t *g, test_t *test)
     g->instances = stack_size(test, &why);
     stack_gateways(test, &g->at);
 
-    if (g->at.n == GATEWAYS && g->instances >= SESSIONS) {
+    if (g->at.n == GATEWAYS && g->instances >= SEVERAL_SESSIONS) {
         return true;
     }
 
@@ -353,7 +327,8 @@ gateways_run(gateways_t *g, gateways_pt act)
 {
     load_count_t  count;
     load_plan_t   plan = {
-        .label = "gateways", .sessions = SESSIONS, .seats = SESSIONS,
+        .label = "gateways", .sessions = SEVERAL_SESSIONS,
+        .seats = SEVERAL_SESSIONS,
         .ttl = TTL
     };
 
@@ -454,7 +429,8 @@ gateways_promote(gateways_t *g)
 }
 
 
-/* The last gateway has no store as long as the soak lasts; what happens at the others it learns later. */
+/* The last gateway has no store as long as the soak lasts; what happens at the
+ * others it learns later. */
 
 static bool
 gateways_cut(gateways_t *g)
@@ -479,15 +455,16 @@ gateways_cut(gateways_t *g)
         gateways_to(g, &client, GATEWAYS);
         outcome = call_echo(&client, NULL);
         ok = expect_error(g->test, &outcome, GRPC_STATUS_UNAVAILABLE,
-                          UNAVAILABLE, "%s: MyServiceEcho at gateway %d",
-                          client.name, GATEWAYS);
+                          SEVERAL_UNAVAILABLE,
+                          "%s: MyServiceEcho at gateway %d", client.name,
+                          GATEWAYS);
     }
 
     ok = ok && gateways_all(g, 1, GATEWAYS - 1, false)
          && load_again(g->load);
 
     while (ok && rpc_now() < end) {
-        check_pace(POLL);
+        check_pace(SEVERAL_POLL);
     }
 
     proxy_silence(g->proxy, false);
@@ -514,7 +491,7 @@ gateways_agree(gateways_t *g, client_t *client)
     int64_t     end;
     outcome_t   outcome;
 
-    end = rpc_now() + check_time_left(g->test, PATIENCE);
+    end = rpc_now() + check_time_left(g->test, SEVERAL_PATIENCE);
 
     do {
         for (i = 0; i < 2; i++) {
@@ -530,7 +507,7 @@ gateways_agree(gateways_t *g, client_t *client)
         }
 
         if (!same) {
-            check_pace(POLL);
+            check_pace(SEVERAL_POLL);
         }
 
     } while (!same && rpc_now() < end);
@@ -577,10 +554,10 @@ gateways_joined(gateways_t *g, int instance)
     bool     joined;
     int64_t  end;
 
-    end = rpc_now() + check_time_left(g->test, PATIENCE);
+    end = rpc_now() + check_time_left(g->test, SEVERAL_PATIENCE);
 
     while (!(joined = stack_joined(g->test, instance)) && rpc_now() < end) {
-        check_pace(POLL);
+        check_pace(SEVERAL_POLL);
     }
 
     return check(g->test, joined, "instance %d takes sessions again",
@@ -612,213 +589,4 @@ gateways_renew(gateways_t *g)
     }
 
     return true;
-}
-
-
-static bool
-gateways_all(gateways_t *g, int first, int last, bool refused)
-{
-    int  i;
-
-    for (i = first; i <= last; i++) {
-        if (!gateways_try(g, i, refused)) {
-            return false;
-        }
-    }
-
-    return true;
-}
-
-
-/* Waits until gateway "number" refuses new sessions because of the store, or
- * does not: then there is an instance, or there is none. */
-
-static bool
-gateways_try(gateways_t *g, int number, bool refused)
-{
-    bool       done, open;
-    int64_t    end;
-    client_t   client;
-    outcome_t  outcome;
-
-    end = rpc_now() + check_time_left(g->test, PATIENCE);
-    done = false;
-    open = false;
-
-    do {
-        if (!open) {
-            if (!gateways_new(g, &client, number)) {
-                break;
-            }
-
-            open = true;
-        }
-
-        outcome = call_echo(&client, NULL);
-
-        if (outcome.code == GRPC_STATUS_UNAVAILABLE) {
-            done = refused && strcmp(outcome.message, UNAVAILABLE) == 0;
-
-        } else {
-            done = !refused && (outcome.code == GRPC_STATUS_OK
-                                || strcmp(outcome.message, BUSY) == 0);
-        }
-
-        if (outcome.code == GRPC_STATUS_OK) {
-            g->taken++;
-            open = false;
-            client_close(&client);
-        }
-
-        if (!done && rpc_now() >= end) {
-            check_note(g->test, "the last answer: %s \"%s\"",
-                       check_code_name(outcome.code), outcome.message);
-        }
-
-        outcome_free(&outcome);
-
-        if (!done) {
-            check_pace(POLL);
-        }
-
-    } while (!done && rpc_now() < end);
-
-    if (open) {
-        client_close(&client);
-    }
-
-    return check(g->test, done, "gateway %d %s new sessions", number,
-                 refused ? "refuses" : "takes");
-}
-
-
-/* A client of that gateway, logged in. */
-
-static bool
-gateways_new(gateways_t *g, client_t *client, int number)
-{
-    char  name[32];
-
-    snprintf(name, sizeof(name), "new session at %d", number);
-
-    if (client_open(client, g->test, name, "new") == -1) {
-        return false;
-    }
-
-    gateways_to(g, client, number);
-
-    if (!client_login(client)) {
-        client_close(client);
-        return false;
-    }
-
-    return true;
-}
-
-
-static void
-gateways_to(gateways_t *g, client_t *client, int number)
-{
-    rpc_client_free(client->rpc);
-    client->rpc = client_connect(g->test, g->at.address[number - 1], true);
-
-    if (client->rpc == NULL) {
-        abort();
-    }
-}
-
-
-/* The store has the leases of the sessions, also when it was empty. */
-
-static bool
-gateways_leases(gateways_t *g)
-{
-    long     n;
-    int64_t  end;
-
-    end = rpc_now() + check_time_left(g->test, PATIENCE);
-
-    while ((n = stack_store_leases(g->test)) < SESSIONS && rpc_now() < end) {
-        check_pace(POLL);
-    }
-
-    return check(g->test, n >= SESSIONS, "the store has the leases: got %ld, "
-                 "want %d", n, SESSIONS);
-}
-
-
-/* Waits until no session is on two instances. */
-
-static bool
-gateways_apart(gateways_t *g)
-{
-    bool     alone;
-    char     text[256];
-    int64_t  end;
-
-    end = rpc_now() + check_time_left(g->test, PATIENCE);
-
-    while (!(alone = gateways_alone(g, text, sizeof(text)))
-           && rpc_now() < end)
-    {
-        check_pace(POLL);
-    }
-
-    return check(g->test, alone, "no session is on two instances: %s",
-                 alone ? "none" : text);
-}
-
-
-static bool
-gateways_alone(gateways_t *g, char *text, size_t size)
-{
-    int         i, j;
-    static char sessions[INSTANCES][128];
-
-    for (i = 0; i < g->instances && i < INSTANCES; i++) {
-        if (!stack_session(g->test, i + 1, sessions[i], sizeof(sessions[i]))) {
-            snprintf(text, size, "instance %d does not answer", i + 1);
-            return false;
-        }
-
-        for (j = 0; j < i; j++) {
-            if (sessions[i][0] != '\0'
-                && strcmp(sessions[i], sessions[j]) == 0)
-            {
-                snprintf(text, size, "%.127s, %d and %d", sessions[i], j + 1,
-                         i + 1);
-                return false;
-            }
-        }
-    }
-
-    return true;
-}
-
-
-static void
-gateways_counts(gateways_t *g, const load_count_t *count)
-{
-    (void) check(g->test, count->calls > 0, "there were calls");
-    (void) gateways_none(g->test, "failed", count->failed);
-    (void) gateways_none(g->test, "moved for no reason", count->strayed);
-    (void) gateways_none(g->test, "moves", count->moves);
-
-    if (g->forgets) {
-        check_note(g->test, "%ld calls of new sessions came to another "
-                   "session's instance", stack_count(g->test, CONFLICT));
-
-    } else {
-        (void) gateways_none(g->test, "calls that came to another session's "
-                             "instance",
-                             (uint64_t) stack_count(g->test, CONFLICT));
-    }
-}
-
-
-static bool
-gateways_none(test_t *test, const char *what, uint64_t got)
-{
-    return check(test, got == 0, "%s: got %llu, want 0", what,
-                 (unsigned long long) got);
 }
