@@ -468,14 +468,19 @@ model_dead(model_t *model, int instance, bool keep, uint64_t now)
 
 
 ms_lease_state_t
-model_lease_state(const model_t *model, model_lease_t lease)
+model_lease_state(const model_t *model, model_lease_t lease, uint64_t now)
 {
+    uint64_t                 drained;
     const model_instance_t  *i;
 
     i = &model->instances[lease.instance];
 
-    return i->lease == lease.lease ? MS_LEASE_HELD
-           : i->health == MS_VERDICT_DEAD ? MS_LEASE_DEAD
+    if (i->lease == lease.lease) {
+        drained = model_drained(model, lease.instance);
+        return drained != 0 && drained <= now ? MS_LEASE_ENDED : MS_LEASE_HELD;
+    }
+
+    return i->health == MS_VERDICT_DEAD ? MS_LEASE_DEAD
            : i->released == lease.lease ? MS_LEASE_RELEASED : MS_LEASE_ENDED;
 }
 

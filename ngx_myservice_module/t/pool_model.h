@@ -134,7 +134,8 @@ void model_report_drain(model_t *model, int instance, bool drain,
 void model_up(model_t *model, int instance, uint64_t now);
 void model_down(model_t *model, int instance, uint64_t now);
 void model_dead(model_t *model, int instance, bool keep, uint64_t now);
-ms_lease_state_t model_lease_state(const model_t *model, model_lease_t lease);
+ms_lease_state_t model_lease_state(const model_t *model, model_lease_t lease,
+    uint64_t now);
 void model_await(model_t *model, int instance);
 void model_learn(model_t *model, int instance, int owner, uint64_t left,
     const ms_pool_terms_t *terms, uint64_t sent, uint64_t now);

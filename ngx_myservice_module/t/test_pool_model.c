@@ -440,7 +440,7 @@ step_lease(pair_t *pair)
            < grant.model.lease)
     {
         same(ms_pool_lease_state(pair->pool, &grant.lease, pair->now),
-             model_lease_state(&pair->model, grant.model));
+             model_lease_state(&pair->model, grant.model, pair->now));
     }
 
     switch (pick(pair, 11 + pair->trouble)) {
