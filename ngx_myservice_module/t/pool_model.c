@@ -126,6 +126,7 @@ model_fail(model_t *model, model_lease_t lease, uint64_t now)
         model_why(i, MS_END_DIED);
         i->untold = model_serves(i) && !i->lost;
         i->state = MS_INSTANCE_DOWN;
+        i->moves = false;
     }
 }
 
