@@ -39,7 +39,6 @@ static bool gateways_cut(gateways_t *g);
 static bool gateways_agree(gateways_t *g, client_t *client);
 static bool gateways_renew(gateways_t *g);
 static bool gateways_bury(gateways_t *g);
-static bool gateways_joined(gateways_t *g, int instance);
 static int gateways_rounds(const gateways_t *g, int least);
 static bool gateways_harm(gateways_t *g, const char *harm, const char *heal);
 static void race_run(gateways_t *g, client_t *clients);
@@ -535,33 +534,9 @@ gateways_bury(gateways_t *g)
         }
 
         load_healed(g->load, HARM_INSTANCE, i);
-
-        if (!gateways_joined(g, i)) {
-            return false;
-        }
     }
 
     return load_again(g->load);
-}
-
-
-/* All gateways have found it: one that has not would move a session that another
- * one has placed there. */
-
-static bool
-gateways_joined(gateways_t *g, int instance)
-{
-    bool     joined;
-    int64_t  end;
-
-    end = rpc_now() + check_time_left(g->test, SEVERAL_PATIENCE);
-
-    while (!(joined = stack_joined(g->test, instance)) && rpc_now() < end) {
-        check_pace(SEVERAL_POLL);
-    }
-
-    return check(g->test, joined, "instance %d takes sessions again",
-                 instance);
 }
 
 

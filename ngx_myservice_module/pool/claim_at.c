@@ -11,6 +11,7 @@
 #include "pool/text.h"
 
 
+static void ms_at_word(ms_pool_t *pool, uint32_t instance);
 static int ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance,
     ms_given_t given);
 static ms_claim_t ms_at_own(ms_pool_t *pool, uint32_t own,
@@ -18,7 +19,7 @@ static ms_claim_t ms_at_own(ms_pool_t *pool, uint32_t own,
 static int ms_at_away(const ms_record_t *r);
 static void ms_at_leave(ms_pool_t *pool, uint32_t own, uint64_t now);
 static int ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
-    const ms_owner_t *owner);
+    int word, const ms_owner_t *owner);
 
 
 ms_claim_t
@@ -26,7 +27,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, uint32_t instance, ms_given_t given,
     uint64_t epoch, uint64_t now, ms_lease_t *lease)
 {
-    int               anew, down;
+    int               anew, down, word;
     uint32_t          own;
     uint64_t          next_call, user, subject[2];
     ms_owner_t        owner;
@@ -59,6 +60,15 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         next_call = ms_record(pool, own)->next_call;
         user = ms_record(pool, own)->user;
         memcpy(subject, ms_record(pool, own)->subject, sizeof(subject));
+    }
+
+    /* another gateway's lease, and later than the one that was seen to fail */
+
+    word = given == MS_GIVEN_BEFORE && r->state == MS_INSTANCE_DOWN
+           && epoch > r->epoch;
+
+    if (word && own == instance) {
+        ms_at_word(pool, instance);
     }
 
     anew = own == instance && r->lost && !ms_at_away(r);
@@ -97,7 +107,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         ms_at_leave(pool, instance, now);
     }
 
-    down = ms_at_bind(pool, instance, given != MS_GIVEN_BEFORE || anew,
+    down = ms_at_bind(pool, instance, given != MS_GIVEN_BEFORE || anew, word,
                       &owner);
 
     r->follows = r->state == MS_INSTANCE_TENTATIVE
@@ -122,6 +132,19 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
 
     return given == MS_GIVEN_MOVED || own != MS_POOL_NONE ? MS_CLAIM_MOVED
                                                           : MS_CLAIM_REBUILT;
+}
+
+
+/* The instance is down here, and serves the session at another gateway. */
+static void
+ms_at_word(ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_begin(pool);
+
+    ms_state_revive(pool, instance);
+    ms_record(pool, instance)->word = 1;
+
+    ms_record_commit(pool);
 }
 
 
@@ -216,9 +239,9 @@ ms_at_leave(ms_pool_t *pool, uint32_t own, uint64_t now)
 
 
 /* The instance has no owner, in whatever state.  Returns 1 if it is down: it
- * stays so, and gets the owner. */
+ * stays so, and gets the owner.  By another gateway's "word" it is up. */
 static int
-ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
+ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative, int word,
     const ms_owner_t *owner)
 {
     int           down;
@@ -226,7 +249,7 @@ ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
     ms_record_t  *r;
 
     r = ms_record(pool, instance);
-    down = r->state == MS_INSTANCE_DOWN;
+    down = r->state == MS_INSTANCE_DOWN && !word;
     retry_at = r->retry_at;
 
     if (r->state != MS_INSTANCE_FREE) {
@@ -249,6 +272,8 @@ ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
         (void) ms_state_change(pool, instance, MS_INSTANCE_DOWN,
                                &ms_owner_kept);
     }
+
+    r->word = word & 1;
 
     return down;
 }

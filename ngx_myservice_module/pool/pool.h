@@ -228,6 +228,7 @@ typedef struct {
                                            that session finds it */
     unsigned        moves:1;            /* its owner moves with its next claim
                                            */
+    unsigned        word:1;             /* the lease: see ms_pool_claim_at() */
     const char     *name;               /* borrowed, valid under the lock */
     size_t          name_len;
     const uint8_t  *addr;
@@ -367,6 +368,11 @@ typedef enum {
  * (from another instance, as far as the store or this gateway knows), or
  * MS_CLAIM_REBUILT (MS_GIVEN_BEFORE, and this gateway did not know of it).  Only
  * a lease that is given now is tentative, see ms_pool_claim().
+ *
+ * MS_GIVEN_BEFORE, with an epoch above that of the last lease that this gateway
+ * has seen on the instance, is another gateway's word that the instance lives:
+ * if it is down here it is up again, and the lease stands by that word until a
+ * probe passes.
  *
  * MS_CLAIM_UNAVAILABLE: the session has the instance from now on, but it is
  * down here, or its drain is over: "lease" is set, and the caller asks the

@@ -26,6 +26,7 @@ ms_record_clear(ms_record_t *r)
     r->why = MS_END_NONE;
     r->untold = 0;
     r->lost = 0;
+    r->word = 0;
     r->next_call = 0;
     r->subject[0] = 0;
     r->user = 0;

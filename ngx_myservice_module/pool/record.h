@@ -131,6 +131,9 @@ typedef struct {
     uint16_t  untold:1;                 /* the session has lost the instance,
                                            and was not told yet */
     uint16_t  lost:1;                   /* its next granted claim begins anew */
+    uint16_t  word:1;                   /* it was down, but for the word of the
+                                           gateway that gave the lease; no probe
+                                           has passed since */
     uint16_t  call;                     /* when one was in flight last, in
                                            units of 64 milliseconds */
     uint16_t  verdicts;                 /* of the last probes, two bits each,

@@ -168,6 +168,7 @@ ms_state_own(ms_pool_t *pool, ms_record_t *r, const ms_owner_t *owner)
     r->why = MS_END_NONE;
     r->untold = 0;
     r->lost = 0;
+    r->word = 0;
     r->next_call = 0;
     r->subject[0] = 0;
     ms_record_bind(r, owner->len != 0 ? terms->subject : NULL);
@@ -445,6 +446,7 @@ ms_state_passed(ms_pool_t *pool, uint32_t id, uint64_t now)
 
     r->health = MS_VERDICT_PASSED;
     r->passed = now;
+    r->word = 0;
 
     if (r->suspect != 0) {
         ms_record_begin(pool);

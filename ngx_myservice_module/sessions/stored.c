@@ -34,7 +34,8 @@ typedef enum {
     MS_STORED_UNKNOWN = 0,
     MS_STORED_LOCAL,                    /* the zone knows enough */
     MS_STORED_WAITS,
-    MS_STORED_ANSWERED
+    MS_STORED_ANSWERED,
+    MS_STORED_TORN                      /* the session may move no more */
 } ms_stored_e;
 
 typedef struct {
@@ -44,6 +45,9 @@ typedef struct {
     ms_pool_key_t        key;           /* once it is known */
     ngx_uint_t           asks;
     ngx_uint_t           local;         /* failure=local: the zone decides */
+    unsigned             against:1;     /* the question is a move against the
+                                           word of another gateway */
+    unsigned             stayed:1;      /* the session had nowhere to go */
 } ms_stored_t;
 
 
@@ -51,11 +55,15 @@ static ms_stored_t *ms_stored_make(ngx_http_request_t *r);
 static void ms_stored_cleanup(void *data);
 static ngx_int_t ms_stored_ask(ms_store_t *store, ms_stored_t *st,
     ms_pool_key_t *key, ms_call_t *call);
+static ngx_uint_t ms_stored_torn(ms_store_t *store, ms_stored_t *st,
+    ms_pool_key_t *key, ms_store_lease_t *own);
 static ngx_uint_t ms_stored_failed(ms_call_t *call, uint32_t instance);
 static void ms_stored_wake_phase(ngx_event_t *ev);
 static void ms_stored_wake_attempt(ngx_event_t *ev);
 static ngx_int_t ms_stored_take(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
+static ngx_uint_t ms_stored_stays(ms_store_t *store, ms_stored_t *st,
+    ms_call_t *call);
 static ngx_int_t ms_stored_given(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
 static void ms_stored_claim_at(ms_stored_t *st, ms_call_t *call,
@@ -192,6 +200,7 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
 
     from = NULL;
     epoch = 0;
+    st->against = 0;
 
     if (ms_store_lease(store, key, &own) == NGX_OK) {
 
@@ -205,6 +214,10 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
             }
 
         } else {
+            if (ms_stored_torn(store, st, key, &own)) {
+                return NGX_OK;
+            }
+
             from = &own.name;
             epoch = own.epoch;
         }
@@ -225,6 +238,39 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
     st->state = rc == NGX_AGAIN ? MS_STORED_WAITS : MS_STORED_ANSWERED;
 
     return rc;
+}
+
+
+/*
+ * Another gateway has given the session an instance that is down here.  To move
+ * it is right, but two gateways that disagree would do so without end.
+ */
+
+static ngx_uint_t
+ms_stored_torn(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
+    ms_store_lease_t *own)
+{
+    ngx_uint_t  n;
+
+    st->against = own->word;
+
+    n = own->word ? ms_store_torn(store, key) : 0;
+
+    if (n == 0) {
+        return 0;
+    }
+
+    if (n == 1) {
+        ms_log_error(NGX_LOG_WARN, st->request->connection->log, 0,
+                     "gateways disagree about an instance: it is down here, "
+                     "and others give it to a session, which has moved too "
+                     "often, instance=\"%V\" upstream=\"%V\"",
+                     &own->name, &store->upstream->host);
+    }
+
+    st->state = MS_STORED_TORN;
+
+    return 1;
 }
 
 
@@ -329,7 +375,8 @@ ms_stored_claim(ms_call_t *call, ngx_log_t *log)
             }
         }
 
-        if (st->asks >= MS_STORED_ASKS) {
+        if (st->state == MS_STORED_TORN || st->asks >= MS_STORED_ASKS) {
+            st->state = MS_STORED_UNKNOWN;
             call->decision = MS_CLAIM_UNAVAILABLE;
             return NGX_BUSY;
         }
@@ -357,6 +404,10 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
         return ms_stored_given(store, st, call, log);
 
     case NGX_BUSY:
+        if (ms_stored_stays(store, st, call)) {
+            return NGX_DECLINED;
+        }
+
         call->decision = MS_CLAIM_BUSY;
         return NGX_BUSY;
 
@@ -367,6 +418,27 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     default:
         return ms_stored_unavailable(store, st, call, log);
     }
+}
+
+
+/* once for each call: a session with nowhere to go tries its own instance, as
+ * without a store, though that is down */
+
+static ngx_uint_t
+ms_stored_stays(ms_store_t *store, ms_stored_t *st, ms_call_t *call)
+{
+    ms_store_lease_t  own;
+
+    if (st->stayed
+        || ms_store_lease(store, &call->key, &own) != NGX_OK
+        || !own.away || ms_stored_failed(call, own.instance))
+    {
+        return 0;
+    }
+
+    st->stayed = 1;
+
+    return 1;
 }
 
 
@@ -384,6 +456,13 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
 
     if (call->decision == MS_CLAIM_EMPTY && waiter->given == MS_GIVEN_BEFORE) {
         ms_stored_guest(store, st, call, log);
+    }
+
+    if (st->against && waiter->given == MS_GIVEN_MOVED
+        && (call->decision == MS_CLAIM_MOVED
+            || call->decision == MS_CLAIM_LOST))
+    {
+        ms_store_moved(store, &call->key);
     }
 
     if (grant->lease.lease) {

@@ -16,6 +16,8 @@ static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
 static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
     size_t len);
+static ms_store_moves_t *ms_store_moves(ms_store_t *store,
+    ms_pool_key_t *key);
 
 
 ngx_uint_t
@@ -59,6 +61,7 @@ ms_store_lease(ms_store_t *store, ms_pool_key_t *key, ms_store_lease_t *lease)
         lease->epoch = info.epoch;
         lease->away = info.state == MS_INSTANCE_DOWN
                       || info.state == MS_INSTANCE_LEFT;
+        lease->word = info.word;
         lease->name.data = lease->buf;
         lease->name.len = info.name_len;
         ngx_memcpy(lease->buf, info.name, info.name_len);
@@ -389,6 +392,53 @@ ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
     }
 
     return 1;
+}
+
+
+/* neither takes the lock: a move counted twice or not at all does no harm */
+
+void
+ms_store_moved(ms_store_t *store, ms_pool_key_t *key)
+{
+    ms_store_moves_t  *moves;
+
+    moves = ms_store_moves(store, key);
+
+    if (moves->session != key->hash
+        || ngx_current_msec - moves->since >= MS_STORE_MOVES_TIME)
+    {
+        moves->session = key->hash;
+        moves->since = ngx_current_msec;
+        moves->n = 0;
+    }
+
+    moves->n++;
+}
+
+
+ngx_uint_t
+ms_store_torn(ms_store_t *store, ms_pool_key_t *key)
+{
+    ms_store_moves_t  *moves;
+
+    moves = ms_store_moves(store, key);
+
+    if (moves->session != key->hash || moves->n < MS_STORE_MOVES
+        || ngx_current_msec - moves->since >= MS_STORE_MOVES_TIME)
+    {
+        return 0;
+    }
+
+    moves->n++;
+
+    return moves->n - MS_STORE_MOVES;
+}
+
+
+static ms_store_moves_t *
+ms_store_moves(ms_store_t *store, ms_pool_key_t *key)
+{
+    return &store->sh->marks[key->hash % store->sh->capacity].moves;
 }
 
 

@@ -19,6 +19,7 @@ typedef struct {
     ngx_str_t            name;                  /* of the instance */
     u_char               buf[MS_POOL_NAME_MAX];
     unsigned             away:1;                /* the session cannot stay */
+    unsigned             word:1;                /* see ms_pool_claim_at() */
 } ms_store_lease_t;
 
 /* a lease that the store is to know */
@@ -98,6 +99,14 @@ void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
  */
 ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,
     uint64_t lease);
+
+/* this gateway has moved the session away from an instance that is down here,
+ * against the word of the gateway that gave the lease */
+void ms_store_moved(ms_store_t *store, ms_pool_key_t *key);
+
+/* 0: the session may move in that way.  Else it has done so MS_STORE_MOVES
+ * times in a minute: how often that was asked. */
+ngx_uint_t ms_store_torn(ms_store_t *store, ms_pool_key_t *key);
 
 /* of an answer: in another life of the store all leases are entered again */
 void ms_store_generation(ms_store_t *store, const void *data, size_t len);

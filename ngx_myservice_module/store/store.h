@@ -23,6 +23,8 @@
 
 #define MS_STORE_CANDIDATES  16         /* of one question */
 #define MS_STORE_ROUNDS      4          /* questions until all are busy */
+#define MS_STORE_MOVES       3          /* see ms_store_torn() */
+#define MS_STORE_MOVES_TIME  60000      /* ms */
 #define MS_STORE_GROUPS      4096       /* questions that wait, per worker */
 
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
@@ -46,6 +48,16 @@ typedef enum {
                                            used here */
 } ms_store_known_e;
 
+/* moves of a session against the word of another gateway, by the session's
+ * hash */
+
+typedef struct {
+    uint64_t                       session;     /* the whole hash */
+    ngx_msec_t                     since;       /* when the first one was */
+    ngx_uint_t                     n;           /* also those that were one too
+                                                   many */
+} ms_store_moves_t;
+
 /* a lease of the zone that the store has, by instance */
 
 typedef struct {
@@ -53,6 +65,9 @@ typedef struct {
     ngx_msec_t                     asked;       /* when the question was sent
                                                    that the store confirmed */
     ms_store_known_e               known;
+    ms_store_moves_t               moves;       /* by a hash, not of this lease:
+                                                   there are as many sessions as
+                                                   instances */
 } ms_store_mark_t;
 
 typedef struct {

@@ -595,14 +595,14 @@ own_at(model_t *model, int own, const ms_pool_terms_t *terms, uint64_t now,
 
 /* The session begins on the instance, which nobody has. */
 static void
-begin_at(model_t *model, int instance, int session, bool tentative,
+begin_at(model_t *model, int instance, int session, bool tentative, bool word,
     const ms_pool_terms_t *terms, uint64_t now)
 {
     bool               down;
     model_instance_t  *i;
 
     i = &model->instances[instance];
-    down = i->state == MS_INSTANCE_DOWN;
+    down = i->state == MS_INSTANCE_DOWN && !word;
     model_bind(model, instance, MS_INSTANCE_TENTATIVE, session, terms, now);
 
     if (down || !tentative) {
@@ -620,7 +620,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     model_lease_t *lease)
 {
     int                own, subject, user;
-    bool               anew;
+    bool               anew, word;
     uint64_t           next_call;
     ms_pool_terms_t    of_store;
     model_instance_t  *i, *before;
@@ -656,6 +656,13 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
         return MS_CLAIM_LOST;
     }
 
+    word = given == MS_GIVEN_BEFORE && i->state == MS_INSTANCE_DOWN
+           && epoch > i->epoch;
+
+    if (word && before == i) {
+        model_revive(i);
+    }
+
     anew = before == i && i->lost && !away(i);
 
     if (before == i && !anew) {
@@ -682,7 +689,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
 
     of_store = *terms;
     of_store.epoch = epoch;
-    begin_at(model, instance, session, given != MS_GIVEN_BEFORE || anew,
+    begin_at(model, instance, session, given != MS_GIVEN_BEFORE || anew, word,
              &of_store, now);
     i->subject = subject != 0 ? subject : model_subject(terms);
     move_user(i, user, terms);

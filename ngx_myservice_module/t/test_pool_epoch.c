@@ -110,6 +110,17 @@ static const struct {
         "is x down a", "given a x before 50 UNAVAILABLE",
         "given a y moved 60 MOVED", "is x down -", "is y tentative a" } },
 
+    { "given: the failed, by another gateway, later: it lives",
+      { "add x", "given a x before 50 REBUILT", "fail a", "is x down a",
+        "given a x before 50 UNAVAILABLE", "given a x before 51 HIT",
+        "is x leased a", "fail a", "given a x before 51 UNAVAILABLE" } },
+
+    { "given: the failed, by another gateway, to another session",
+      { "add x", "given a x before 50 REBUILT", "down x",
+        "given b x before 49 UNAVAILABLE", "is x down b",
+        "given c x before 60 REBUILT", "is x leased c", "down x",
+        "given c x before 60 UNAVAILABLE", "is x down c" } },
+
     { "given: the released",
       { "add x", "claim a NEW", "confirm a", "release a", "is x left -",
         "given b x new 50 NEW", "is x tentative b" } },
