@@ -51,9 +51,48 @@ process_build_dir(void)
 }
 
 
-/* In the child, between fork() and exec. */
+/* The environment of a program; the caller frees the array. */
+static char **
+process_environment(const char *program)
+{
+    int     n;
+    char  **copy, **entry;
+
+    static char  no_leaks[] = "ASAN_OPTIONS=detect_leaks=0";
+
+    for (n = 0; environ[n] != NULL; n++) { /* void */ }
+
+    copy = calloc((size_t) n + 2, sizeof(char *));
+
+    if (copy == NULL) {
+        abort();
+    }
+
+    entry = copy;
+
+    /* nginx leaves the memory of its configuration to the exit */
+
+    if (strstr(program, "nginx") != NULL) {
+        *entry++ = no_leaks;
+    }
+
+    for (n = 0; environ[n] != NULL; n++) {
+        if (copy[0] != no_leaks
+            || strncmp(environ[n], "ASAN_OPTIONS=", 13) != 0)
+        {
+            *entry++ = environ[n];
+        }
+    }
+
+    return copy;
+}
+
+
+/* In the child, between fork() and exec: nothing that takes memory, as another
+ * thread may have had the lock of an allocator that does not expect a fork. */
 static void
-process_exec(const char *const *argv, const char *output)
+process_exec(const char *const *argv, char *const *environment,
+    const char *output)
 {
     int       fd;
     sigset_t  none;
@@ -70,15 +109,8 @@ process_exec(const char *const *argv, const char *output)
     (void) dup2(fd, 2);
     (void) close_range(3, ~0U, 0);
 
-    if (strstr(argv[0], "nginx") != NULL) {
-
-        /* nginx leaves the memory of its configuration to the exit */
-
-        setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-    }
-
-    execv(argv[0], (char *const *) argv);
-    dprintf(2, "cannot run %s\n", argv[0]);
+    execve(argv[0], (char *const *) argv, environment);
+    (void) !write(2, "cannot run it\n", 14);
     _exit(127);
 }
 
@@ -86,12 +118,14 @@ process_exec(const char *const *argv, const char *output)
 pid_t
 process_start(const char *const *argv, const char *output)
 {
-    pid_t  pid;
+    char   **environment;
+    pid_t    pid;
 
     if (process_count == CHILDREN_MAX) {
         abort();
     }
 
+    environment = process_environment(argv[0]);
     pid = fork();
 
     if (pid == -1) {
@@ -99,8 +133,10 @@ process_start(const char *const *argv, const char *output)
     }
 
     if (pid == 0) {
-        process_exec(argv, output);
+        process_exec(argv, environment, output);
     }
+
+    free(environment);
 
     process_list[process_count].pid = pid;
     process_list[process_count].ended = false;

@@ -71,12 +71,12 @@ serve(fake_call_t *call)
 static void
 start(const char *conf, int instances)
 {
-    int   i;
-    char  name[8];
+    int  i;
+
+    static const char *const  names[] = { "0", "1", "2", "3" };
 
     for (i = 0; i < instances; i++) {
-        snprintf(name, sizeof(name), "%d", i);
-        fakes[i] = fake_start(8081 + i, name, serve);
+        fakes[i] = fake_start(8081 + i, names[i], serve);
     }
 
     gateway_start(conf);
