@@ -22,7 +22,10 @@ typedef struct {
     uint64_t           workers;         /* bits: who to wake */
     ms_lease_t         lease;           /* of one served; lease 0: none */
     uint32_t           calls;
-    uint32_t           served;
+    uint8_t            served;          /* ms_turn_t: MS_TURN_WAITS, _COMES or
+                                           _ASKS */
+    uint8_t            store;
+    uint8_t            local;
 } ms_place_t;
 
 typedef struct {
@@ -39,6 +42,12 @@ struct ms_line_s {
     uint32_t           places;
     uint32_t           used;
     uint32_t           waiting;
+    uint64_t           asked;           /* when the turn of a head came last that
+                                           has to ask a store */
+    uint64_t           asks;            /* number of the place that asks now,
+                                           0: none */
+    uint32_t           free;            /* instances */
+    uint32_t           due;             /* one has become free since */
     ms_place_t         place[];
 };
 
@@ -51,6 +60,7 @@ static ms_place_t *ms_line_place(ms_line_t *line, const ms_ticket_t *ticket);
 static void ms_line_remove(ms_line_t *line, ms_pool_t *pool, ms_place_t *p,
     uint64_t now);
 static void ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now);
+static int ms_line_due(const ms_line_t *line, uint64_t now);
 
 
 size_t
@@ -124,6 +134,16 @@ ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
             ticket->number = ++line->next | (lost ? 0 : MS_LINE_NEW);
         }
 
+        p->store = ticket->store;
+        p->local = ticket->local;
+
+        if (line->waiting == 0) {
+
+            /* what has become free since the store was asked */
+
+            line->due = 1;
+        }
+
         p->number = ticket->number;
         line->used++;
         line->waiting++;
@@ -194,7 +214,35 @@ ms_line_look(ms_line_t *line, const ms_ticket_t *ticket, uint64_t now)
 
     p->seen = now;
 
-    return p->served ? MS_TURN_COMES : MS_TURN_WAITS;
+    return (ms_turn_t) p->served;
+}
+
+
+void
+ms_line_back(ms_line_t *line, const ms_ticket_t *ticket)
+{
+    ms_place_t  *p;
+
+    p = ms_line_place(line, ticket);
+
+    if (p == NULL) {
+        return;
+    }
+
+    p->local = ticket->local;
+
+    if (p->served == MS_TURN_ASKS) {
+        p->served = MS_TURN_WAITS;
+        line->waiting++;
+        line->asks = 0;
+    }
+}
+
+
+int
+ms_line_used(const ms_line_t *line)
+{
+    return line->used != 0;
 }
 
 
@@ -216,6 +264,11 @@ ms_line_leave(ms_line_t *line, ms_pool_t *pool, ms_ticket_t *ticket,
 static void
 ms_line_remove(ms_line_t *line, ms_pool_t *pool, ms_place_t *p, uint64_t now)
 {
+    if (p->number == line->asks) {
+        line->asks = 0;
+        line->due = 1;
+    }
+
     p->number = 0;
     line->used--;
 
@@ -231,7 +284,7 @@ ms_line_remove(ms_line_t *line, ms_pool_t *pool, ms_place_t *p, uint64_t now)
 uint64_t
 ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now)
 {
-    uint32_t            i;
+    uint32_t            i, n;
     uint64_t            workers;
     ms_place_t         *p;
     ms_claim_t          claim;
@@ -241,6 +294,10 @@ ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now)
 
     workers = 0;
 
+    n = ms_pool_count(pool, MS_INSTANCE_FREE);
+    line->due |= n > line->free;
+    line->free = n;
+
     if (line->used == 0) {
         return 0;
     }
@@ -249,8 +306,9 @@ ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now)
         ms_line_sweep(line, pool, now);
     }
 
-    while (line->waiting && ms_pool_count(pool, MS_INSTANCE_FREE)) {
-
+    while (line->waiting
+           && (ms_pool_count(pool, MS_INSTANCE_FREE) || ms_line_due(line, now)))
+    {
         i = ms_line_head(line);
 
         if (i == line->places) {
@@ -258,6 +316,33 @@ ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now)
         }
 
         p = &line->place[i];
+
+        if (!p->store) {
+            line->asked = now;
+        }
+
+        if (!p->store || p->local) {
+            line->due = 0;
+        }
+
+        if (p->store && ms_line_due(line, now)
+            && !(p->local && ms_pool_count(pool, MS_INSTANCE_FREE)))
+        {
+            line->due = 0;
+            line->asked = now;
+            line->asks = p->number;
+            p->served = MS_TURN_ASKS;
+            line->waiting--;
+            workers |= p->workers;
+            break;
+        }
+
+        if ((p->store && !p->local)
+            || ms_pool_count(pool, MS_INSTANCE_FREE) == 0)
+        {
+            break;
+        }
+
         s = ms_line_session(line, i);
 
         key.session = s->session;
@@ -282,12 +367,25 @@ ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now)
             p->lease.lease = 0;
         }
 
-        p->served = 1;
+        p->served = MS_TURN_COMES;
         line->waiting--;
         workers |= p->workers;
     }
 
+    line->free = ms_pool_count(pool, MS_INSTANCE_FREE);
+
     return workers;
+}
+
+
+/* Returns 1 if the head is to ask its store now.  The clock of another process
+ * may be ahead of this one's. */
+static int
+ms_line_due(const ms_line_t *line, uint64_t now)
+{
+    return line->asks == 0
+           && (line->due || now >= line->asked + MS_LINE_ASK
+               || line->asked >= now + MS_LINE_ASK);
 }
 
 
@@ -325,6 +423,7 @@ ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now)
     line->swept = now;
     line->used = 0;
     line->waiting = 0;
+    line->asks = 0;
 
     for (i = 0; i < line->places; i++) {
         p = &line->place[i];
@@ -332,6 +431,10 @@ ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now)
         if (p->number) {
             line->used++;
             line->waiting += !p->served;
+
+            if (p->served == MS_TURN_ASKS) {
+                line->asks = p->number;
+            }
         }
     }
 

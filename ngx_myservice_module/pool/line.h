@@ -17,22 +17,31 @@
 
 
 #define MS_LINE_LOST     1000           /* ms */
+#define MS_LINE_ASK      500            /* ms after which the head asks anyway */
 #define MS_LINE_MAX      4096           /* places */
 #define MS_LINE_WORKERS  64             /* that can be woken */
 
 
 typedef struct ms_line_s  ms_line_t;
 
-/* A call's claim to the place of its session; all zero before it enters. */
+/*
+ * A call's claim to the place of its session; all zero before it enters.  With
+ * "store" a store decides who gets an instance: whose turn comes asks it.  With
+ * "local", too, that store does not answer, and the pool decides.
+ */
 typedef struct {
     uint64_t        number;             /* smaller ones come first */
     uint32_t        place;
+    unsigned        store:1;
+    unsigned        local:1;
 } ms_ticket_t;
 
 typedef enum {
     MS_TURN_WAITS = 0,
     MS_TURN_COMES,                      /* an instance is kept for the session,
                                            or the pool would refuse it */
+    MS_TURN_ASKS,                       /* it asks the store, then it leaves, or
+                                           goes back */
     MS_TURN_LOST                        /* the place was given up: enter again
                                            with the same ticket */
 } ms_turn_t;
@@ -66,6 +75,13 @@ int ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
 ms_turn_t ms_line_look(ms_line_t *line, const ms_ticket_t *ticket,
     uint64_t now);
 
+/* The call has asked the store in vain: its session waits again, where it was.
+ * "ticket->local" says whether the store has answered. */
+void ms_line_back(ms_line_t *line, const ms_ticket_t *ticket);
+
+/* 1 if new sessions have to wait behind others; without the lock, a hint */
+int ms_line_used(const ms_line_t *line);
+
 /* The call waits no more: it has claimed the instance, or gave up.  With its
  * last call the place ends; an instance that nobody has claimed is free. */
 void ms_line_leave(ms_line_t *line, ms_pool_t *pool, ms_ticket_t *ticket,
@@ -74,7 +90,9 @@ void ms_line_leave(ms_line_t *line, ms_pool_t *pool, ms_ticket_t *ticket,
 /*
  * Keeps the instances that are free for those who wait, by a tentative lease;
  * called after every change of the pool, so that none is free while somebody
- * waits.  Returns bits: the workers to wake.
+ * waits.  With a store the turn of the head comes when another instance of the
+ * pool has become free, and each MS_LINE_ASK: one asks at a time, and the next
+ * one when that has got an instance.  Returns bits: the workers to wake.
  */
 uint64_t ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now);
 

@@ -108,6 +108,10 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
         call->seek.queued = 1;
         break;
 
+    case MS_QUEUE_STORED:
+        call->seek.waited = 1;
+        break;
+
     default: /* MS_QUEUE_NONE */
         break;
     }
@@ -118,6 +122,12 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
         rc = ms_stored_claim(call, pc->log);
 
         if (rc == NGX_OK) {
+
+            if (call->seek.queued) {
+                call->seek.queued = 0;
+                ms_queue_leave(call->request);
+            }
+
             break;
         }
 

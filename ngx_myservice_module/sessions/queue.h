@@ -18,6 +18,8 @@
 typedef enum {
     MS_QUEUE_NONE = 0,                  /* the call has no place in the line */
     MS_QUEUE_WAITS,
+    MS_QUEUE_STORED,                    /* it had one, and the store has
+                                           answered */
     MS_QUEUE_AT_ONCE,                   /* as MS_QUEUE_TURN, without a wait */
     MS_QUEUE_TURN                       /* the claim gets what is kept for the
                                            session; ms_queue_leave() then */

@@ -18,6 +18,7 @@
 #include "core/variable.h"
 #include "sessions/calls.h"
 #include "sessions/limit.h"
+#include "sessions/stored.h"
 #include "sessions/terms.h"
 #include "sessions/waiter.h"
 #include "store/store.h"
@@ -42,6 +43,8 @@ static ngx_int_t ms_queue_handler(ngx_http_request_t *r);
 static ngx_int_t ms_queue_enter(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us, ms_queue_srv_conf_t *conf,
     ms_waiter_t **found);
+static ngx_int_t ms_queue_waits(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us, ms_waiter_t *ctx);
 static ms_waiter_t *ms_queue_create(ngx_http_request_t *r,
     ms_queue_srv_conf_t *conf, ms_zone_t *zone);
 
@@ -132,6 +135,11 @@ ms_queue_state(ngx_http_request_t *r)
 
     ctx = ms_queue_get_ctx(r);
 
+    if (ctx && ctx->stored) {
+        ctx->stored = 0;
+        return MS_QUEUE_STORED;
+    }
+
     if (ctx == NULL || ctx->ticket.number == 0) {
         return MS_QUEUE_NONE;
     }
@@ -209,6 +217,11 @@ ms_queue_lost(ms_call_t *call)
     ctx->since = ngx_current_msec;
     ctx->done = 1;
     ctx->lost = 1;
+    ctx->asks = 0;
+
+    /* here the zone decides */
+
+    ctx->ticket.store = 0;
 
     if (ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 1, &ctx->ticket,
                            r->connection->log)
@@ -257,7 +270,14 @@ ms_queue_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (ms_waiter_waits(ctx)) {
+    rc = ms_queue_waits(r, us, ctx);
+
+    if (rc == NGX_AGAIN) {
+        ms_waiter_pause(ctx);
+        return NGX_AGAIN;
+    }
+
+    if (rc == NGX_BUSY) {
 
         if (ms_timeout_left(r) != 0) {
             return ms_waiter_wait(ctx);
@@ -279,7 +299,57 @@ ms_queue_handler(ngx_http_request_t *r)
         ms_waiter_waited(ctx);
     }
 
+    if (ctx->asks) {
+
+        /* the next one may ask, too */
+
+        ctx->stored = ctx->queued;
+        ms_queue_leave(r);
+    }
+
     return NGX_DECLINED;
+}
+
+
+/*
+ * NGX_BUSY: it waits for its turn; NGX_AGAIN: it waits for the store, as its
+ * turn has come; NGX_OK: it waits no more.
+ */
+
+static ngx_int_t
+ms_queue_waits(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
+    ms_waiter_t *ctx)
+{
+    ngx_int_t  rc;
+
+    for ( ;; ) {
+
+        if (ctx->asks) {
+            rc = ms_stored_answer(r, us);
+
+            if (rc == NGX_AGAIN || rc == NGX_OK) {
+                return rc;
+            }
+
+            ctx->asks = 0;
+            ctx->ticket.local = rc == NGX_ERROR;
+            ms_zone_line_back(ctx->zone, &ctx->ticket, r->connection->log);
+        }
+
+        if (ms_waiter_waits(ctx)) {
+            return NGX_BUSY;
+        }
+
+        if (ctx->ticket.number == 0 || ctx->looked != MS_TURN_ASKS) {
+            return NGX_OK;
+        }
+
+        ctx->asks = 1;
+
+        if (ms_stored_again_phase(r, us) == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+    }
 }
 
 
@@ -291,6 +361,7 @@ ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
 {
     ngx_int_t                rc;
     ngx_str_t                session;
+    ngx_uint_t               lost;
     ms_pool_key_t            key;
     ms_waiter_t             *ctx;
     ms_pool_terms_t          terms;
@@ -298,6 +369,16 @@ ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
 
     scf = ngx_http_conf_upstream_srv_conf(us,
                                           ngx_http_myservice_sessions_module);
+
+    rc = NGX_OK;
+
+    if (ms_store_of(us)) {
+        rc = ms_stored_answer(r, us);
+
+        if (rc == NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
 
     /* what is wrong with a call the balancer says */
 
@@ -323,11 +404,18 @@ ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
 
     ctx->key = key;
     ctx->terms = terms;
+    ctx->ticket.store = rc != NGX_OK;
+    ctx->ticket.local = rc == NGX_ERROR;
 
     *found = ctx;
 
-    rc = ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 0, &ctx->ticket,
-                            r->connection->log);
+    /* a session that the store does not know has lost what it has here */
+
+    lost = rc == NGX_BUSY
+           && ms_zone_leased(ctx->zone, &ctx->key, r->connection->log);
+
+    rc = ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, lost,
+                            &ctx->ticket, r->connection->log);
 
     ctx->done = rc != NGX_AGAIN;
 
@@ -472,14 +560,6 @@ ms_queue_init(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        if (ms_store_of(us[i])) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"myservice_queue\" in upstream \"%V\": the line "
-                          "of one gateway does not know those of others, so "
-                          "there can be no \"myservice_store\"", &us[i]->host);
-            return NGX_ERROR;
-        }
-
         if (ms_zone_line_add(cf, scf->zone, conf->length) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -492,6 +572,11 @@ ms_queue_init(ngx_conf_t *cf)
     }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    /*
+     * handlers run in the reverse order: this module comes before that of the
+     * sessions, so that the store has answered
+     */
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
     if (h == NULL) {

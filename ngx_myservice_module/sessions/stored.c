@@ -51,6 +51,8 @@ typedef struct {
 } ms_stored_t;
 
 
+static ngx_int_t ms_stored_ask_phase(ms_store_t *store, ms_stored_t *st,
+    ngx_uint_t looks);
 static ms_stored_t *ms_stored_make(ngx_http_request_t *r);
 static void ms_stored_cleanup(void *data);
 static ngx_int_t ms_stored_ask(ms_store_t *store, ms_stored_t *st,
@@ -118,10 +120,31 @@ ms_stored_handler(ngx_http_request_t *r)
 
     ms_zone_key(conf->zone, &session, &st->key);
 
+    /* who comes now may not overtake those who wait */
+
+    return ms_stored_ask_phase(store, st,
+                               conf->zone->line
+                               && ms_line_used(conf->zone->line));
+}
+
+
+static ngx_int_t
+ms_stored_ask_phase(ms_store_t *store, ms_stored_t *st, ngx_uint_t looks)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = st->request;
+
     st->asks = 0;
+    st->waiter.looks = looks;
     st->waiter.wake.handler = ms_stored_wake_phase;
 
-    if (ms_stored_ask(store, st, &st->key, NULL) != NGX_AGAIN) {
+    rc = ms_stored_ask(store, st, &st->key, NULL);
+
+    st->waiter.looks = 0;
+
+    if (rc != NGX_AGAIN) {
         return NGX_DECLINED;
     }
 
@@ -133,6 +156,42 @@ ms_stored_handler(ngx_http_request_t *r)
     }
 
     return NGX_AGAIN;
+}
+
+
+ngx_int_t
+ms_stored_again_phase(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
+{
+    return ms_stored_ask_phase(ms_store_of(us),
+                               ms_context_find(r,
+                                            &ngx_http_myservice_store_module),
+                               0);
+}
+
+
+ngx_int_t
+ms_stored_answer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
+{
+    ms_stored_t  *st;
+
+    st = ms_context_find(r, &ngx_http_myservice_store_module);
+
+    if (st && st->state == MS_STORED_WAITS) {
+
+        if (st->waiter.group) {
+            return NGX_AGAIN;
+        }
+
+        st->state = MS_STORED_ANSWERED;
+    }
+
+    if (st == NULL || st->state != MS_STORED_ANSWERED) {
+        return NGX_OK;
+    }
+
+    return st->waiter.rc == NGX_BUSY ? NGX_BUSY
+           : st->waiter.rc == NGX_ERROR && ms_store_of(us)->local ? NGX_ERROR
+           : NGX_OK;
 }
 
 
@@ -515,7 +574,7 @@ ms_stored_claim_at(ms_stored_t *st, ms_call_t *call, ngx_addr_t *guest,
     call->decision = ms_zone_claim_at(call->conf->zone, &call->key,
                                       &call->terms, &waiter->instance, guest,
                                       waiter->given, waiter->epoch,
-                                      &call->grant, log);
+                                      call->seek.waited, &call->grant, log);
 }
 
 

@@ -16,6 +16,19 @@
  */
 ngx_int_t ms_stored_handler(ngx_http_request_t *r);
 
+/*
+ * Of such a call, later in its phases.  NGX_BUSY: the store has said that all
+ * instances have owners; NGX_ERROR: it is unavailable, and the zone decides;
+ * NGX_AGAIN: it has not yet answered; else NGX_OK.
+ */
+ngx_int_t ms_stored_answer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+
+/* The same question after NGX_BUSY or NGX_ERROR.  NGX_AGAIN: the phases are run
+ * again when it is answered; else it is. */
+ngx_int_t ms_stored_again_phase(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+
 /* the session's key, hashed once for the call; NULL: not yet */
 ms_pool_key_t *ms_stored_key(ngx_http_request_t *r, ngx_str_t *session);
 

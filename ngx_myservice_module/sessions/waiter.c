@@ -63,8 +63,9 @@ ms_waiter_waits(ms_waiter_t *w)
 
     log = w->request->connection->log;
     turn = ms_zone_line_look(w->zone, &w->ticket, log);
+    w->looked = turn;
 
-    if (turn == MS_TURN_COMES) {
+    if (turn == MS_TURN_COMES || turn == MS_TURN_ASKS) {
         return 0;
     }
 
@@ -154,6 +155,14 @@ ms_waiter_look(ngx_event_t *ev)
          q = ngx_queue_next(q))
     {
         w = ngx_queue_data(q, ms_waiter_t, queue);
+
+        if (w->asks) {
+
+            /* it goes on when the store has answered, and keeps its place */
+
+            (void) ms_zone_line_look(w->zone, &w->ticket, ngx_cycle->log);
+            continue;
+        }
 
         /* the deadline of a call that has an upstream ends it anyway */
 

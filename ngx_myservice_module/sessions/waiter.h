@@ -24,9 +24,13 @@ typedef struct {
     ngx_msec_t           waited;        /* until "since", of earlier waits */
     ngx_queue_t          queue;         /* of this worker */
     ngx_event_t          turn;
+    ms_turn_t            looked;        /* what the last look has found */
     unsigned             waits:1;
     unsigned             queued:1;      /* it had to wait */
     unsigned             done:1;        /* the phase is over */
+    unsigned             asks:1;        /* the store, as its turn has come */
+    unsigned             stored:1;      /* what the store has answered is its
+                                           instance, or its end */
     unsigned             lost:1;        /* in a pause, as the session has lost
                                            its instance */
 } ms_waiter_t;

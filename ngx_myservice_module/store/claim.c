@@ -34,6 +34,8 @@ struct ms_store_group_s {
     unsigned         listed:1;       /* calls may join, and the deadline
                                         counts */
     unsigned         sent:1;
+    unsigned         looks:1;        /* no call asks for a new instance */
+    unsigned         looked:1;
     u_char           from[MS_POOL_NAME_MAX];
     size_t           subject_len;
     u_char           text[MS_STORE_ASKED];
@@ -41,7 +43,8 @@ struct ms_store_group_s {
 
 
 static ms_store_group_t *ms_store_group(ms_store_t *store,
-    ms_pool_key_t *key, ngx_str_t *asked, ngx_str_t *from, uint64_t epoch);
+    ms_pool_key_t *key, ngx_str_t *asked, ngx_str_t *from, uint64_t epoch,
+    ngx_uint_t looks);
 static ngx_int_t ms_store_send(ms_store_group_t *g);
 static void ms_store_unlist(ms_store_group_t *g);
 static void ms_store_answered(void *owner, redisReply *reply, void *data);
@@ -86,7 +89,7 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
                                                    (uint32_t) key->hash);
 
     if (g == NULL) {
-        g = ms_store_group(store, key, &asked, from, epoch);
+        g = ms_store_group(store, key, &asked, from, epoch, waiter->looks);
     }
 
     if (g == NULL) {
@@ -94,6 +97,8 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
         waiter->rc = NGX_ERROR;
         return NGX_ERROR;
     }
+
+    g->looks &= waiter->looks;
 
     waiter->group = g;
     waiter->rc = NGX_AGAIN;
@@ -105,7 +110,7 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
 
 static ms_store_group_t *
 ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
-    ngx_str_t *from, uint64_t epoch)
+    ngx_str_t *from, uint64_t epoch, ngx_uint_t looks)
 {
     ms_store_group_t  *g;
 
@@ -130,6 +135,7 @@ ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
     g->sn.node.key = (uint32_t) key->hash;
     g->deadline = ngx_current_msec + store->timeout;
     g->epoch = epoch;
+    g->looks = looks != 0;
     ngx_queue_init(&g->waiters);
 
     if (from) {
@@ -174,15 +180,27 @@ ms_store_send(ms_store_group_t *g)
         return NGX_DECLINED;
     }
 
-    i = g->n_named;
-    n = ms_store_candidates(store, &g->key, g->named, &g->n_named, names, buf,
-                            &seen);
+    if (g->looks) {
 
-    if (n == 0 && i) {
+        if (g->looked) {
+            return NGX_DECLINED;
+        }
 
-        /* all were named */
+        g->looked = 1;
+        n = 0;
+        seen = 0;
 
-        return NGX_DECLINED;
+    } else {
+        i = g->n_named;
+        n = ms_store_candidates(store, &g->key, g->named, &g->n_named, names,
+                                buf, &seen);
+
+        if (n == 0 && i) {
+
+            /* all were named */
+
+            return NGX_DECLINED;
+        }
     }
 
     ms_store_conn_begin(&store->conn, "claim", 7 + n);
@@ -229,6 +247,7 @@ ms_store_claim_up(ms_store_t *store)
 
         if (!g->sent) {
             g->n_named = 0;
+            g->looked = 0;
             (void) ms_store_send(g);
         }
     }

@@ -18,6 +18,10 @@ typedef struct {
     ngx_queue_t                    queue;       /* of the group */
     ms_store_group_t              *group;       /* NULL: it does not wait */
 
+    ngx_uint_t                     looks;       /* the caller sets it: only the
+                                                   instance that the session
+                                                   has, and no new one */
+
     /* posted when the answer has come; the caller sets handler, data, log */
     ngx_event_t                    wake;
 

@@ -557,10 +557,67 @@ START_TEST(line_order)
 END_TEST
 
 
+static void
+turns(ms_turn_t first, ms_turn_t second)
+{
+    (void) ms_line_serve(line, pool, now);
+    ck_assert_int_eq(ms_line_look(line, &calls[1].ticket, now), first);
+    ck_assert_int_eq(ms_line_look(line, &calls[2].ticket, now), second);
+}
+
+
+/* With a store only the head asks: when an instance becomes free, after a while,
+ * and when the one before has got one. */
+START_TEST(line_store)
+{
+    ms_ticket_t  *first, *second;
+
+    set_up(1, 4, 1);
+    enter(&calls[0], 0, 0);
+    (void) ms_line_serve(line, pool, now);
+    claim(&calls[0]);
+    ms_pool_confirm(pool, &calls[0].lease, now);
+
+    first = &calls[1].ticket;
+    second = &calls[2].ticket;
+    first->store = 1;
+    second->store = 1;
+    enter(&calls[1], 1, 0);
+    enter(&calls[2], 2, 0);
+
+    turns(MS_TURN_ASKS, MS_TURN_WAITS);
+    ms_line_back(line, first);
+    turns(MS_TURN_WAITS, MS_TURN_WAITS);
+
+    now += MS_LINE_ASK;
+    turns(MS_TURN_ASKS, MS_TURN_WAITS);
+    free_one();
+    ms_line_back(line, first);
+    turns(MS_TURN_ASKS, MS_TURN_WAITS);
+    ms_line_back(line, first);
+    turns(MS_TURN_WAITS, MS_TURN_WAITS);
+
+    now += MS_LINE_ASK;
+    turns(MS_TURN_ASKS, MS_TURN_WAITS);
+    ms_line_leave(line, pool, first, now);
+    turns(MS_TURN_LOST, MS_TURN_ASKS);
+
+    /* the store is gone: the pool decides */
+
+    second->local = 1;
+    ms_line_back(line, second);
+    turns(MS_TURN_LOST, MS_TURN_COMES);
+    claim(&calls[2]);
+    ck_assert(calls[2].runs);
+    tear_down();
+}
+END_TEST
+
+
 /* A full line, and calls of one session that share a place. */
 START_TEST(line_full)
 {
-    ms_ticket_t    ticket = { 0, 0 };
+    ms_ticket_t    ticket = { 0 };
     ms_pool_key_t  key;
 
     set_up(0, 2, 1);
@@ -632,6 +689,7 @@ main(void)
     tcase_set_timeout(tcase, 600);
     tcase_add_test(tcase, line_order);
     tcase_add_test(tcase, line_full);
+    tcase_add_test(tcase, line_store);
     tcase_add_test(tcase, line_lost);
     tcase_add_loop_test(tcase, line_random, 0, 4);
     suite_add_tcase(suite, tcase);

@@ -376,8 +376,6 @@ START_TEST(queue_conf)
         { CONF("myservice_queue length=1 timeout=0;\n", ""), "timeout=" },
         { CONF("myservice_queue length=1 x=1;\n", ""), "x=1" },
         { CONF(QUEUE QUEUE, ""), "is duplicate" },
-        { CONF(QUEUE "myservice_store redis://127.0.0.1:6379;\n", ""),
-          "there can be no \"myservice_store\"" },
     };
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -150,6 +150,19 @@ ms_zone_line_look(ms_zone_t *zone, ms_ticket_t *ticket, ngx_log_t *log)
 
 
 void
+ms_zone_line_back(ms_zone_t *zone, const ms_ticket_t *ticket, ngx_log_t *log)
+{
+    ngx_uint_t   rebuilt;
+
+    (void) ms_zone_lock(zone, &rebuilt);
+
+    ms_line_back(zone->line, ticket);
+
+    ms_zone_unlock(zone, rebuilt, log);
+}
+
+
+void
 ms_zone_line_leave(ms_zone_t *zone, ms_ticket_t *ticket, ngx_log_t *log)
 {
     ms_pool_t   *pool;

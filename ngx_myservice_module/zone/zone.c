@@ -91,7 +91,7 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 ms_claim_t
 ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     ngx_str_t *instance, ngx_addr_t *guest, ms_given_t given, uint64_t epoch,
-    ms_grant_t *grant, ngx_log_t *log)
+    ngx_uint_t waited, ms_grant_t *grant, ngx_log_t *log)
 {
     uint32_t     id;
     ms_pool_t   *pool;
@@ -120,6 +120,10 @@ ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
 
     if (grant->lease.lease) {
         claim = ms_zone_granted(pool, claim, grant);
+    }
+
+    if (claim == MS_CLAIM_NEW && waited) {
+        claim = MS_CLAIM_QUEUED;
     }
 
     ms_zone_claimed(zone, key, claim, grant);

@@ -76,11 +76,12 @@ ms_claim_t ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key,
  * session: see ms_pool_claim_at().  "grant" is filled also with
  * MS_CLAIM_UNAVAILABLE if "grant->lease.lease" is not 0.  With "guest" (NULL:
  * none), the address of that name, an instance that is no member is one while
- * the session has it.
+ * the session has it.  A new session that has "waited" is MS_CLAIM_QUEUED.
  */
 ms_claim_t ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key,
     ms_pool_terms_t *terms, ngx_str_t *instance, ngx_addr_t *guest,
-    ms_given_t given, uint64_t epoch, ms_grant_t *grant, ngx_log_t *log);
+    ms_given_t given, uint64_t epoch, ngx_uint_t waited, ms_grant_t *grant,
+    ngx_log_t *log);
 
 /* the highest epoch that is known; takes the lock, which
  * ms_zone_epoch_seen() does, too */

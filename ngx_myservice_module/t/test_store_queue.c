@@ -1,0 +1,312 @@
+/*
+ * "myservice_queue" with a store: two gateways in one nginx, as in
+ * test_store_calls, each with a line of its own.  The store is a real
+ * redis-server.
+ */
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "fake.h"
+#include "gateway.h"
+#include "harness.h"
+#include "status.h"
+#include "store_server.h"
+
+
+#define STORE      8095
+#define STORE_URL  "redis://127.0.0.1:8095 prefix=u timeout=5s"
+
+#define UPSTREAM(name, queue, more)                                           \
+    "    upstream " name " {\n"                                               \
+    "        myservice_sessions $myservice_session zone=" name ":1m;\n"       \
+    "        myservice_release " SHUTDOWN ";\n"                               \
+    "        myservice_health interval=500ms;\n"                              \
+    "        myservice_queue " queue " timeout=120s;\n"                       \
+    "        myservice_store " STORE_URL " " more ";\n"                       \
+    "        server 127.0.0.1:8082;\n"                                        \
+    "        keepalive 16;\n"                                                 \
+    "    }\n"
+
+#define SERVER(port, name)                                                    \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:" port " http2;\n"                              \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        access_log %%DIR%%/access.log queue;\n"                          \
+    "        location / {\n"                                                  \
+    "            grpc_pass grpc://" name ";\n"                                \
+    "        }\n"                                                             \
+    "    }\n"
+
+#define CONF(more)                                                            \
+    "%%GLOBALS%%\n"                                                           \
+    "worker_processes 2;\n"                                                   \
+    "events {}\n"                                                             \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    log_format queue 'decision=$myservice_decision '\n"                  \
+    "        'grpc=$myservice_grpc_status session=$myservice_session '\n"     \
+    "        'waited=$myservice_queue_time';\n"                               \
+    STATUS_SERVER                                                             \
+    UPSTREAM("u", "length=8", more)                                           \
+    UPSTREAM("v", "length=7", more)                                           \
+    SERVER("8080", "u")                                                       \
+    SERVER("8081", "v")                                                       \
+    "}\n"
+
+#define UNAVAILABLE  "session store unavailable"
+
+
+static pid_t  server;
+
+
+static void
+serve(fake_call_t *call)
+{
+    if (strcmp(call->path, "/grpc.health.v1.Health/Check") == 0) {
+        fake_health(call, 1);
+        return;
+    }
+
+    fake_ok(call);
+}
+
+
+/* The only instance is that of "s0", which came to the gateway at "port". */
+static void
+begin(const char *conf, int port)
+{
+    client_t       *client;
+    long long       since;
+    client_call_t  *c;
+
+    server = store_server_start(harness_port(STORE), NULL);
+    (void) fake_start(8082, "one", serve);
+    gateway_start(conf);
+    client = client_open(harness_port(port));
+    since = harness_now();
+
+    for ( ;; ) {
+        c = echo_get(client, "s0");
+
+        if (c->grpc == 0) {
+            break;
+        }
+
+        /* the store began just now */
+
+        client_assert_refused(c, 14, UNAVAILABLE);
+        harness_pause(since, "the store gives no lease");
+    }
+}
+
+
+static void
+waiting(int port, int n)
+{
+    char  text[64];
+
+    snprintf(text, sizeof(text), "\"queue\":{\"length\":%d,\"waiting\":%d,",
+             port == 8080 ? 8 : 7, n);
+    status_await(text);
+}
+
+
+/* A call of a new session at the gateway, the n-th there that waits. */
+static client_call_t *
+enter(int port, const char *session, int n)
+{
+    client_call_t  *c;
+
+    c = echo_start(client_open(harness_port(port)), session);
+    client_poll(0);
+    waiting(port, n);
+
+    return c;
+}
+
+
+static void
+leave(int port, const char *session)
+{
+    client_assert(shutdown_get(client_open(harness_port(port)), session), 0,
+                  "");
+}
+
+
+static void
+served(client_call_t *c, const char *session)
+{
+    char  text[64];
+
+    client_wait(c);
+    client_assert(c, 0, "");
+    snprintf(text, sizeof(text), "decision=QUEUED grpc=0 session=%s", session);
+    gateway_await_access(text);
+}
+
+
+/* What the other gateway frees goes to who waits longest; owners do not wait,
+ * at whichever gateway they come. */
+START_TEST(store_queue_order)
+{
+    client_call_t  *c[3];
+
+    begin(CONF(""), 8081);
+    c[0] = enter(8080, "s1", 1);
+    c[1] = enter(8080, "s2", 2);
+    c[2] = enter(8080, "s3", 3);
+    client_assert(echo_get(client_open(harness_port(8080)), "s0"), 0, "");
+    leave(8081, "s0");
+    served(c[0], "s1");
+    ck_assert(!c[1]->done && !c[2]->done);
+
+    /* an owner of this gateway that comes to the other one */
+
+    leave(8081, "s1");
+    served(c[1], "s2");
+    ck_assert(!c[2]->done);
+    leave(8080, "s2");
+    served(c[2], "s3");
+}
+END_TEST
+
+
+/* Both gateways have a line: each session gets the instance once. */
+START_TEST(store_queue_two)
+{
+    int             i, n;
+    long long       since;
+    client_call_t  *c[4];
+
+    static const char *const  sessions[] = { "s1", "s2", "s3", "s4" };
+
+    begin(CONF(""), 8080);
+
+    for (i = 0; i < 4; i++) {
+        c[i] = enter(8080 + i % 2, sessions[i], i / 2 + 1);
+    }
+
+    leave(8080, "s0");
+
+    for (n = 0; n < 4; n++) {
+        since = harness_now();
+
+        for (i = 0; c[i] == NULL || !c[i]->done; i = (i + 1) % 4) {
+            client_poll(5);
+            harness_pause(since, "nobody gets the instance");
+        }
+
+        served(c[i], sessions[i]);
+        ck_assert(i < 2 || c[i - 2] == NULL);
+        leave(8080 + i % 2, sessions[i]);
+        c[i] = NULL;
+    }
+}
+END_TEST
+
+
+/* Calls of one session wait together; one that is cancelled holds nobody up. */
+START_TEST(store_queue_cancel)
+{
+    client_call_t  *gone, *c[3];
+
+    begin(CONF(""), 8081);
+    gone = enter(8080, "s1", 1);
+    c[0] = enter(8080, "s2", 2);
+    c[1] = enter(8080, "s2", 2);
+    c[2] = enter(8080, "s3", 3);
+    client_cancel(gone);
+    waiting(8080, 2);
+    leave(8081, "s0");
+
+    /* the second one may find the instance that the first one got */
+
+    client_wait(c[0]);
+    client_assert(c[0], 0, "");
+    client_wait(c[1]);
+    client_assert(c[1], 0, "");
+    ck_assert(!c[2]->done);
+    leave(8080, "s2");
+    served(c[2], "s3");
+}
+END_TEST
+
+
+/* The store is gone: those who wait get what a new session gets. */
+START_TEST(store_queue_gone)
+{
+    client_call_t  *c[2];
+
+    begin(CONF(""), 8080);
+    c[0] = enter(8080, "s1", 1);
+    c[1] = enter(8080, "s2", 2);
+    store_server_kill(server);
+    client_wait_all();
+    client_assert_refused(c[0], 14, UNAVAILABLE);
+    client_assert_refused(c[1], 14, UNAVAILABLE);
+    client_assert(echo_get(client_open(harness_port(8080)), "s0"), 0, "");
+    waiting(8080, 0);
+}
+END_TEST
+
+
+/* With failure=local they go on by what the gateway knows. */
+START_TEST(store_queue_local)
+{
+    client_call_t  *c[3];
+
+    begin(CONF("failure=local"), 8080);
+    c[0] = enter(8080, "s1", 1);
+    c[1] = enter(8080, "s2", 2);
+    store_server_kill(server);
+    c[2] = enter(8080, "s3", 3);
+    leave(8080, "s0");
+    served(c[0], "s1");
+    ck_assert(!c[1]->done && !c[2]->done);
+    leave(8080, "s1");
+    served(c[1], "s2");
+    ck_assert(!c[2]->done);
+    leave(8080, "s2");
+    served(c[2], "s3");
+}
+END_TEST
+
+
+/* Those who wait at a reload keep their turn. */
+START_TEST(store_queue_reload)
+{
+    client_call_t  *c[2];
+
+    begin(CONF(""), 8081);
+    c[0] = enter(8080, "s1", 1);
+    gateway_reload(NULL);
+    c[1] = enter(8080, "s2", 2);
+    leave(8081, "s0");
+    served(c[0], "s1");
+    ck_assert(!c[1]->done);
+    leave(8080, "s1");
+    served(c[1], "s2");
+    gateway_await_workers(2);
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("store_queue");
+    harness_add(suite, store_queue_order);
+    harness_add(suite, store_queue_two);
+    harness_add(suite, store_queue_cancel);
+    harness_add(suite, store_queue_gone);
+    harness_add(suite, store_queue_local);
+    harness_add(suite, store_queue_reload);
+
+    return harness_run(suite, "test_store_queue");
+}
