@@ -34,7 +34,6 @@ static int ms_claim_count(ms_record_t *r, const ms_pool_terms_t *terms,
 static int ms_claim_crowds(const ms_pool_t *pool,
     const ms_pool_terms_t *terms);
 static uint32_t ms_claim_take(ms_pool_t *pool);
-static ms_claim_t ms_claim_refusal(const ms_pool_t *pool);
 static uint32_t ms_claim_up(const ms_pool_t *pool);
 static uint32_t ms_claim_down(const ms_pool_t *pool, uint64_t position,
     ms_pool_seek_t *seek);
@@ -260,7 +259,7 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
     }
 
     if (id == MS_POOL_NONE) {
-        return ms_claim_refusal(pool);
+        return ms_pool_refusal(pool);
     }
 
     /* a session that moves frees a block for its id before it needs one */
@@ -583,10 +582,10 @@ ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
 }
 
 
-static ms_claim_t
-ms_claim_refusal(const ms_pool_t *pool)
+ms_claim_t
+ms_pool_refusal(const ms_pool_t *pool)
 {
-    if (ms_claim_up(pool) > 0) {
+    if (ms_claim_up(pool) > 0 || ms_record_any(pool)) {
         return MS_CLAIM_BUSY;
     }
 

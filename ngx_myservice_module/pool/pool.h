@@ -339,6 +339,12 @@ ms_claim_t ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
     ms_lease_t *lease);
 
 
+/* Why a session gets no instance: MS_CLAIM_BUSY, MS_CLAIM_UNAVAILABLE (those
+ * that there are are down) or MS_CLAIM_EMPTY.  With a free one it is busy: a
+ * store knows better. */
+ms_claim_t ms_pool_refusal(const ms_pool_t *pool);
+
+
 /*
  * Instances for the session, in the order in which a store is asked for them:
  * its own unless that is down, free ones clockwise from its position on the

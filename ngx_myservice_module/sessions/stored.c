@@ -467,7 +467,7 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
             return NGX_DECLINED;
         }
 
-        call->decision = MS_CLAIM_BUSY;
+        call->decision = ms_zone_refusal(call->conf->zone, log);
         return NGX_BUSY;
 
     case NGX_DECLINED:

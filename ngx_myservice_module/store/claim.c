@@ -35,7 +35,7 @@ struct ms_store_group_s {
                                         counts */
     unsigned         sent:1;
     unsigned         looks:1;        /* no call asks for a new instance */
-    unsigned         looked:1;
+    unsigned         answers:1;      /* "busy", before this question */
     u_char           from[MS_POOL_NAME_MAX];
     size_t           subject_len;
     u_char           text[MS_STORE_ASKED];
@@ -180,27 +180,19 @@ ms_store_send(ms_store_group_t *g)
         return NGX_DECLINED;
     }
 
-    if (g->looks) {
+    n = 0;
+    seen = 0;
 
-        if (g->looked) {
-            return NGX_DECLINED;
-        }
-
-        g->looked = 1;
-        n = 0;
-        seen = 0;
-
-    } else {
-        i = g->n_named;
+    if (!g->looks) {
         n = ms_store_candidates(store, &g->key, g->named, &g->n_named, names,
                                 buf, &seen);
+    }
 
-        if (n == 0 && i) {
+    if (n == 0 && g->answers) {
 
-            /* all were named */
+        /* all were named, or there is nothing to name */
 
-            return NGX_DECLINED;
-        }
+        return NGX_DECLINED;
     }
 
     ms_store_conn_begin(&store->conn, "claim", 7 + n);
@@ -247,7 +239,7 @@ ms_store_claim_up(ms_store_t *store)
 
         if (!g->sent) {
             g->n_named = 0;
-            g->looked = 0;
+            g->answers = 0;
             (void) ms_store_send(g);
         }
     }
@@ -348,6 +340,7 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
     /* busy is true only when all were named */
 
     if (g->listed) {
+        g->answers = 1;
         rc = ms_store_send(g);
 
         if (rc == NGX_OK) {

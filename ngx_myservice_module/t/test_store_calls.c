@@ -134,6 +134,47 @@ pod_at(int number, const char *session)
 }
 
 
+/* that the gateway at 8080 has asked */
+
+static int
+questions(void)
+{
+    char           *p;
+    client_call_t  *c;
+
+    static const client_header_t  get[] = { { ":method", "GET" },
+                                            { NULL, NULL } };
+
+    c = client_request(clients[0], "/status", get, NULL, 0, false);
+    client_wait(c);
+    p = memmem(c->body, c->len, "\"questions\":", 12);
+    ck_assert_ptr_nonnull(p);
+
+    return atoi(p + 12);
+}
+
+
+/* Nobody serves: each call asks a few times, and says why it is refused. */
+
+START_TEST(nowhere)
+{
+    int  i, before;
+
+    server = store_server_start(harness_port(STORE), NULL);
+    gateway_start(CONF(PREFIX));
+    (void) echo_at(8080, "nobody");
+    before = questions();
+
+    for (i = 0; i < 5; i++) {
+        client_assert(echo_at(8080, "nobody"), 14,
+                      "backend service unavailable");
+    }
+
+    ck_assert_int_lt(questions() - before, 5 * 20);
+}
+END_TEST
+
+
 /* sessions that hop from one gateway to the other stay where they are */
 
 START_TEST(hops)
@@ -474,6 +515,7 @@ main(void)
     Suite  *suite;
 
     suite = suite_create("store_calls");
+    harness_add(suite, nowhere);
     harness_add(suite, hops);
     harness_add(suite, release);
     harness_add(suite, operator);

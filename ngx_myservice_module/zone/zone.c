@@ -203,6 +203,23 @@ ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log)
 }
 
 
+ms_claim_t
+ms_zone_refusal(ms_zone_t *zone, ngx_log_t *log)
+{
+    ms_pool_t   *pool;
+    ms_claim_t   claim;
+    ngx_uint_t   rebuilt;
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    claim = ms_pool_refusal(pool);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return claim;
+}
+
+
 ngx_int_t
 ms_zone_touch(ms_zone_t *zone, ms_lease_t *lease, ngx_log_t *log)
 {

@@ -91,6 +91,9 @@ void ms_zone_epoch_seen(ms_zone_t *zone, uint64_t epoch, ngx_log_t *log);
 /* 1 if the session has an instance */
 ngx_uint_t ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log);
 
+/* see ms_pool_refusal() */
+ms_claim_t ms_zone_refusal(ms_zone_t *zone, ngx_log_t *log);
+
 void ms_zone_key(ms_zone_t *zone, ngx_str_t *session, ms_pool_key_t *key);
 
 /* of ms_pool_terms_t */
