@@ -383,9 +383,9 @@ ms_metrics_build(ms_metrics_t *m, const ms_metrics_family_t *family)
 static ngx_int_t
 ms_metrics_health_age(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
-    u_char                 *p;
     ngx_uint_t              i;
     ngx_msec_t              probed;
+    ngx_msec_int_t          age;
     ms_metrics_upstream_t  *u;
 
     for (i = 0; i < m->n; i++) {
@@ -396,20 +396,13 @@ ms_metrics_health_age(ms_metrics_t *m, const ms_metrics_family_t *family)
             continue;
         }
 
-        p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
-
         /* the clock of the worker that probed may be ahead */
 
-        p = ms_metrics_seconds(p, ngx_max((ngx_msec_int_t)
-                                          (ngx_current_msec - probed), 0),
-                               1000);
-        *p++ = '\n';
-        m->page.buf->last = p;
+        age = ngx_current_msec - probed;
+
+        if (ms_metrics_time(m, family, u, ngx_max(age, 0)) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
@@ -419,7 +412,6 @@ ms_metrics_health_age(ms_metrics_t *m, const ms_metrics_family_t *family)
 static ngx_int_t
 ms_metrics_queue_oldest(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
-    u_char                 *p;
     ngx_uint_t              i;
     ms_metrics_upstream_t  *u;
 
@@ -430,15 +422,9 @@ ms_metrics_queue_oldest(ms_metrics_t *m, const ms_metrics_family_t *family)
             continue;
         }
 
-        p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
-        if (p == NULL) {
+        if (ms_metrics_time(m, family, u, u->stats.line.oldest) != NGX_OK) {
             return NGX_ERROR;
         }
-
-        p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
-        p = ms_metrics_seconds(p, u->stats.line.oldest, 1000);
-        *p++ = '\n';
-        m->page.buf->last = p;
     }
 
     return NGX_OK;

@@ -119,9 +119,9 @@ ms_metrics_store_each(ms_metrics_t *m, const ms_metrics_family_t *family)
 static ngx_int_t
 ms_metrics_store_age(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
-    u_char                 *p;
     ngx_uint_t              i;
     ngx_msec_t              read;
+    ngx_msec_int_t          age;
     ms_store_t             *store;
     ms_metrics_upstream_t  *u;
 
@@ -134,20 +134,13 @@ ms_metrics_store_age(ms_metrics_t *m, const ms_metrics_family_t *family)
             continue;
         }
 
-        p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
-
         /* the clock of the worker that reads may be ahead */
 
-        p = ms_metrics_seconds(p, ngx_max((ngx_msec_int_t)
-                                          (ngx_current_msec - read), 0),
-                               1000);
-        *p++ = '\n';
-        m->page.buf->last = p;
+        age = ngx_current_msec - read;
+
+        if (ms_metrics_time(m, family, u, ngx_max(age, 0)) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

@@ -93,6 +93,26 @@ ms_metrics_each(ms_metrics_t *m, const ms_metrics_family_t *family)
 
 
 ngx_int_t
+ms_metrics_time(ms_metrics_t *m, const ms_metrics_family_t *family,
+    ms_metrics_upstream_t *u, uint64_t ms)
+{
+    u_char  *p;
+
+    p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
+    p = ms_metrics_seconds(p, ms, 1000);
+    *p++ = '\n';
+    m->page.buf->last = p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ms_metrics_times(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
     ngx_uint_t  i;

@@ -77,6 +77,10 @@ ngx_int_t ms_metrics_times(ms_metrics_t *m, const ms_metrics_family_t *family);
 u_char *ms_metrics_open(ms_metrics_t *m, const char *name,
     ms_metrics_upstream_t *u, size_t room);
 
+/* a line of an upstream without other labels: milliseconds as seconds */
+ngx_int_t ms_metrics_time(ms_metrics_t *m, const ms_metrics_family_t *family,
+    ms_metrics_upstream_t *u, uint64_t ms);
+
 /* a time as seconds; "second" is 1000 or 1000000 */
 u_char *ms_metrics_seconds(u_char *p, uint64_t time, ngx_uint_t second);
 
