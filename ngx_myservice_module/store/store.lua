@@ -17,9 +17,10 @@
 -- only relative ones.  Each answer has the generation.
 
 local S, I, C, L = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local call, fmt = redis.call, string.format
+local call, fmt, match = redis.call, string.format, string.match
 
 local FORGET = 86400000     -- ms after which a record that has ended is dropped
+local UNDRAINED = '^%d+ (%d+) %-'
 
 local t = call('TIME')
 local us = t[1] * 1000000 + t[2]
@@ -28,8 +29,8 @@ local now = math.floor(us / 1000)
 local function str(n) return fmt('%.0f', n) end     -- tostring(): "1.7e+15"
 
 local function parse(v)
-    local e, x, d, c, u, s = string.match(v,
-                                    '^(%d+) (%d+) ([d-])([tc]) (%S+) (.*)$')
+    local e, x, d, c, u, s = match(v,
+                                   '^(%d+) (%d+) ([d-])([tc]) (%S+) (.*)$')
     return {e = tonumber(e), x = tonumber(x), d = d, c = c, u = u, s = s}
 end
 
@@ -95,7 +96,7 @@ local verb, gw, g = ARGV[1], ARGV[2], generation()
 --   own|new instance epoch generation
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
---   busy, with (instance epoch left flags session) of each candidate
+--   busy: all candidates have owners, or are drained
 if verb == 'claim' then
     local sid, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
     local from, fe, u = ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -119,11 +120,15 @@ if verb == 'claim' then
         end
     end
 
-    local owners = {}
-    for n = 10, #ARGV do
-        local c = ARGV[n]
-        local o = c ~= from and get(c)
-        if c ~= from and (not o or (o.x <= now and o.d ~= 'd')) then
+    -- A question names up to 16 candidates, and most have an owner: of those
+    -- only the end is looked at.
+    local had = ARGV[10] and call('HMGET', I, unpack(ARGV, 10)) or {}
+
+    for n, v in ipairs(had) do
+        local c = ARGV[9 + n]
+        local x = v and match(v, UNDRAINED)
+        if c ~= from and (not v or (x and tonumber(x) <= now)) then
+            local o = v and parse(v)
             local e = epoch(seen)
             if o and o.s ~= '' then call('HDEL', S, o.s) end
             if inst and inst ~= c then put(inst, e, now, r.d, 'c', '-', '') end
@@ -134,14 +139,9 @@ if verb == 'claim' then
             tell('claim', c, e, sid, gw, u)
             return {'new', c, str(e), g}
         end
-        if o then
-            for _, v in ipairs({c, str(o.e), left(o), o.d .. o.c, o.s}) do
-                owners[#owners + 1] = v
-            end
-        end
     end
 
-    return {'busy', '', '0', g, owners}
+    return {'busy', '', '0', g}
 end
 
 

@@ -483,8 +483,8 @@ START_TEST(password)
         "--user", "default", "off",
         "--user", "gateway", "on", ">secret", "~{u*", "+evalsha",
         "+script|load", "+hello", "+ping", "+select", "+xread", "+time",
-        "+hget", "+hset", "+hdel", "+hincrby", "+hscan", "+xadd",
-        "+xrevrange", NULL
+        "+hget", "+hmget", "+hset", "+hdel", "+hincrby", "+hscan",
+        "+xadd", "+xrevrange", NULL
     };
 
     store_server_any_answer();

@@ -76,11 +76,42 @@ first_text_is(redisReply *r, const char *what)
 }
 
 
+/* until no lease of the instance is valid */
+
+static void
+await_end(const char *instance)
+{
+    size_t       i;
+    long long    since;
+    bool         valid;
+    redisReply  *r;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        r = ask("list", "g1", "0", "100");
+        valid = false;
+
+        for (i = 0; i + 5 < r->element[4]->elements; i += 6) {
+            valid |= strcmp(text(r->element[4], i), instance) == 0
+                     && strcmp(text(r->element[4], i + 2), "0") != 0;
+        }
+
+        freeReplyObject(r);
+
+        if (!valid) {
+            return;
+        }
+
+        harness_pause(since, "the lease does not end");
+    }
+}
+
+
 START_TEST(claims)
 {
-    char         number[24];
-    uint64_t     first, second;
-    redisReply  *r;
+    char      number[24];
+    uint64_t  first, second;
 
     setup(NULL, NULL);
 
@@ -105,18 +136,25 @@ START_TEST(claims)
                           "0", "a", "b"), "new", "b");
     ck_assert_uint_eq(second, first + 5000000001);
 
-    /* busy: the answer names the owners */
+    /* neither a drained instance nor one with an owner */
 
-    r = ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0", "b", "a");
-    ck_assert_str_eq(text(r, 0), "busy");
-    ck_assert_uint_eq(r->elements, 5);
-    ck_assert_uint_eq(r->element[4]->elements, 10);
-    ck_assert_str_eq(text(r->element[4], 0), "b");
-    ck_assert_str_eq(text(r->element[4], 3), "-t");
-    ck_assert_str_eq(text(r->element[4], 4), "s2");
-    ck_assert_str_eq(text(r->element[4], 5), "a");
-    ck_assert_str_eq(text(r->element[4], 9), "s1");
-    freeReplyObject(r);
+    first_text_is(ask("drain", "g1", "c", "d"), "ok");
+    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0",
+                      "b", "a", "c"), "busy");
+
+    /* no candidates: a question only for what the session has */
+
+    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0"),
+                  "busy");
+
+    /* one whose lease is over is free, wherever it stands */
+
+    (void) epoch_of(ask("claim", "g1", "s3", "1", "0", "", "0", "-", "0",
+                        "d"), "new", "d");
+    await_end("d");
+    second = epoch_of(ask("claim", "g1", "s4", "10000", "0", "", "0", "-",
+                          "0", "b", "c", "a", "d", "e"), "new", "d");
+    ck_assert_uint_gt(second, first);
 }
 END_TEST
 
