@@ -6,18 +6,12 @@
 
 #include <string.h>
 
+#include "wire/huffman.h"
+
 
 #define MS_HPACK_STATIC   61            /* entries, appendix A */
 #define MS_HPACK_AUTHORITY  1
 #define MS_HPACK_PATH       4
-
-#define MS_HPACK_HUFFMAN  0x80          /* in the length of a string */
-#define MS_HPACK_CODE_MAX 30            /* bits */
-
-/* representations, section 6 */
-#define MS_HPACK_INDEXED  0x80
-#define MS_HPACK_INDEXING 0x40
-#define MS_HPACK_RESIZE   0x20
 
 /* longer integers are taken for malformed */
 #define MS_HPACK_INT_MAX  4             /* bytes behind the prefix */
@@ -32,15 +26,8 @@ static void ms_hpack_add(ms_hpack_t *table, const uint8_t *field, size_t len,
     size_t size);
 static const uint8_t *ms_hpack_name(const uint8_t *p, const uint8_t *last);
 static size_t ms_hpack_name_size(const uint8_t *p, const uint8_t *last);
-static int ms_hpack_huffman(const uint8_t *p, size_t len, size_t *symbols);
 static const uint8_t *ms_hpack_field(const uint8_t *p, const uint8_t *last,
     size_t *size);
-static const uint8_t *ms_hpack_string(const uint8_t *p, const uint8_t *last,
-    size_t *len);
-static const uint8_t *ms_hpack_read(const uint8_t *p, const uint8_t *last,
-    uint8_t prefix, size_t *n);
-static uint8_t *ms_hpack_write(uint8_t *p, uint8_t type, uint8_t prefix,
-    uint32_t n);
 
 
 void
@@ -401,7 +388,7 @@ ms_hpack_name_size(const uint8_t *p, const uint8_t *last)
 
     if (value == NULL
         || (p[1] & MS_HPACK_HUFFMAN
-            && ms_hpack_huffman(value, len, &len) != 0))
+            && ms_huffman_decode(NULL, &len, value, len) != 0))
     {
         return 0;
     }
@@ -411,53 +398,6 @@ ms_hpack_name_size(const uint8_t *p, const uint8_t *last)
     /* "data" has room for entries that are not longer than in the table */
 
     return size <= MS_HPACK_PSEUDO && (size_t) (last - p) <= size ? size : 0;
-}
-
-
-/*
- * Counts the symbols of a string.  Huffman codes of the same length follow each
- * other, and those of the next length follow them (appendix B): how many there
- * are of each is enough to find where one ends.  The last one, "EOS", is none.
- */
-static int
-ms_hpack_huffman(const uint8_t *p, size_t len, size_t *symbols)
-{
-    size_t    i, n;
-    unsigned  bits;
-    uint32_t  code, first;
-
-    static const uint8_t  codes[MS_HPACK_CODE_MAX + 1] = {
-        0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3,
-        0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 3
-    };
-
-    n = 0;
-    bits = 0;
-    code = 0;
-    first = 0;
-
-    for (i = 0; i < 8 * len; i++) {
-
-        if (bits == MS_HPACK_CODE_MAX) {
-            return -1;
-        }
-
-        first = (first + codes[bits++]) << 1;
-        code = code << 1 | (p[i / 8] >> (7 - i % 8) & 1);
-
-        if (code - first < codes[bits]) {
-            n++;
-            bits = 0;
-            code = 0;
-            first = 0;
-        }
-    }
-
-    /* what is left are ones, less than a byte */
-
-    *symbols = n;
-
-    return bits < 8 && code == ((uint32_t) 1 << bits) - 1 ? 0 : -1;
 }
 
 
@@ -523,8 +463,7 @@ ms_hpack_plain(uint8_t *block, size_t len)
 }
 
 
-/* Section 5.2. */
-static const uint8_t *
+const uint8_t *
 ms_hpack_string(const uint8_t *p, const uint8_t *last, size_t *len)
 {
     p = ms_hpack_read(p, last, 0x7f, len);
@@ -537,8 +476,7 @@ ms_hpack_string(const uint8_t *p, const uint8_t *last, size_t *len)
 }
 
 
-/* Section 5.1. */
-static const uint8_t *
+const uint8_t *
 ms_hpack_read(const uint8_t *p, const uint8_t *last, uint8_t prefix, size_t *n)
 {
     unsigned  i;
@@ -565,7 +503,7 @@ ms_hpack_read(const uint8_t *p, const uint8_t *last, uint8_t prefix, size_t *n)
 }
 
 
-static uint8_t *
+uint8_t *
 ms_hpack_write(uint8_t *p, uint8_t type, uint8_t prefix, uint32_t n)
 {
     if (n < prefix) {

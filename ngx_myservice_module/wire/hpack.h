@@ -22,6 +22,13 @@
 /* What one block may put into it, so that the fields of two sessions stay. */
 #define MS_HPACK_SHARE    (MS_HPACK_SIZE / 2)
 
+/* What a representation of a field begins with (section 6), and a string that is
+ * Huffman-coded (section 5.2). */
+#define MS_HPACK_INDEXED   0x80
+#define MS_HPACK_INDEXING  0x40
+#define MS_HPACK_RESIZE    0x20
+#define MS_HPACK_HUFFMAN   0x80
+
 /* Of an entry, beside its name and value (section 4.1). */
 #define MS_HPACK_ENTRY    32
 
@@ -112,6 +119,21 @@ size_t ms_hpack_pseudo(ms_hpack_t *table, uint8_t **p, const uint8_t *block,
  */
 int ms_hpack_plain(uint8_t *block, size_t len)
     __attribute__((warn_unused_result));
+
+/*
+ * For those that read and write blocks themselves.  An integer (section 5.1):
+ * returns its end; NULL if it is cut, or longer than five bytes.
+ */
+const uint8_t *ms_hpack_read(const uint8_t *p, const uint8_t *last,
+    uint8_t prefix, size_t *n);
+
+/* Returns its end, five bytes further at most; "type" is what the first byte has
+ * beside it. */
+uint8_t *ms_hpack_write(uint8_t *p, uint8_t type, uint8_t prefix, uint32_t n);
+
+/* A string, "len" bytes long: returns its end; NULL if it is cut. */
+const uint8_t *ms_hpack_string(const uint8_t *p, const uint8_t *last,
+    size_t *len);
 
 
 #endif /* MS_WIRE_HPACK_H */
