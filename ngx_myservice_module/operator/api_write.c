@@ -8,6 +8,7 @@
 #include "operator/status.h"
 
 #include "core/session_text.h"
+#include "store/drains.h"
 #include "store/renew.h"
 #include "zone/events.h"
 #include "zone/operator.h"

@@ -5,6 +5,7 @@
 
 #include "store/leases.h"
 
+#include "store/drains.h"
 #include "zone/lock.h"
 
 
@@ -318,26 +319,29 @@ ms_store_ended(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 
 
 void
-ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain)
+ms_store_named(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
+    uint64_t epoch)
 {
-    uint32_t     id;
-    ms_pool_t   *pool;
-    ngx_uint_t   rebuilt;
+    uint32_t             id;
+    ms_pool_t           *pool;
+    ngx_uint_t           rebuilt;
+    ms_instance_info_t   info;
 
     pool = ms_zone_lock(store->zone, &rebuilt);
+
+    ms_pool_epoch_seen(pool, epoch);
 
     id = ms_pool_find(pool, (char *) instance->data, instance->len);
 
     if (id != MS_POOL_NONE) {
+        ms_pool_info(pool, id, &info);
 
-        if (drain) {
-            ms_pool_drain(pool, id, ngx_current_msec);
-
-        } else {
-            ms_pool_undrain(pool, id, ngx_current_msec);
+        if (info.lease && !info.foreign && epoch && info.epoch <= epoch
+            && !ms_store_same(session, info.session, info.session_len))
+        {
+            ms_pool_end(pool, id, ngx_current_msec);
+            (void) ngx_atomic_fetch_add(&store->sh->counts.lost, 1);
         }
-
-        ms_pool_hold(pool, id, drain);
     }
 
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
@@ -470,4 +474,6 @@ ms_store_generation(ms_store_t *store, const void *data, size_t len)
     for (i = 0; i < sh->capacity; i++) {
         sh->marks[i].lease = 0;
     }
+
+    ms_store_drains_again(store);
 }

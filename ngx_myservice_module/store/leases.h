@@ -80,9 +80,10 @@ void ms_store_given(ms_store_t *store, ngx_str_t *session,
 void ms_store_ended(ms_store_t *store, ngx_str_t *session,
     ngx_str_t *instance, uint64_t epoch, ngx_uint_t released);
 
-/* another gateway drains the instance, or does no more */
-void ms_store_drained(ms_store_t *store, ngx_str_t *instance,
-    ngx_uint_t drain);
+/* The store's record of the instance names that session (len 0: none) by that
+ * epoch: a lease of another one that is not newer has ended. */
+void ms_store_named(ms_store_t *store, ngx_str_t *session,
+    ngx_str_t *instance, uint64_t epoch);
 
 /*
  * The store has the lease: an answer to a question that was sent at "asked".

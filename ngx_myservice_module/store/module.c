@@ -13,7 +13,7 @@
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    6
+#define MS_STORE_LAYOUT    7
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_PORT      6379
 #define MS_STORE_DB_MAX    1023
@@ -770,6 +770,7 @@ ms_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     sh->capacity = capacity;
     sh->layout = MS_STORE_LAYOUT;
     sh->since = ngx_current_msec;
+    sh->round = 1;
 
     shpool->data = sh;
     store->sh = sh;

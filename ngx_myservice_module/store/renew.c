@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "store/conn.h"
+#include "store/drains.h"
 #include "store/leases.h"
 #include "store/stream.h"
 
@@ -55,6 +56,8 @@ ms_store_renew_work(void *data, ngx_uint_t taken)
         store->renewed = ngx_current_msec - MS_STORE_EVERY;
         ms_store_stream_start(store);
     }
+
+    ms_store_drains_tell(store);
 
     if (store->conn.ready && !store->renewing
         && ngx_current_msec - store->renewed >= MS_STORE_EVERY)
@@ -285,25 +288,6 @@ ms_store_release_session(ms_zone_t *zone, ngx_str_t *session)
     if (ms_store_lease(store, &key, &lease) == NGX_OK) {
         ms_store_release(store, session, &lease.name, lease.epoch, 0, 0);
     }
-}
-
-
-void
-ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain)
-{
-    ms_store_t  *store;
-
-    store = ms_store_of(zone->upstream);
-
-    if (store == NULL || !store->conn.ready) {
-        return;
-    }
-
-    ms_store_conn_begin(&store->conn, "drain", 2);
-    ms_resp_text(&store->conn.resp, instance->data, instance->len);
-    ms_resp_word(&store->conn.resp, drain ? "d" : "-");
-
-    (void) ms_store_conn_ask(&store->conn, ms_store_told, NULL);
 }
 
 

@@ -26,10 +26,6 @@ void ms_store_release(ms_store_t *store, ngx_str_t *session,
  * no lease. */
 void ms_store_release_session(ms_zone_t *zone, ngx_str_t *session);
 
-/* An operator drains the instance, or does no more: at all gateways, if the
- * upstream has a store. */
-void ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain);
-
 /*
  * What an instance says: it serves the session (len 0: none), under that epoch
  * (0: it did not say).  "asof" is the highest epoch of the instance that this

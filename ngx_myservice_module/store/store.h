@@ -65,6 +65,12 @@ typedef struct {
     ngx_msec_t                     asked;       /* when the question was sent
                                                    that the store confirmed */
     ms_store_known_e               known;
+    uint32_t                       name;        /* of the instance, a hash, */
+    uint32_t                       told;        /* the round in which the store
+                                                   has got the operator's last
+                                                   word on it, */
+    uint64_t                       stamp;       /* and the word's stamp; 0: there
+                                                   is none.  See drains.h. */
     ms_store_moves_t               moves;       /* by a hash, not of this lease:
                                                    there are as many sessions as
                                                    instances */
@@ -105,6 +111,11 @@ typedef struct {
                                                    last, a hash, and when */
     ngx_atomic_t                   complained;
     ngx_atomic_t                   evicts;      /* it may: that was logged */
+    ngx_atomic_t                   round;       /* operators' words of an older
+                                                   one are told again */
+    ngx_atomic_t                   words;       /* number of the last one, */
+    ngx_atomic_t                   told;        /* up to which the store has
+                                                   them */
     ms_duty_owner_t                duty;
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
@@ -190,7 +201,10 @@ struct ms_store_s {
     ngx_uint_t                     npending;
     ngx_event_t                    reaper;
     uint32_t                       renew_from;
+    uint32_t                       tell_from;   /* operators' words */
+    ngx_uint_t                     tell_until;
     unsigned                       renewing:1;  /* a batch is in flight */
+    unsigned                       telling:1;
 };
 
 

@@ -8,11 +8,15 @@
 --   KEYS[4] stream  the last changes
 -- A session has an entry exactly while an instance's record names it, so the
 -- number of instances bounds the memory, and no key has a time to live.
---   flags    "d" (takes no new session) or "-", then "t" (tentative: no call
---            has succeeded yet) or "c" (confirmed)
+--   flags    "d" (takes no new session) or "-", with the stamp of the operator
+--            who said so last, then "t" (tentative: no call has succeeded yet)
+--            or "c" (confirmed)
 --   subject  the owner of the session, "-": not known
 -- A record without a session is a tombstone: nothing below its epoch is
 -- believed, and nobody gets the instance before "expires".
+-- A stamp is the time of an operator's word, in microseconds of the gateway that
+-- got it, and above the stamp that this gateway knew: of two words the one with
+-- the higher stamp counts, whichever comes first.
 -- Times are milliseconds of the store's clock.  Arguments and answers have
 -- only relative ones.  Each answer has the generation.
 
@@ -30,7 +34,7 @@ local function str(n) return fmt('%.0f', n) end     -- tostring(): "1.7e+15"
 
 local function parse(v)
     local e, x, d, c, u, s = match(v,
-                                   '^(%d+) (%d+) ([d-])([tc]) (%S+) (.*)$')
+                                   '^(%d+) (%d+) ([d-]%d*)([tc]) (%S+) (.*)$')
     return {e = tonumber(e), x = tonumber(x), d = d, c = c, u = u, s = s}
 end
 
@@ -80,6 +84,10 @@ local function own(sid)
     if not inst then return nil end
     return inst, get(inst)
 end
+
+local function drained(r) return string.byte(r.d) == 100 end     -- "d"
+
+local function stamp(r) return tonumber(string.sub(r.d, 2)) or 0 end
 
 local function left(r) return str(math.max(r.x - now, 0)) end
 
@@ -260,14 +268,31 @@ if verb == 'word' then
 end
 
 
--- drain gw instance d|-
---   ok generation
+-- drain gw (instance d|- stamp)...
+-- Operators' words.  A gateway that finds an empty store tells all that it
+-- knows.  Only what the store knows better is answered:
+--   generation, (instance d|- stamp)...
 if verb == 'drain' then
-    local inst, r = ARGV[3], get(ARGV[3])
-    if not r then r = {e = 0, x = 0, c = 'c', u = '-', s = ''} end
-    put(inst, r.e, r.x, ARGV[4], r.c, r.u, r.s)
-    tell(ARGV[4] == 'd' and 'drain' or 'undrain', inst, r.e, '', gw)
-    return {'ok', g}
+    local out = {}
+
+    for n = 3, #ARGV - 2, 3 do
+        local inst, d, st = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
+        local r = get(inst)
+                  or {e = 0, x = 0, d = '-', c = 'c', u = '-', s = ''}
+
+        if st > stamp(r) then
+            put(inst, r.e, r.x, d .. str(st), r.c, r.u, r.s)
+            tell(d == 'd' and 'drain' or 'undrain', inst, st, '', gw)
+
+        elseif r.d ~= d .. str(st) then
+            for _, v in ipairs({inst, string.sub(r.d, 1, 1), str(stamp(r))})
+            do
+                out[#out + 1] = v
+            end
+        end
+    end
+
+    return {g, out}
 end
 
 
@@ -282,7 +307,9 @@ if verb == 'list' then
 
     for n = 1, #scan[2], 2 do
         local inst, r = scan[2][n], parse(scan[2][n + 1])
-        if now - r.x > FORGET and r.d ~= 'd' then
+        if now - r.x > FORGET and not drained(r)
+           and now - stamp(r) / 1000 > FORGET
+        then
             if r.s ~= '' then call('HDEL', S, r.s) end
             call('HDEL', I, inst)
         else

@@ -9,6 +9,7 @@
 #include "store/stream.h"
 
 #include "store/conn.h"
+#include "store/drains.h"
 #include "store/leases.h"
 
 
@@ -21,6 +22,8 @@ static void ms_store_stream_up(ms_store_conn_t *sc);
 static void ms_store_list(ms_store_conn_t *sc, const char *cursor);
 static void ms_store_listed(void *owner, redisReply *reply, void *data);
 static ngx_int_t ms_store_list_records(ms_store_t *store, redisReply *list);
+static ngx_int_t ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
+    const redisReply *flags, ngx_uint_t *tentative);
 static void ms_store_read(ms_store_conn_t *sc);
 static void ms_store_changed(void *owner, redisReply *reply, void *data);
 static ngx_int_t ms_store_changes(ms_store_t *store, redisReply *entries);
@@ -55,6 +58,7 @@ ms_store_stream_up(ms_store_conn_t *sc)
 {
     sc->store->position[0] = '\0';
 
+    ms_store_drains_again(sc->store);
     ms_store_list(sc, "0");
 }
 
@@ -129,6 +133,7 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
     uint64_t           epoch, left;
     uint8_t            subject[MS_POOL_SUBJECT];
     ngx_str_t          session, instance, text;
+    ngx_uint_t         tentative;
     const redisReply  *field[MS_STORE_FIELDS];
 
     if (list->type != REDIS_REPLY_ARRAY) {
@@ -154,12 +159,10 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
         instance = ms_store_str(field[0]);
         session = ms_store_str(field[5]);
 
-        if (field[3]->len != 2) {
+        if (ms_store_list_flags(store, &instance, field[3], &tentative)
+            != NGX_OK)
+        {
             return NGX_ERROR;
-        }
-
-        if (field[3]->str[0] == 'd') {
-            ms_store_drained(store, &instance, 1);
         }
 
         if (session.len && left) {
@@ -167,10 +170,45 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
             ms_store_given(store, &session, &instance, epoch,
                            ms_store_subject_of(&text, subject),
                            ngx_current_msec,
-                           field[3]->str[1] == 't' ? MS_STORE_HEARD
-                                                   : MS_STORE_CONFIRMED);
+                           tentative ? MS_STORE_HEARD : MS_STORE_CONFIRMED);
+
+        } else {
+            ms_store_named(store, &session, &instance, epoch);
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* "d" or "-", the stamp of an operator's word if there was one, "t" or "c" */
+
+static ngx_int_t
+ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
+    const redisReply *flags, ngx_uint_t *tentative)
+{
+    off_t   stamp;
+    size_t  len;
+
+    len = flags->len;
+
+    if (len < 2) {
+        return NGX_ERROR;
+    }
+
+    *tentative = flags->str[len - 1] == 't';
+
+    if (len == 2) {
+        return NGX_OK;
+    }
+
+    stamp = ngx_atoof((u_char *) flags->str + 1, len - 2);
+
+    if (stamp == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ms_store_drained(store, instance, flags->str[0] == 'd', stamp);
 
     return NGX_OK;
 }
@@ -356,10 +394,10 @@ ms_store_change(ms_store_t *store, redisReply *entry)
         ms_store_ended(store, &session, &instance, epoch, 0);
 
     } else if (ngx_strcmp(op.data, "drain") == 0) {
-        ms_store_drained(store, &instance, 1);
+        ms_store_drained(store, &instance, 1, epoch);
 
     } else if (ngx_strcmp(op.data, "undrain") == 0) {
-        ms_store_drained(store, &instance, 0);
+        ms_store_drained(store, &instance, 0, epoch);
     }
 
     return NGX_OK;

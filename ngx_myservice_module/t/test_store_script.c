@@ -204,23 +204,45 @@ START_TEST(subjects)
 END_TEST
 
 
+/* the answer to "drain": nothing differs, or one instance has that word */
+
+static void
+drain_is(redisReply *r, const char *word, const char *stamp)
+{
+    ck_assert_int_eq(r->type, REDIS_REPLY_ARRAY);
+    ck_assert_uint_eq(r->elements, 2);
+
+    if (word == NULL) {
+        ck_assert_uint_eq(r->element[1]->elements, 0);
+
+    } else {
+        ck_assert_uint_eq(r->element[1]->elements, 3);
+        ck_assert_str_eq(text(r->element[1], 0), "a");
+        ck_assert_str_eq(text(r->element[1], 1), word);
+        ck_assert_str_eq(text(r->element[1], 2), stamp);
+    }
+
+    freeReplyObject(r);
+}
+
+
 START_TEST(drains)
 {
     redisReply  *r;
 
     setup(NULL, NULL);
 
-    first_text_is(ask("drain", "g1", "a", "d"), "ok");
+    drain_is(ask("drain", "g1", "a", "d", "1700000000000001"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
                         "0", "a", "b"), "new", "b");
 
-    first_text_is(ask("drain", "g1", "a", "-"), "ok");
+    drain_is(ask("drain", "g1", "a", "-", "1700000000000002"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
                         "0", "a", "b"), "new", "a");
 
     /* an owner stays */
 
-    first_text_is(ask("drain", "g1", "a", "d"), "ok");
+    drain_is(ask("drain", "g1", "a", "d", "1700000000000003"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
                         "0", "b"), "own", "a");
 
@@ -229,6 +251,42 @@ START_TEST(drains)
     ck_assert_str_eq(text(r, 3), "0");
     ck_assert_str_eq(text(r, 2), "5");
     ck_assert_uint_eq(r->element[4]->elements, 12);
+    freeReplyObject(r);
+}
+END_TEST
+
+
+/* the last word of an operator counts, whichever gateway tells it when */
+
+START_TEST(words)
+{
+    redisReply  *r;
+
+    setup(NULL, NULL);
+
+    drain_is(ask("drain", "g1", "a", "-", "20"), NULL, NULL);
+    drain_is(ask("drain", "g2", "a", "d", "10"), "-", "20");
+    drain_is(ask("drain", "g2", "a", "-", "20"), NULL, NULL);
+
+    /* the first of two that are as late stays */
+
+    drain_is(ask("drain", "g2", "a", "d", "20"), "-", "20");
+    drain_is(ask("drain", "g1", "a", "d", "21", "b", "d", "5"), NULL, NULL);
+    drain_is(ask("drain", "g2", "b", "d", "5", "a", "-", "7"), "d", "21");
+
+    first_text_is(ask("claim", "g1", "s1", "10000", "0", "", "0", "-", "0",
+                      "a", "b"), "busy");
+
+    r = ask("list", "g1", "0", "100");
+    ck_assert_uint_eq(r->element[4]->elements, 12);
+    ck_assert(strcmp(text(r->element[4], 3), "d21c") == 0
+              || strcmp(text(r->element[4], 9), "d21c") == 0);
+    freeReplyObject(r);
+
+    /* three words were news */
+
+    r = store_server_ask(store, (const char *[]) { "XLEN", "{u}:log", NULL });
+    ck_assert_int_eq(r->integer, 3);
     freeReplyObject(r);
 }
 END_TEST
@@ -338,7 +396,7 @@ START_TEST(forgets)
 
     (void) epoch_of(ask("claim", "g1", "s1", "10", "0", "", "0", "-", "0",
                         "a"), "new", "a");
-    first_text_is(ask("drain", "g1", "b", "d"), "ok");
+    drain_is(ask("drain", "g1", "b", "d", "1"), NULL, NULL);
 
     r = ask("list", "g1", "0", "100");
     ck_assert_uint_eq(r->element[4]->elements, 6);
@@ -372,8 +430,8 @@ START_TEST(stream)
                          "0", "b"), "new", "b");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
     first_text_is(ask("release", "g1", "s1", "b", number, "1"), "ok");
-    first_text_is(ask("drain", "g1", "a", "d"), "ok");
-    first_text_is(ask("drain", "g1", "a", "-"), "ok");
+    drain_is(ask("drain", "g1", "a", "d", "1"), NULL, NULL);
+    drain_is(ask("drain", "g1", "a", "-", "2"), NULL, NULL);
 
     r = store_server_ask(store, (const char *[]) { "XRANGE", "{u}:log", "-",
                                                    "+", NULL });
@@ -404,6 +462,7 @@ main(void)
     harness_add(suite, moves);
     harness_add(suite, subjects);
     harness_add(suite, drains);
+    harness_add(suite, words);
     harness_add(suite, ends);
     harness_add(suite, renewals);
     harness_add(suite, young);
