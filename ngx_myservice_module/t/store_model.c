@@ -23,6 +23,8 @@ static const char  *names[STORE_COUNTS] = {
     "store failed over without its last writes",
     "leases entered again",
     "leases entered again that their instance has ended",
+    "operators' words on instances",
+    "words that nobody has any more",
     "quiet rounds",
     "STORE: a session without its instance",
     "STORE: an instance without its session",
@@ -33,7 +35,9 @@ static const char  *names[STORE_COUNTS] = {
     "QUIET: the store does not know an owner",
     "QUIET: a session on two instances",
     "QUIET: a lease that its instance has not",
-    "QUIET: a free instance that refuses the next session"
+    "QUIET: a free instance that refuses the next session",
+    "a lease on an instance that is drained",
+    "QUIET: an operator's last word does not hold"
 };
 
 
@@ -115,12 +119,12 @@ bool
 store_model_record(const char *text, store_record_t *record)
 {
     int                 n;
-    char                flags[8], subject[64];
+    char                flags[32], subject[64];
     unsigned long long  epoch, expires;
 
     n = 0;
 
-    if (sscanf(text, "%llu %llu %7s %63s %n", &epoch, &expires, flags,
+    if (sscanf(text, "%llu %llu %31s %63s %n", &epoch, &expires, flags,
                subject, &n)
         != 4)
     {
@@ -129,7 +133,9 @@ store_model_record(const char *text, store_record_t *record)
 
     record->epoch = epoch;
     record->expires = expires;
-    record->confirmed = flags[1] == 'c';
+    record->confirmed = flags[strlen(flags) - 1] == 'c';
+    record->drain = flags[0] == 'd';
+    record->stamp = strtoull(flags + 1, NULL, 10);
     record->session = text[n] == 's' ? atoi(text + n + 1) : -1;
 
     return true;
@@ -191,13 +197,87 @@ store_model_free_instance(store_model_t *m, unsigned tried)
     for (i = 0; i < STORE_INSTANCES; i++) {
         if (!(tried & 1U << i) && m->instances[i].alive
             && m->instances[i].owner == -1
-            && (!there[i] || records[i].expires <= store_now(m)))
+            && (!there[i] || (records[i].expires <= store_now(m)
+                              && !records[i].drain)))
         {
             return true;
         }
     }
 
     return false;
+}
+
+
+void
+store_model_given(store_model_t *m, int instance)
+{
+    char            name[24];
+    redisReply     *r;
+    store_record_t  record;
+
+    r = store_server_ask(m->c, (const char *[]) { "HGET", "{u}:i",
+                               name_text('i', instance, name), NULL });
+    ck_assert(store_model_record(r->str, &record));
+    freeReplyObject(r);
+
+    if (record.drain) {
+        m->counts[STORE_DRAINED_GIVEN]++;
+    }
+}
+
+
+/* the last words on the instances that a gateway or the store knows */
+
+static void
+last_words(store_model_t *m, store_word_t last[STORE_INSTANCES])
+{
+    int             g, i, sessions[STORE_SESSIONS];
+    bool            there[STORE_INSTANCES];
+    store_record_t  records[STORE_INSTANCES];
+
+    store_model_records(m, records, there, sessions);
+    memset(last, 0, STORE_INSTANCES * sizeof(store_word_t));
+
+    for (i = 0; i < STORE_INSTANCES; i++) {
+        if (there[i]) {
+            last[i].stamp = records[i].stamp;
+            last[i].drain = records[i].drain;
+        }
+
+        for (g = 0; g < STORE_GATEWAYS; g++) {
+            if (m->gateways[g].words[i].stamp > last[i].stamp) {
+                last[i] = m->gateways[g].words[i];
+            }
+        }
+    }
+}
+
+
+static void
+check_words(store_model_t *m, const store_word_t last[STORE_INSTANCES])
+{
+    int             g, i, sessions[STORE_SESSIONS];
+    bool            there[STORE_INSTANCES];
+    store_record_t  records[STORE_INSTANCES];
+
+    store_model_records(m, records, there, sessions);
+
+    for (i = 0; i < STORE_INSTANCES; i++) {
+        if (last[i].stamp != m->words[i].stamp) {
+            m->counts[STORE_WORDS_LOST]++;
+            m->words[i] = last[i];
+        }
+
+        for (g = 0; g < STORE_GATEWAYS; g++) {
+            if (m->gateways[g].words[i].drain != last[i].drain) {
+                m->counts[STORE_QUIET_WORD]++;
+            }
+        }
+
+        if ((there[i] && records[i].drain) != last[i].drain) {
+            m->counts[STORE_QUIET_WORD]++;
+        }
+    }
 }
 
 
@@ -293,11 +373,13 @@ check_quiet(store_model_t *m)
 void
 store_model_quiet(store_model_t *m)
 {
-    int  g, i, round;
+    int           g, i, round;
+    store_word_t  words[STORE_INSTANCES];
 
     m->down = false;
     m->moved = 0;
     set_clock(m);
+    last_words(m, words);
 
     for (g = 0; g < STORE_GATEWAYS; g++) {
         m->gateways[g].reachable = true;
@@ -306,6 +388,7 @@ store_model_quiet(store_model_t *m)
     for (round = 0; round < 3; round++) {
         for (g = 0; g < STORE_GATEWAYS; g++) {
             store_gateway_stream(m, &m->gateways[g]);
+            store_gateway_tell(m, &m->gateways[g]);
             store_gateway_renew(m, &m->gateways[g]);
 
             for (i = 0; i < STORE_INSTANCES; i++) {
@@ -324,6 +407,20 @@ store_model_quiet(store_model_t *m)
 
     m->counts[STORE_QUIET]++;
     check_quiet(m);
+    check_words(m, words);
+}
+
+
+/* all gateways connect anew */
+
+static void
+apart(store_model_t *m)
+{
+    int  g;
+
+    for (g = 0; m->variant != STORE_ONCE && g < STORE_GATEWAYS; g++) {
+        store_gateway_apart(&m->gateways[g]);
+    }
 }
 
 
@@ -380,6 +477,7 @@ fail_over(store_model_t *m)
     }
 
     forget_copy(m);
+    apart(m);
     m->counts[STORE_FAILED_OVER]++;
 }
 
@@ -393,7 +491,9 @@ fault(store_model_t *m, unsigned p)
     static const int64_t  clocks[] = { 0, 0, -3600000, 3600000, 20000 };
 
     if (p < 5) {
-        m->gateways[store_model_pick(m, STORE_GATEWAYS)].reachable = false;
+        g = (int) store_model_pick(m, STORE_GATEWAYS);
+        m->gateways[g].reachable = false;
+        store_gateway_apart(&m->gateways[g]);
 
     } else if (p < 15) {
         m->gateways[store_model_pick(m, STORE_GATEWAYS)].reachable = true;
@@ -408,15 +508,13 @@ fault(store_model_t *m, unsigned p)
 
     } else if (p < 25) {
         m->down = !m->down && store_model_pick(m, 10) < 3;
+        apart(m);
 
     } else if (p < 30) {
         empty(m);
         forget_copy(m);
         m->counts[STORE_EMPTIED]++;
-
-        for (g = 0; g < STORE_GATEWAYS; g++) {
-            m->gateways[g].position[0] = '\0';
-        }
+        apart(m);
 
     } else if (p < 40) {
         take_copy(m);
@@ -469,6 +567,14 @@ store_model_step(store_model_t *m)
 
     } else if (p < 937) {
         fault(m, p - 870);
+
+    } else if (p < 950) {
+        m->counts[STORE_WORDS]++;
+        store_gateway_drain(m, g, (int) store_model_pick(m, STORE_INSTANCES),
+                            p < 940);
+
+    } else if (p < 980) {
+        store_gateway_tell(m, g);
     }
 
     m->now += store_model_pick(m, STORE_STEP);
@@ -505,6 +611,11 @@ store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
         m->script = store_server_replace(m->script,
                 "put(inst, e, now + tonumber(ARGV[6]), r.d, 'c', '-', '')",
                 "call('HDEL', I, inst)");
+    }
+
+    if (variant == STORE_NO_STAMPS) {
+        m->script = store_server_replace(m->script, "st > stamp(r)",
+                                         "r.d ~= d .. str(st)");
     }
 
     for (i = 0; i < STORE_INSTANCES; i++) {

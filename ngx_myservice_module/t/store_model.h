@@ -31,8 +31,12 @@ typedef enum {
     STORE_RAISE,                        /* an instance raises its highest
                                            epoch also when it refuses */
     STORE_NO_HEALTH,                    /* gateways never ask instances */
-    STORE_KNOWN                         /* only instances that the gateway
+    STORE_KNOWN,                        /* only instances that the gateway
                                            believes free are candidates */
+    STORE_NO_STAMPS,                    /* the store takes any word on a drain
+                                           for the last one */
+    STORE_ONCE                          /* a word is told once, and lost with
+                                           the store */
 } store_variant_t;
 
 
@@ -46,6 +50,10 @@ typedef enum {
     STORE_FAILED_OVER,
     STORE_ASSERTED,                     /* leases that were entered again */
     STORE_ZOMBIE,                       /* ... that its instance has ended */
+    STORE_WORDS,                        /* operators drain, or do no more */
+    STORE_WORDS_LOST,                   /* their gateway died before it told
+                                           anybody, or the store before others
+                                           had heard of it */
     STORE_QUIET,                        /* rounds in which all was healed */
     STORE_BROKEN,
     STORE_LOST_SESSION = STORE_BROKEN,  /* a session without its instance */
@@ -62,6 +70,10 @@ typedef enum {
     STORE_QUIET_ZOMBIE,                 /* a lease that its instance has not */
     STORE_QUIET_CLOSED,                 /* a free instance that would refuse
                                            the next session */
+    STORE_DRAINED_GIVEN,                /* a new lease on an instance that the
+                                           store has as drained */
+    STORE_QUIET_WORD,                   /* an operator's last word on an
+                                           instance does not hold everywhere */
     STORE_COUNTS
 } store_count_t;
 
@@ -82,8 +94,17 @@ typedef struct {
     uint64_t  at;
 } store_lease_t;
 
+/* an operator's last word on an instance */
+
+typedef struct {
+    uint64_t  stamp;                    /* 0: none */
+    bool      drain;
+    bool      told;                     /* the store has it */
+} store_word_t;
+
 typedef struct {
     bool           reachable;
+    store_word_t   words[STORE_INSTANCES];
     store_lease_t  leases[STORE_SESSIONS];
     uint64_t       known[STORE_INSTANCES];
     uint64_t       seen;
@@ -111,6 +132,7 @@ typedef struct {
     redisReply        *copy[3];
     store_instance_t   instances[STORE_INSTANCES];
     store_gateway_t    gateways[STORE_GATEWAYS];
+    store_word_t       words[STORE_INSTANCES];
     store_history_t    history[STORE_SESSIONS];
     uint64_t           given[STORE_INSTANCES];
     uint64_t           counts[STORE_COUNTS];

@@ -26,18 +26,7 @@ static void word(store_model_t *m, store_gateway_t *g, int instance,
     int owner, uint64_t epoch, uint64_t asof);
 
 
-/* "%" PRIu64 into a buffer of the caller's expression */
-#define number(n)                                                             \
-    number_text((uint64_t) (n), (char[24]) { 0 })
-
-#define instance_name(i)                                                      \
-    name_text('i', i, (char[24]) { 0 })
-
-#define session_name(i)                                                       \
-    name_text('s', i, (char[24]) { 0 })
-
-
-static const char *
+const char *
 number_text(uint64_t n, char text[24])
 {
     snprintf(text, 24, "%llu", (unsigned long long) n);
@@ -45,7 +34,7 @@ number_text(uint64_t n, char text[24])
 }
 
 
-static const char *
+const char *
 name_text(char kind, int i, char text[24])
 {
     if (i >= 0) {
@@ -56,7 +45,7 @@ name_text(char kind, int i, char text[24])
 }
 
 
-static uint64_t
+uint64_t
 reply_number(const redisReply *r)
 {
     ck_assert_ptr_nonnull(r);
@@ -65,7 +54,7 @@ reply_number(const redisReply *r)
 }
 
 
-static int
+int
 reply_index(const redisReply *r)
 {
     ck_assert_ptr_nonnull(r);
@@ -74,18 +63,16 @@ reply_index(const redisReply *r)
 }
 
 
-/* NULL: the gateway cannot reach the store */
-
-static redisReply *
-ask(store_model_t *m, const store_gateway_t *g, const char *const *texts)
+redisReply *
+store_ask(store_model_t *m, const store_gateway_t *g, const char *const *texts)
 {
     return m->down || !g->reachable ? NULL
                                     : store_server_eval(m->c, m->sha, texts);
 }
 
 
-static void
-note(store_gateway_t *g, int instance, uint64_t epoch)
+void
+store_note(store_gateway_t *g, int instance, uint64_t epoch)
 {
     if (epoch > g->seen) {
         g->seen = epoch;
@@ -122,8 +109,8 @@ elsewhere(store_model_t *m, int instance, int session, uint64_t epoch)
 }
 
 
-static void
-bind_lease(store_model_t *m, store_gateway_t *g, int session, int instance,
+void
+store_bind(store_model_t *m, store_gateway_t *g, int session, int instance,
     uint64_t epoch)
 {
     int             s;
@@ -152,7 +139,7 @@ bind_lease(store_model_t *m, store_gateway_t *g, int session, int instance,
     l->epoch = epoch;
     l->at = m->now;
 
-    note(g, instance, epoch);
+    store_note(g, instance, epoch);
 }
 
 
@@ -243,7 +230,7 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
 
     v[k] = NULL;
 
-    r = ask(m, g, v);
+    r = store_ask(m, g, v);
 
     if (r == NULL) {
         return ANSWER_UNAVAILABLE;
@@ -258,9 +245,10 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
         if (r->element[0]->str[0] == 'n') {
             granted(m, reply_index(r->element[1]),
                     reply_number(r->element[2]));
+            store_model_given(m, reply_index(r->element[1]));
         }
 
-        bind_lease(m, g, session, reply_index(r->element[1]),
+        store_bind(m, g, session, reply_index(r->element[1]),
                    reply_number(r->element[2]));
         answer = ANSWER_OK;
     }
@@ -432,7 +420,7 @@ stale(store_model_t *m, store_gateway_t *g, int session, int instance,
     store_instance_t  *i = &m->instances[instance];
 
     if (i->owner == session) {
-        bind_lease(m, g, session, instance, i->epoch);
+        store_bind(m, g, session, instance, i->epoch);
         return 0;
     }
 
@@ -442,7 +430,8 @@ stale(store_model_t *m, store_gateway_t *g, int session, int instance,
         g->seen = i->floor;
     }
 
-    r = ask(m, g, (const char *[]) { "release", "g", session_name(session),
+    r = store_ask(m, g, (const char *[]) { "release", "g",
+                                     session_name(session),
                                      instance_name(instance), number(epoch),
                                      "0", NULL });
     if (r != NULL) {
@@ -524,7 +513,8 @@ word(store_model_t *m, store_gateway_t *g, int instance, int owner,
     bool         old;
     redisReply  *r;
 
-    r = ask(m, g, (const char *[]) { "word", "g", instance_name(instance),
+    r = store_ask(m, g, (const char *[]) { "word", "g",
+                                     instance_name(instance),
                                      session_name(owner), number(epoch),
                                      number(asof), number(STORE_TTL),
                                      number(g->seen), "-", NULL });
@@ -535,22 +525,22 @@ word(store_model_t *m, store_gateway_t *g, int instance, int owner,
         /* the next word is newer than that */
 
         if (r->element[0]->str[0] == 'o') {
-            note(g, instance, reply_number(r->element[2]));
+            store_note(g, instance, reply_number(r->element[2]));
             old = true;
 
         } else {
             elsewhere(m, instance, owner, reply_number(r->element[2]));
-            bind_lease(m, g, owner, reply_index(r->element[1]),
+            store_bind(m, g, owner, reply_index(r->element[1]),
                        reply_number(r->element[2]));
         }
 
     } else if (r != NULL && owner != -1) {
         granted(m, instance, reply_number(r->element[2]));
-        bind_lease(m, g, owner, instance, reply_number(r->element[2]));
+        store_bind(m, g, owner, instance, reply_number(r->element[2]));
     }
 
     if (old && owner != -1 && epoch >= g->known[instance]) {
-        bind_lease(m, g, owner, instance, epoch);
+        store_bind(m, g, owner, instance, epoch);
     }
 
     if (r != NULL) {
@@ -599,15 +589,15 @@ renew_answer(store_model_t *m, store_gateway_t *g, int session,
         }
 
     } else if (strcmp(what, "moved") == 0 || strcmp(what, "epoch") == 0) {
-        bind_lease(m, g, session, instance, epoch);
+        store_bind(m, g, session, instance, epoch);
 
     } else if (strcmp(what, "ended") == 0) {
         g->leases[session].held = false;
-        note(g, instance, epoch);
+        store_note(g, instance, epoch);
 
     } else {
         ck_assert_str_eq(what, "taken");
-        note(g, instance, epoch);
+        store_note(g, instance, epoch);
         store_instance_tick(m, i);
 
         if (i->alive && i->owner == session) {
@@ -650,7 +640,7 @@ store_gateway_renew(store_model_t *m, store_gateway_t *g)
 
     v[k] = NULL;
 
-    r = ask(m, g, v);
+    r = store_ask(m, g, v);
 
     if (r == NULL) {
         return;
@@ -689,87 +679,6 @@ store_gateway_renew(store_model_t *m, store_gateway_t *g)
 }
 
 
-static void
-change(store_model_t *m, store_gateway_t *g, const char *op, int session,
-    int instance, uint64_t epoch)
-{
-    int             s;
-    store_lease_t  *l;
-
-    note(g, instance, epoch);
-
-    if (session == -1) {
-        return;
-    }
-
-    l = &g->leases[session];
-
-    if (strcmp(op, "release") == 0 || strcmp(op, "leave") == 0) {
-        if (l->held && l->instance == instance && l->epoch <= epoch) {
-            l->held = false;
-        }
-
-        return;
-    }
-
-    if (l->held && l->epoch < epoch) {
-        bind_lease(m, g, session, instance, epoch);
-    }
-
-    for (s = 0; s < STORE_SESSIONS; s++) {
-        if (s != session && g->leases[s].instance == instance
-            && g->leases[s].epoch < epoch)
-        {
-            g->leases[s].held = false;
-        }
-    }
-}
-
-
-void
-store_gateway_stream(store_model_t *m, store_gateway_t *g)
-{
-    char          from[64];
-    size_t        i, k;
-    redisReply   *r, *f;
-    const char   *op;
-    redisReply   *e, *s, *in;
-
-    if (m->down || !g->reachable) {
-        return;
-    }
-
-    snprintf(from, sizeof(from), "%s%s", g->position[0] ? "(" : "-",
-             g->position);
-
-    r = store_server_ask(m->c, (const char *[]) { "XRANGE", "{u}:log", from,
-                                                  "+", NULL });
-
-    for (i = 0; i < r->elements; i++) {
-        snprintf(g->position, sizeof(g->position), "%s",
-                 r->element[i]->element[0]->str);
-        f = r->element[i]->element[1];
-        op = "";
-        e = s = in = NULL;
-
-        for (k = 0; k + 1 < f->elements; k += 2) {
-            switch (f->element[k]->str[0]) {
-            case 'o': op = f->element[k + 1]->str; break;
-            case 'i': in = f->element[k + 1]; break;
-            case 'e': e = f->element[k + 1]; break;
-            case 's': s = f->element[k + 1]; break;
-            default: break;
-            }
-        }
-
-        ck_assert(e != NULL && s != NULL && in != NULL);
-        change(m, g, op, reply_index(s), reply_index(in), reply_number(e));
-    }
-
-    freeReplyObject(r);
-}
-
-
 void
 store_gateway_release(store_model_t *m, store_gateway_t *g, int session)
 {
@@ -789,7 +698,8 @@ store_gateway_release(store_model_t *m, store_gateway_t *g, int session)
 
     i->owner = -1;
 
-    r = ask(m, g, (const char *[]) { "release", "g", session_name(session),
+    r = store_ask(m, g, (const char *[]) { "release", "g",
+                                     session_name(session),
                                      instance_name(l->instance),
                                      number(l->epoch), "0", NULL });
     if (r != NULL) {

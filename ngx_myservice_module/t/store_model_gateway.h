@@ -20,17 +20,57 @@ void store_gateway_health(store_model_t *m, store_gateway_t *g,
 void store_gateway_release(store_model_t *m, store_gateway_t *g,
     int session);
 
+/* an operator's word at this gateway */
+void store_gateway_drain(store_model_t *m, store_gateway_t *g, int instance,
+    bool drain);
+
+/* its words that the store may not have */
+void store_gateway_tell(store_model_t *m, store_gateway_t *g);
+
+/* its connection to the store ends: it reads and tells all anew */
+void store_gateway_apart(store_gateway_t *g);
+
+/* NULL: the gateway cannot reach the store */
+redisReply *store_ask(store_model_t *m, const store_gateway_t *g,
+    const char *const *texts);
+
+/* the gateway has seen that epoch; it has that lease */
+void store_note(store_gateway_t *g, int instance, uint64_t epoch);
+void store_bind(store_model_t *m, store_gateway_t *g, int session,
+    int instance, uint64_t epoch);
+
+uint64_t reply_number(const redisReply *r);
+int reply_index(const redisReply *r);
+
+/* "%" PRIu64 into a buffer of the caller's expression */
+#define number(n)                                                             \
+    number_text((uint64_t) (n), (char[24]) { 0 })
+
+#define instance_name(i)                                                      \
+    name_text('i', i, (char[24]) { 0 })
+
+#define session_name(i)                                                       \
+    name_text('s', i, (char[24]) { 0 })
+
+const char *number_text(uint64_t n, char text[24]);
+const char *name_text(char kind, int i, char text[24]);
+
 void store_instance_reset(store_instance_t *i);
 void store_instance_tick(store_model_t *m, store_instance_t *i);
 
 /* whether an instance that was not tried is free, for the store, too */
 bool store_model_free_instance(store_model_t *m, unsigned tried);
 
+/* the store has given the instance, which should not be drained there */
+void store_model_given(store_model_t *m, int instance);
+
 /* the record of an instance; false: none */
 typedef struct {
     uint64_t  epoch;
     uint64_t  expires;
     bool      confirmed;
+    bool      drain;
+    uint64_t  stamp;                    /* of the operator's word */
     int       session;                  /* -1: none */
 } store_record_t;
 

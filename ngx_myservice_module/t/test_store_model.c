@@ -117,6 +117,7 @@ START_TEST(as_designed)
     ck_assert_uint_gt(m.counts[STORE_EMPTIED], 10);
     ck_assert_uint_gt(m.counts[STORE_FAILED_OVER], 10);
     ck_assert_uint_gt(m.counts[STORE_ASSERTED], 10);
+    ck_assert_uint_gt(m.counts[STORE_WORDS], 100);
 
     store_model_free(&m);
     redisFree(c);
@@ -134,7 +135,9 @@ static const struct {
     { STORE_NO_TOMBSTONES, STORE_ZOMBIE },
     { STORE_RAISE,         STORE_BOUND_REFUSED },
     { STORE_NO_HEALTH,     STORE_QUIET_ZOMBIE },
-    { STORE_KNOWN,         STORE_BUSY_FREE }
+    { STORE_KNOWN,         STORE_BUSY_FREE },
+    { STORE_NO_STAMPS,     STORE_QUIET_WORD },
+    { STORE_ONCE,          STORE_QUIET_WORD }
 };
 
 
