@@ -7,7 +7,6 @@
 #include "store/drains.h"
 
 #include "store/conn.h"
-#include "store/leases.h"
 #include "zone/events.h"
 #include "zone/lock.h"
 
@@ -192,7 +191,8 @@ ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain,
                       &store->upstream->host);
     }
 
-    ms_events_add(store->zone, drain ? MS_EVENT_DRAINS : MS_EVENT_DRAINS_NO_MORE,
+    ms_events_add(store->zone,
+                  drain ? MS_EVENT_DRAINS : MS_EVENT_DRAINS_NO_MORE,
                   instance, NULL, &ms_store_operator);
 }
 
@@ -363,11 +363,11 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
     ngx_str_t          instance;
     redisReply        *out;
     ms_store_mark_t   *mark;
-    const redisReply  *generation, *name, *drain;
+    const redisReply  *name, *drain;
 
-    generation = ms_resp_element(reply, 0);
+    /* renewals look at the generation */
 
-    if (generation == NULL || reply->elements < 2
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2
         || reply->element[1]->type != REDIS_REPLY_ARRAY)
     {
         return NGX_ERROR;
@@ -400,8 +400,6 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
 
         ms_store_drained(store, &instance, drain->str[0] == 'd', stamp);
     }
-
-    ms_store_generation(store, generation->str, generation->len);
 
     return NGX_OK;
 }
