@@ -568,10 +568,10 @@ store_model_step(store_model_t *m)
     } else if (p < 937) {
         fault(m, p - 870);
 
-    } else if (p < 950) {
+    } else if (p < 965) {
         m->counts[STORE_WORDS]++;
         store_gateway_drain(m, g, (int) store_model_pick(m, STORE_INSTANCES),
-                            p < 940);
+                            p < 945);
 
     } else if (p < 980) {
         store_gateway_tell(m, g);
