@@ -487,8 +487,12 @@ void ms_pool_conflict(ms_pool_t *pool, const ms_lease_t *lease,
 uint32_t ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key,
     uint64_t now);
 
-/* The lease of the instance, 0 if it has none, or is down or left. */
-uint64_t ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance);
+/*
+ * The lease of the instance, 0 if it has none, its time is over, or the
+ * instance is down or left.  Without the lock it may be one of a moment ago.
+ */
+uint64_t ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance,
+    uint64_t now);
 
 /* A new session is one too many for its user, of whom "waiting" others wait;
  * see ms_pool_claim(). */

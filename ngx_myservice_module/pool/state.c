@@ -362,14 +362,14 @@ ms_pool_session(ms_pool_t *pool, const ms_pool_key_t *key, uint64_t now)
 
 
 uint64_t
-ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance)
+ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance, uint64_t now)
 {
     ms_record_t  *r;
 
     r = ms_record_member(pool, instance);
 
     return r != NULL && r->state != MS_INSTANCE_DOWN
-           && r->state != MS_INSTANCE_LEFT
+           && r->state != MS_INSTANCE_LEFT && ms_record_lease_end(r) > now
            ? r->lease : 0;
 }
 

@@ -17,28 +17,52 @@ static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
 static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
     size_t len);
-static ms_store_moves_t *ms_store_moves(ms_store_t *store,
+static ms_store_mark_t *ms_store_hashed(ms_store_t *store,
     ms_pool_key_t *key);
 
 
 ngx_uint_t
 ms_store_held(ms_store_t *store, ms_pool_key_t *key, uint32_t *instance)
 {
-    uint32_t     own;
-    uint64_t     lease;
-    ms_pool_t   *pool;
-    ngx_uint_t   rebuilt;
+    uint32_t           own;
+    uint64_t           lease;
+    ms_pool_t         *pool;
+    ngx_uint_t         rebuilt;
+    ms_store_place_t  *place;
+
+    place = &ms_store_hashed(store, key)->place;
+
+    /* A lease has its number only once: if the instance still has it, the
+     * session is still there.  The claim that follows takes the lock. */
+
+    own = place->instance;
+    lease = ms_pool_lease_up(store->zone->sh->pool, own, ngx_current_msec);
+
+    if (lease && place->seal == (key->hash ^ lease)
+        && ms_store_marked(store, own, lease))
+    {
+        *instance = own;
+        return 1;
+    }
 
     pool = ms_zone_lock(store->zone, &rebuilt);
 
     own = ms_pool_session(pool, key, ngx_current_msec);
-    lease = own != MS_POOL_NONE ? ms_pool_lease_up(pool, own) : 0;
+    lease = own != MS_POOL_NONE ? ms_pool_lease_up(pool, own, ngx_current_msec)
+                                : 0;
 
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
 
     *instance = own;
 
-    return lease && ms_store_marked(store, own, lease);
+    if (lease == 0 || !ms_store_marked(store, own, lease)) {
+        return 0;
+    }
+
+    place->instance = own;
+    place->seal = key->hash ^ lease;
+
+    return 1;
 }
 
 
@@ -406,7 +430,7 @@ ms_store_moved(ms_store_t *store, ms_pool_key_t *key)
 {
     ms_store_moves_t  *moves;
 
-    moves = ms_store_moves(store, key);
+    moves = &ms_store_hashed(store, key)->moves;
 
     if (moves->session != key->hash
         || ngx_current_msec - moves->since >= MS_STORE_MOVES_TIME)
@@ -425,7 +449,7 @@ ms_store_torn(ms_store_t *store, ms_pool_key_t *key)
 {
     ms_store_moves_t  *moves;
 
-    moves = ms_store_moves(store, key);
+    moves = &ms_store_hashed(store, key)->moves;
 
     if (moves->session != key->hash || moves->n < MS_STORE_MOVES
         || ngx_current_msec - moves->since >= MS_STORE_MOVES_TIME)
@@ -439,10 +463,10 @@ ms_store_torn(ms_store_t *store, ms_pool_key_t *key)
 }
 
 
-static ms_store_moves_t *
-ms_store_moves(ms_store_t *store, ms_pool_key_t *key)
+static ms_store_mark_t *
+ms_store_hashed(ms_store_t *store, ms_pool_key_t *key)
 {
-    return &store->sh->marks[key->hash % store->sh->capacity].moves;
+    return &store->sh->marks[key->hash % store->sh->capacity];
 }
 
 

@@ -1,6 +1,6 @@
 /*
  * What the store's part of the gateway reads and changes in the zone.  Each
- * function takes the zone's lock.
+ * function takes the zone's lock, if nothing else is said.
  */
 
 #ifndef MS_STORE_LEASES_H
@@ -37,7 +37,10 @@ typedef struct {
 } ms_store_due_t;
 
 
-/* whether the session has an instance that is up, and the store knows of it */
+/*
+ * Whether the session has an instance that is up, and the store knows of it.
+ * Takes no lock for a session whose lease was found so before.
+ */
 ngx_uint_t ms_store_held(ms_store_t *store, ms_pool_key_t *key,
     uint32_t *instance);
 

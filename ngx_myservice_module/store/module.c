@@ -13,7 +13,7 @@
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    7
+#define MS_STORE_LAYOUT    8
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_PORT      6379
 #define MS_STORE_DB_MAX    1023

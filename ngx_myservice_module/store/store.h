@@ -58,6 +58,16 @@ typedef struct {
                                                    many */
 } ms_store_moves_t;
 
+/* where a session was found last, by the session's hash: a bound call looks
+ * there first, without the lock */
+
+typedef struct {
+    uint64_t                       seal;        /* the whole hash ^ the lease:
+                                                   two workers that write at
+                                                   the same time leave none */
+    uint32_t                       instance;
+} ms_store_place_t;
+
 /* a lease of the zone that the store has, by instance */
 
 typedef struct {
@@ -71,9 +81,10 @@ typedef struct {
                                                    word on it, */
     uint64_t                       stamp;       /* and the word's stamp; 0: there
                                                    is none.  See drains.h. */
-    ms_store_moves_t               moves;       /* by a hash, not of this lease:
-                                                   there are as many sessions as
-                                                   instances */
+    ms_store_moves_t               moves;       /* these two by a hash, not of
+                                                   this lease: there are as many
+                                                   sessions as instances */
+    ms_store_place_t               place;
 } ms_store_mark_t;
 
 typedef struct {
