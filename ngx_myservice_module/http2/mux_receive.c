@@ -145,7 +145,8 @@ ms_mux_receive_copy(ms_mux_stream_t *s, u_char *p, size_t size)
 
 /*
  * Between two frames, not of a header block: the grpc module may send more, to
- * what it takes for the connection and for the stream.  This was not received from anybody.
+ * what it takes for the connection and for the stream.  The instance has not
+ * sent this.
  */
 
 static u_char *
@@ -184,7 +185,9 @@ ms_mux_receive_acknowledge(ms_mux_stream_t *s, size_t left)
 
     s->unacked -= done;
 
-    if (left == 0) {
+    /* what is left of this read is no sign of a slow client */
+
+    if (s->pos == s->last) {
         done += ms_mux_receive_grow(s);
     }
 
