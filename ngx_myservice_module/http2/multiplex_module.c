@@ -62,6 +62,10 @@ static const ms_value_t  ms_multiplex_parameters[] = {
       offsetof(ms_multiplex_srv_conf_t, mux.streams),
       1, MS_MULTIPLEX_STREAMS, NULL, 0 },
 
+    { ngx_string("requests="), ms_value_number,
+      offsetof(ms_multiplex_srv_conf_t, mux.requests),
+      1, MS_MUX_REQUESTS_MAX, NULL, 0 },
+
     { ngx_string("window="), ms_multiplex_window, 0, 0, 0, NULL, 0 },
 
     { ngx_string("idle="), ms_value_number,
@@ -148,6 +152,7 @@ ms_multiplex_create_srv_conf(ngx_conf_t *cf)
     conf->enable = NGX_CONF_UNSET;
 
     conf->mux.streams = 100;
+    conf->mux.requests = MS_MUX_REQUESTS_MAX;
     conf->mux.window = MS_MULTIPLEX_WINDOW_MIN;
     conf->mux.window_max = 1024 * 1024;
     conf->mux.idle = 64;

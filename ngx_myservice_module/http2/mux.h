@@ -44,7 +44,8 @@ typedef void (*ms_mux_end_pt)(void *data, ngx_str_t *name);
 
 /* the directive in an upstream */
 typedef struct {
-    ngx_uint_t                 streams;      /* calls of a connection */
+    ngx_uint_t                 streams;      /* of a connection, at once */
+    ngx_uint_t                 requests;     /* of a connection, in all */
     size_t                     window;       /* of a stream, at first */
     size_t                     window_max;
     ngx_uint_t                 idle;         /* connections */
@@ -167,6 +168,7 @@ struct ms_mux_conn_s {
     ngx_queue_t                blocked;
     ngx_uint_t                 nstreams;
     uint32_t                   next_id;
+    ngx_uint_t                 nrequests;    /* some may have no id yet */
 
     ngx_msec_t                 idle_since;
     ngx_msec_t                 seen;         /* the last byte of the peer */
@@ -216,6 +218,11 @@ struct ms_mux_conn_s {
 /* the instance's window of a stream that has a connection */
 
 #define ms_mux_stream_window(s)  ((s)->conn->init_window + (s)->window)
+
+
+/* it has had all calls that it may have */
+
+#define ms_mux_conn_spent(mc)  ((mc)->nrequests >= (mc)->conf->requests)
 
 
 /* the call's handlers run in this turn */

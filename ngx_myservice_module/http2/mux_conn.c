@@ -173,6 +173,7 @@ void
 ms_mux_conn_use(ms_mux_conn_t *mc)
 {
     ms_mux_conn_busy(mc);
+    mc->nrequests++;
 
     if (mc->nstreams) {
         return;
@@ -280,14 +281,9 @@ ms_mux_conn_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (!mc->ready) {
+    /* before that the write event says what has become of connect() */
 
-        /* the write event says what has become of connect() */
-
-        return;
-    }
-
-    if (ms_mux_conn_read(mc) == NGX_OK) {
+    if (mc->ready && ms_mux_conn_read(mc) == NGX_OK) {
         (void) ms_mux_conn_settle(mc);
     }
 }
@@ -582,7 +578,7 @@ ms_mux_conn_settle(ms_mux_conn_t *mc)
 
     /* nobody waits for a connection that is not ready */
 
-    if (mc->draining || mc->hung || !mc->ready || mc->next_id >= MS_MUX_ID_LAST
+    if (mc->draining || mc->hung || !mc->ready || ms_mux_conn_spent(mc)
         || ngx_exiting || ngx_terminate || mc->c->close)
     {
         if (mc->draining) {

@@ -184,7 +184,7 @@ ms_mux_peer_conn(ms_mux_peer_t *peer, ngx_uint_t streams, uint64_t after)
 
         if (mc->number > after
             && mc->nstreams < streams
-            && mc->next_id < MS_MUX_ID_LAST
+            && !ms_mux_conn_spent(mc)
             && mc->out_size < MS_MUX_OUT_FULL
             && !mc->draining && !mc->hung && !mc->broken)
         {

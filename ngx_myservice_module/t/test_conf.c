@@ -596,7 +596,7 @@ START_TEST(conf_multiplex)
 
     static const char *const  good[] = {
         "on", "off", "on streams=1", "on window=64k", "on window=1m-1m",
-        "on streams=100 window=64k-1m idle=64 timeout=60s"
+        "on streams=100 requests=1000000000 window=64k-1m idle=64 timeout=60s"
     };
 
     static const char *const  bad[][2] = {
@@ -611,6 +611,8 @@ START_TEST(conf_multiplex)
         { "on window=1m-64k", "window=1m-64k" },
         { "on window=64k-", "window=64k-" },
         { "on window=64k-1g", "window=64k-1g" },
+        { "on requests=0", "requests=0" },
+        { "on requests=1000000001", "requests=1000000001" },
         { "on idle=0", "idle=0" },
         { "on idle=-1", "idle=-1" },
         { "on timeout=0", "timeout=0" },

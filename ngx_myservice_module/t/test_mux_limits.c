@@ -136,6 +136,54 @@ START_TEST(mux_configured)
 END_TEST
 
 
+/* A connection that has had its calls ends with the last of them. */
+START_TEST(mux_requests)
+{
+    fake_t  *fake;
+
+    fake = start(CONF(ONE, ON_WITH("requests=3"), ""));
+
+    together(fake, 1);
+    together(fake, 1);
+    ck_assert_uint_eq(fake_connections(fake), 1);
+    mux_await_open(fake, 1);
+
+    together(fake, 5);
+    ck_assert_uint_eq(fake_connections(fake), 3);
+    ck_assert_uint_eq(atomic_load(&fake_seen(fake)->streams), 3);
+    mux_await_open(fake, 1);
+
+    together(fake, 100);
+    ck_assert_uint_eq(fake_connections(fake), 36);
+    mux_await_open(fake, 1);
+}
+END_TEST
+
+
+/* while the first of its calls still runs, new ones go elsewhere */
+START_TEST(mux_requests_held)
+{
+    fake_t  *fake;
+
+    fake = start(CONF(ONE, ON_WITH("requests=2"), ""));
+    mux_start(&mux, client, "s1", 1);
+    mux_await_held(fake, 1);
+    mux_start(&mux, client, "s1", 1);
+    mux_await_held(fake, 2);
+    ck_assert_uint_eq(fake_connections(fake), 1);
+
+    mux_start(&mux, client, "s1", 1);
+    mux_await_held(fake, 3);
+    ck_assert_uint_eq(fake_connections(fake), 2);
+    ck_assert_int_eq(atomic_load(&fake_seen(fake)->open), 2);
+
+    fake_release(fake, fake_ok);
+    mux_all_ok(&mux);
+    mux_await_open(fake, 1);
+}
+END_TEST
+
+
 /* The fakes see the end of a connection a little later. */
 static void
 await_open(fake_t **fakes, int n, int most)
@@ -663,6 +711,8 @@ main(int argc, char **argv)
     harness_add(suite, mux_peer_limit_changes);
     harness_add(suite, mux_hundred);
     harness_add(suite, mux_configured);
+    harness_add(suite, mux_requests);
+    harness_add(suite, mux_requests_held);
     harness_add(suite, mux_idle);
     harness_add(suite, mux_idle_busy);
     harness_add(suite, mux_timeout);

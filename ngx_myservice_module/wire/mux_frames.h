@@ -34,9 +34,8 @@
 #define MS_MUX_PREFACE_MAX                                                    \
     (MS_MUX_PREFACE + MS_FRAME_HEADER + 18 + MS_FRAME_HEADER + 4)
 
-/* the ids of a connection end below this, so that calls that wait for one
- * still get it */
-#define MS_MUX_ID_LAST      0x7fff0000
+/* calls of a connection: there are 2^30 ids */
+#define MS_MUX_REQUESTS_MAX  1000000000
 
 
 typedef enum {
