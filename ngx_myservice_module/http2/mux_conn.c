@@ -17,7 +17,7 @@
 
 
 /* bytes of a read, and reads in a turn */
-#define MS_MUX_READ        65536
+#define MS_MUX_READ        (128 * 1024)
 #define MS_MUX_READS       16
 
 /* milliseconds without a byte that make a connection suspicious, and for the

@@ -17,7 +17,7 @@
 #define MS_MUX_STREAMS_MAX  256
 
 /* has what the grpc module keeps of a connection */
-#define MS_MUX_POOL         256
+#define MS_MUX_POOL         160
 
 
 static ms_mux_stream_t *ms_mux_stream_alloc(ngx_log_t *log);

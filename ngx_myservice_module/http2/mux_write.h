@@ -11,7 +11,7 @@
 
 
 /* unwritten bytes of a connection: no DATA is taken beyond this */
-#define MS_MUX_OUT_DATA  (128 * 1024)
+#define MS_MUX_OUT_DATA  (256 * 1024)
 
 /* no new calls beyond this */
 #define MS_MUX_OUT_FULL  (1024 * 1024)
