@@ -195,7 +195,7 @@ ms_store_send(ms_store_group_t *g)
         return NGX_DECLINED;
     }
 
-    ms_store_conn_begin(&store->conn, "claim", 7 + n);
+    ms_store_conn_begin(&store->conn, "claim", 8 + n);
     ms_resp_text(resp, g->key.session, g->key.len);
     ms_resp_number(resp, ngx_min(MS_STORE_TENTATIVE, store->ttl));
     ms_resp_number(resp, seen);
@@ -203,6 +203,7 @@ ms_store_send(ms_store_group_t *g)
     ms_resp_number(resp, g->epoch);
     ms_resp_text(resp, g->text, g->subject_len);
     ms_resp_number(resp, MS_STORE_HOLD);
+    ms_resp_word(resp, "-");
 
     for (i = 0; i < n; i++) {
         ms_resp_text(resp, names[i].data, names[i].len);

@@ -502,12 +502,12 @@ ms_store_conn_begin(ms_store_conn_t *sc, const char *verb, unsigned args)
     store = sc->store;
     resp = &sc->resp;
 
-    ms_resp_begin(resp, 9 + args);
+    ms_resp_begin(resp, 5 + MS_STORE_KEYS + args);
     ms_resp_word(resp, "EVALSHA");
     ms_resp_text(resp, sc->sha, 40);
-    ms_resp_word(resp, "4");
+    ms_resp_number(resp, MS_STORE_KEYS);
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < MS_STORE_KEYS; i++) {
         ms_resp_text(resp, store->keys[i].data, store->keys[i].len);
     }
 

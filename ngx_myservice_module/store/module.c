@@ -654,7 +654,7 @@ ms_store_keys(ngx_conf_t *cf, ms_store_t *store)
     ngx_uint_t   i;
     ngx_str_t   *host;
 
-    static const char  *names[] = { "s", "i", "c", "log" };
+    static const char  *names[MS_STORE_KEYS] = { "s", "i", "c", "log", "u" };
 
     host = &store->upstream->host;
 
@@ -672,7 +672,7 @@ ms_store_keys(ngx_conf_t *cf, ms_store_t *store)
 
     len = store->prefix.len + sizeof("{}:log") - 1;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < MS_STORE_KEYS; i++) {
         p = ngx_pnalloc(cf->pool, len);
         if (p == NULL) {
             return NGX_CONF_ERROR;

@@ -27,6 +27,7 @@
 #define MS_STORE_MOVES_TIME  60000      /* ms */
 #define MS_STORE_GROUPS      4096       /* questions that wait, per worker */
 
+#define MS_STORE_KEYS        5          /* of the script */
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
@@ -185,7 +186,7 @@ struct ms_store_s {
     ngx_uint_t                     tls;
     ngx_uint_t                     local;       /* failure=local */
     ngx_msec_t                     timeout;
-    ngx_str_t                      keys[4];     /* of the script */
+    ngx_str_t                      keys[MS_STORE_KEYS];
 #if (NGX_HTTP_SSL)
     ngx_ssl_t                     *ssl;
 #endif

@@ -2,16 +2,20 @@
 -- verb is ARGV[1], the name of the gateway ARGV[2].  All keys are fixed,
 -- declared, and share one hash tag:
 --   KEYS[1] hash    session -> instance
---   KEYS[2] hash    instance -> "epoch expires flags subject session"
+--   KEYS[2] hash    instance -> "epoch expires flags who session"
 --   KEYS[3] hash    e: the highest epoch, n: number of the last change,
 --                   g: the generation, which a script makes in an empty store
 --   KEYS[4] stream  the last changes
+--   KEYS[5] zset    "user instance", all scores 0: the records of a user, one
+--                   who has a limit
 -- A session has an entry exactly while an instance's record names it, so the
 -- number of instances bounds the memory, and no key has a time to live.
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
 --            who said so last, then "t" (tentative: no call has succeeded yet)
 --            or "c" (confirmed)
---   subject  the owner of the session, "-": not known
+--   who      "subject" or "subject:user", both hashes: whose the session is
+--            ("-": not known), and for whom it counts ("~": for the subject,
+--            until a call says it)
 -- A record without a session is a tombstone: nothing below its epoch is
 -- believed, and nobody gets the instance before "expires".
 -- A stamp is the time of an operator's word, in microseconds of the gateway that
@@ -20,7 +24,7 @@
 -- Times are milliseconds of the store's clock.  Arguments and answers have
 -- only relative ones.  Each answer has the generation.
 
-local S, I, C, L = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local S, I, C, L, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local call, fmt, match = redis.call, string.format, string.match
 
 local FORGET = 86400000     -- ms after which a record that has ended is dropped
@@ -43,9 +47,24 @@ local function get(inst)
     return v and parse(v)
 end
 
-local function put(inst, e, x, d, c, u, s)
-    call('HSET', I, inst, str(e) .. ' ' .. str(x) .. ' ' .. d .. c .. ' ' .. u
-         .. ' ' .. s)
+-- for whom a session counts: what KEYS[5] has, nil: nobody
+local function user(u)
+    local n = string.find(u, ':', 1, true)
+    if not n then return nil end
+    local k = string.sub(u, n + 1)
+    return k == '~' and k .. string.sub(u, 1, n - 1) or k
+end
+
+-- the record of an instance, which was "r"
+local function put(inst, r, e, x, c, u, s)
+    call('HSET', I, inst, str(e) .. ' ' .. str(x) .. ' ' .. (r and r.d or '-')
+         .. c .. ' ' .. u .. ' ' .. s)
+    local was = r and r.u or '-'
+    if was == u then return end
+    local from, to = user(was), user(u)
+    if from == to then return end
+    if from then call('ZREM', U, from .. ' ' .. inst) end
+    if to then call('ZADD', U, 0, to .. ' ' .. inst) end
 end
 
 local function tell(op, inst, e, s, gw, u)
@@ -91,33 +110,77 @@ local function stamp(r) return tonumber(string.sub(r.d, 2)) or 0 end
 
 local function left(r) return str(math.max(r.x - now, 0)) end
 
-local function subject(r, u) return r and r.u ~= '-' and r.u or u end
+-- What "a" and "b" say together of whose a session is; nil: subjects differ.
+local function join(a, b)
+    if a == b or b == '-' then return a end
+    if a == '-' then return b end
+    local u, k = match(a, '^([^:]*):?(.*)$')
+    local v, l = match(b, '^([^:]*):?(.*)$')
+    if u == '-' then u = v elseif v ~= '-' and v ~= u then return nil end
+    if k == '' or (k == '~' and l ~= '') then k = l end
+    return k == '' and u or u .. ':' .. k
+end
 
 local verb, gw, g = ARGV[1], ARGV[2], generation()
 
 
--- claim gw session ttl seen from from_epoch subject hold candidate...
+-- Whether the user of "u" has "max" leases, those of its subject among them.
+-- The records decide: an entry of KEYS[5] may be of one that has expired.  What
+-- the session has "from" the gateway, and the store does not know of yet, is a
+-- lease, too: it moves.
+local full = verb == 'claim' and ARGV[10] ~= '-' and function(u, max, from, e)
+    local r = from ~= '' and get(from)
+    if from ~= '' and not (r and r.e >= e) then return false end
+
+    local subject, k = match(u, '^([^:]*):?(.*)$')
+    local users, n = {k, '~' .. subject}, 0
+    for _, v in ipairs(users) do
+        n = n + call('ZLEXCOUNT', U, '[' .. v .. ' ', '(' .. v .. '!')
+    end
+    if n < max then return false end
+
+    n = 0
+    for _, v in ipairs(users) do
+        for _, entry in ipairs(call('ZRANGEBYLEX', U, '[' .. v .. ' ',
+                                    '(' .. v .. '!')) do
+            r = get(string.sub(entry, #v + 2))
+            if not r or user(r.u) ~= v then
+                call('ZREM', U, entry)
+            elseif live(r) then
+                n = n + 1
+            end
+        end
+    end
+    return n >= max
+end
+
+
+-- claim gw session ttl seen from from_epoch who hold max candidate...
 -- The session's own instance, else the first candidate that is free, for "ttl"
 -- until "renew" confirms it.  "from" with the epoch of the lease there: the
 -- session leaves that instance.  For "hold" ms after an empty store began
--- there are no new leases: gateways tell it of those that exist.
+-- there are no new leases: gateways tell it of those that exist.  A user that
+-- has "max" sessions ("-": no limit) gets no other one; one that a gateway moves
+-- by what the store does not know yet is none.
 --   own|new instance epoch generation
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
+--   limit: the user has that many sessions
 --   busy: all candidates have owners, or are drained
 if verb == 'claim' then
     local sid, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
-    local from, fe, u = ARGV[6], tonumber(ARGV[7]), ARGV[8]
+    local from, fe, u, max = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[10]
     local inst, r = own(sid)
 
     if live(r) then
-        if r.u ~= '-' and u ~= '-' and r.u ~= u then
+        local who = join(r.u, u)
+        if not who then
             return {'denied', inst, str(r.e), g}
         end
         if from ~= inst or fe ~= r.e then
             local x = math.max(r.x, now + ttl)
-            if x > r.x or r.u ~= subject(r, u) then
-                put(inst, r.e, x, r.d, r.c, subject(r, u), sid)
+            if x > r.x or r.u ~= who then
+                put(inst, r, r.e, x, r.c, who, sid)
             end
             return {'own', inst, str(r.e), g}
         end
@@ -126,22 +189,26 @@ if verb == 'claim' then
         if young > 0 and young <= tonumber(ARGV[9]) * 1000 then
             return {'young', '', str(math.ceil(young / 1000)), g}
         end
+
+        if max ~= '-' and full(u, tonumber(max), from, fe) then
+            return {'limit', '', '0', g}
+        end
     end
 
     -- A question names up to 16 candidates, and most have an owner: of those
     -- only the end is looked at.
-    local had = ARGV[10] and call('HMGET', I, unpack(ARGV, 10)) or {}
+    local had = ARGV[11] and call('HMGET', I, unpack(ARGV, 11)) or {}
 
     for n, v in ipairs(had) do
-        local c = ARGV[9 + n]
+        local c = ARGV[10 + n]
         local x = v and match(v, UNDRAINED)
         if c ~= from and (not v or (x and tonumber(x) <= now)) then
             local o = v and parse(v)
             local e = epoch(seen)
             if o and o.s ~= '' then call('HDEL', S, o.s) end
-            if inst and inst ~= c then put(inst, e, now, r.d, 'c', '-', '') end
-            u = live(r) and subject(r, u) or u
-            put(c, e, now + ttl, o and o.d or '-', 't', u, sid)
+            if inst and inst ~= c then put(inst, r, e, now, 'c', '-', '') end
+            u = live(r) and join(r.u, u) or u
+            put(c, o, e, now + ttl, 't', u, sid)
             call('HSET', S, sid, c)
             if live(r) then tell('leave', inst, r.e, sid, gw) end
             tell('claim', c, e, sid, gw, u)
@@ -153,7 +220,7 @@ if verb == 'claim' then
 end
 
 
--- renew gw (session instance epoch ttl subject)...
+-- renew gw (session instance epoch ttl who)...
 -- Confirms leases and puts their end off; those that the store has lost are
 -- entered again.  Only what differs is answered, with its place among them:
 --   generation, (place what instance epoch)...
@@ -172,7 +239,7 @@ if verb == 'renew' then
 
         if r and r.s == sid and r.e <= e then
             if r.e < e then raise(e) end
-            put(inst, e, math.max(r.x, x), r.d, 'c', subject(r, u), sid)
+            put(inst, r, e, math.max(r.x, x), 'c', join(r.u, u) or r.u, sid)
 
         elseif r and r.s == sid then
             what, we = 'epoch', r.e
@@ -182,9 +249,9 @@ if verb == 'renew' then
             if live(o) and o.e > e then
                 what, w, we = 'moved', j, o.e
             else
-                if j then put(j, e, now, o.d, 'c', '-', '') end
+                if j then put(j, o, e, now, 'c', '-', '') end
                 if r and r.s ~= '' then call('HDEL', S, r.s) end
-                put(inst, e, x, r and r.d or '-', 'c', u, sid)
+                put(inst, r, e, x, 'c', u, sid)
                 call('HSET', S, sid, inst)
                 raise(e)
                 tell('assert', inst, e, sid, gw, u)
@@ -221,13 +288,13 @@ if verb == 'release' then
         return {'no', g}
     end
     call('HDEL', S, sid)
-    put(inst, e, now + tonumber(ARGV[6]), r.d, 'c', '-', '')
+    put(inst, r, e, now + tonumber(ARGV[6]), 'c', '-', '')
     tell(ARGV[6] == '0' and 'leave' or 'release', inst, e, sid, gw)
     return {'ok', g}
 end
 
 
--- word gw instance session epoch asof ttl seen subject
+-- word gw instance session epoch asof ttl seen who
 -- The instance says which session it serves ('': none) by which epoch.
 -- "asof" is the highest epoch of the instance that the gateway knew when it
 -- asked: a newer record is not changed.
@@ -248,7 +315,7 @@ if verb == 'word' then
             return {'old', inst, str(r and r.e or 0), g}
         end
         call('HDEL', S, r.s)
-        put(inst, r.e, now, r.d, 'c', '-', '')
+        put(inst, r, r.e, now, 'c', '-', '')
         tell('leave', inst, r.e, r.s, gw)
         return {'ok', inst, str(r.e), g}
     end
@@ -259,9 +326,10 @@ if verb == 'word' then
     end
 
     local n = epoch(ARGV[8])
-    if j and j ~= inst then put(j, n, now, o.d, 'c', '-', '') end
+    if j and j ~= inst then put(j, o, n, now, 'c', '-', '') end
     if r and r.s ~= '' and r.s ~= sid then call('HDEL', S, r.s) end
-    put(inst, n, now + ttl, r and r.d or '-', 'c', u, sid)
+    u = live(o) and join(o.u, u) or u
+    put(inst, r, n, now + ttl, 'c', u, sid)
     call('HSET', S, sid, inst)
     tell('assert', inst, n, sid, gw, u)
     return {'ok', inst, str(n), g}
@@ -281,7 +349,8 @@ if verb == 'drain' then
                   or {e = 0, x = 0, d = '-', c = 'c', u = '-', s = ''}
 
         if st > stamp(r) then
-            put(inst, r.e, r.x, d .. str(st), r.c, r.u, r.s)
+            r.d = d .. str(st)
+            put(inst, r, r.e, r.x, r.c, r.u, r.s)
             tell(d == 'd' and 'drain' or 'undrain', inst, st, '', gw)
 
         elseif r.d ~= d .. str(st) then
@@ -299,7 +368,7 @@ end
 -- list gw cursor count
 -- Some of the records; "id" and "number" are of the last change: who begins
 -- with cursor 0 reads the stream from there.  The next cursor 0: that is all.
---   generation id number cursor, (instance epoch left flags subject session)...
+--   generation id number cursor, (instance epoch left flags who session)...
 if verb == 'list' then
     local last = call('XREVRANGE', L, '+', '-', 'COUNT', '1')
     local scan = call('HSCAN', I, ARGV[3], 'COUNT', ARGV[4])
@@ -312,6 +381,7 @@ if verb == 'list' then
         then
             if r.s ~= '' then call('HDEL', S, r.s) end
             call('HDEL', I, inst)
+            if user(r.u) then call('ZREM', U, user(r.u) .. ' ' .. inst) end
         else
             for _, v in ipairs({inst, str(r.e), left(r), r.d .. r.c, r.u,
                                 r.s}) do

@@ -609,7 +609,7 @@ store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
 
     if (variant == STORE_NO_TOMBSTONES) {
         m->script = store_server_replace(m->script,
-                "put(inst, e, now + tonumber(ARGV[6]), r.d, 'c', '-', '')",
+                "put(inst, r, e, now + tonumber(ARGV[6]), 'c', '-', '')",
                 "call('HDEL', I, inst)");
     }
 

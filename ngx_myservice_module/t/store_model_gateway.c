@@ -220,6 +220,7 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
     v[k++] = number(epoch);
     v[k++] = "-";
     v[k++] = "0";
+    v[k++] = "-";
 
     n = candidates(m, g, session, down, list);
 

@@ -264,11 +264,12 @@ store_server_eval(redisContext *c, const char *sha, const char *const *texts)
     n = 0;
     v[n++] = "EVALSHA";
     v[n++] = sha;
-    v[n++] = "4";
+    v[n++] = "5";
     v[n++] = "{u}:s";
     v[n++] = "{u}:i";
     v[n++] = "{u}:c";
     v[n++] = "{u}:log";
+    v[n++] = "{u}:u";
 
     for (i = 0; texts[i] != NULL; i++) {
         ck_assert_int_lt(n, STORE_ARGS - 1);

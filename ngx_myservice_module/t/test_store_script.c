@@ -116,7 +116,7 @@ START_TEST(claims)
     setup(NULL, NULL);
 
     first = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                         "0", "a", "b"), "new", "a");
+                         "0", "-", "a", "b"), "new", "a");
 
     /* microseconds of the real time */
 
@@ -125,35 +125,36 @@ START_TEST(claims)
     /* whoever asks, and whatever it prefers */
 
     second = epoch_of(ask("claim", "g2", "s1", "10000", "0", "", "0", "-",
-                          "0", "b", "a"), "own", "a");
+                          "0", "-", "b", "a"), "own", "a");
     ck_assert_uint_eq(first, second);
 
     /* another session: the first that is free, above what a gateway saw */
 
     snprintf(number, sizeof(number), "%llu",
              (unsigned long long) first + 5000000000);
-    second = epoch_of(ask("claim", "g1", "s2", "10000", number, "", "0", "-",
-                          "0", "a", "b"), "new", "b");
+    second = epoch_of(ask("claim", "g1", "s2", "10000", number, "", "0",
+                          "-", "0", "-", "a", "b"), "new", "b");
     ck_assert_uint_eq(second, first + 5000000001);
 
     /* neither a drained instance nor one with an owner */
 
     freeReplyObject(ask("drain", "g1", "c", "d", "1"));
     first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0",
-                      "b", "a", "c"), "busy");
+                      "-", "b", "a", "c"), "busy");
 
     /* no candidates: a question only for what the session has */
 
-    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0"),
+    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0",
+                      "-"),
                   "busy");
 
     /* one whose lease is over is free, wherever it stands */
 
     (void) epoch_of(ask("claim", "g1", "s3", "1", "0", "", "0", "-", "0",
-                        "d"), "new", "d");
+                        "-", "d"), "new", "d");
     await_end("d");
     second = epoch_of(ask("claim", "g1", "s4", "10000", "0", "", "0", "-",
-                          "0", "b", "c", "a", "d", "e"), "new", "d");
+                          "0", "-", "b", "c", "a", "d", "e"), "new", "d");
     ck_assert_uint_gt(second, first);
 }
 END_TEST
@@ -167,23 +168,24 @@ START_TEST(moves)
     setup(NULL, NULL);
 
     first = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                         "0", "a"), "new", "a");
+                         "0", "-", "a"), "new", "a");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) first);
 
-    second = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number, "-",
-                          "0", "a", "b"), "new", "b");
+    second = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number,
+                          "-", "0", "-", "a", "b"), "new", "b");
     ck_assert_uint_gt(second, first);
 
     /* another gateway that leaves the same lease gets the new one */
 
     ck_assert_uint_eq(epoch_of(ask("claim", "g2", "s1", "10000", "0", "a",
-                                   number, "-", "0", "c"), "own", "b"),
+                                   number, "-", "0", "-", "c"), "own", "b"),
                       second);
 
     /* nobody is where it was: "a" is free again, above the tombstone */
 
-    ck_assert_uint_gt(epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0",
-                                   "-", "0", "a"), "new", "a"), second);
+    ck_assert_uint_gt(epoch_of(ask("claim", "g1", "s2", "10000", "0", "",
+                                   "0", "-", "0", "-", "a"), "new", "a"),
+                      second);
 }
 END_TEST
 
@@ -193,13 +195,13 @@ START_TEST(subjects)
     setup(NULL, NULL);
 
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u1",
-                        "0", "a"), "new", "a");
+                        "0", "-", "a"), "new", "a");
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                        "0", "a"), "own", "a");
+                        "0", "-", "a"), "own", "a");
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u2",
-                        "0", "a"), "denied", "a");
+                        "0", "-", "a"), "denied", "a");
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u1",
-                        "0", "a"), "own", "a");
+                        "0", "-", "a"), "own", "a");
 }
 END_TEST
 
@@ -234,17 +236,17 @@ START_TEST(drains)
 
     drain_is(ask("drain", "g1", "a", "d", "1700000000000001"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                        "0", "a", "b"), "new", "b");
+                        "0", "-", "a", "b"), "new", "b");
 
     drain_is(ask("drain", "g1", "a", "-", "1700000000000002"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
-                        "0", "a", "b"), "new", "a");
+                        "0", "-", "a", "b"), "new", "a");
 
     /* an owner stays */
 
     drain_is(ask("drain", "g1", "a", "d", "1700000000000003"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
-                        "0", "b"), "own", "a");
+                        "0", "-", "b"), "own", "a");
 
     r = ask("list", "g1", "0", "100");
     ck_assert_uint_eq(r->elements, 5);
@@ -275,7 +277,7 @@ START_TEST(words)
     drain_is(ask("drain", "g2", "b", "d", "5", "a", "-", "7"), "d", "21");
 
     first_text_is(ask("claim", "g1", "s1", "10000", "0", "", "0", "-", "0",
-                      "a", "b"), "busy");
+                      "-", "a", "b"), "busy");
 
     r = ask("list", "g1", "0", "100");
     ck_assert_uint_eq(r->element[4]->elements, 12);
@@ -300,7 +302,7 @@ START_TEST(ends)
     setup(NULL, NULL);
 
     epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                         "0", "a"), "new", "a");
+                         "0", "-", "a"), "new", "a");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
 
     first_text_is(ask("release", "g1", "s2", "a", number, "0"), "no");
@@ -310,7 +312,7 @@ START_TEST(ends)
     /* the instance rests */
 
     first_text_is(ask("claim", "g1", "s2", "10000", "0", "", "0", "-", "0",
-                      "a"), "busy");
+                      "-", "a"), "busy");
 }
 END_TEST
 
@@ -324,7 +326,7 @@ START_TEST(renewals)
     setup(NULL, NULL);
 
     epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                         "0", "a"), "new", "a");
+                         "0", "-", "a"), "new", "a");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
 
     /* what is as the gateway says is not answered; the second is unknown, the
@@ -349,7 +351,7 @@ START_TEST(renewals)
     /* what was asserted has its subject, and is confirmed */
 
     (void) epoch_of(ask("claim", "g2", "s2", "10000", "0", "", "0", "u3",
-                        "0", "a"), "denied", "b");
+                        "0", "-", "a"), "denied", "b");
 
     r = ask("list", "g1", "0", "100");
     ck_assert_uint_eq(r->element[4]->elements, 12);
@@ -374,14 +376,14 @@ START_TEST(young)
     /* a lease of before the store was emptied may be entered at once */
 
     first_text_is(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                      "60000", "a"), "young");
+                      "60000", "-", "a"), "young");
     freeReplyObject(ask("renew", "g1", "s1", "a", "7", "60000", "-"));
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                        "60000", "b"), "own", "a");
+                        "60000", "-", "b"), "own", "a");
     first_text_is(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
-                      "60000", "b"), "young");
-    (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-", "0",
-                        "b"), "new", "b");
+                      "60000", "-", "b"), "young");
+    (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
+                        "0", "-", "b"), "new", "b");
 }
 END_TEST
 
@@ -395,7 +397,7 @@ START_TEST(forgets)
     setup("FORGET = 86400000", "FORGET = -1000000");
 
     (void) epoch_of(ask("claim", "g1", "s1", "10", "0", "", "0", "-", "0",
-                        "a"), "new", "a");
+                        "-", "a"), "new", "a");
     drain_is(ask("drain", "g1", "b", "d", "1"), NULL, NULL);
 
     r = ask("list", "g1", "0", "100");
@@ -424,10 +426,10 @@ START_TEST(stream)
     setup(NULL, NULL);
 
     epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
-                         "0", "a"), "new", "a");
+                         "0", "-", "a"), "new", "a");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
-    epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number, "-",
-                         "0", "b"), "new", "b");
+    epoch = epoch_of(ask("claim", "g1", "s1", "10000", "0", "a", number,
+                         "-", "0", "-", "b"), "new", "b");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
     first_text_is(ask("release", "g1", "s1", "b", number, "1"), "ok");
     drain_is(ask("drain", "g1", "a", "d", "1"), NULL, NULL);
@@ -452,6 +454,207 @@ START_TEST(stream)
 END_TEST
 
 
+/* "who" is a subject and a user, who may have two sessions */
+
+#define claim_of(session, ttl, who)                                           \
+    ask("claim", "g1", session, ttl, "0", "", "0", who, "0", "2", "a", "b",   \
+        "c", "d")
+
+/* what KEYS[5] has, static */
+
+static const char *
+users(void)
+{
+    size_t       i;
+    redisReply  *r;
+    static char  list[256];
+
+    list[0] = '\0';
+    r = store_server_ask(store, (const char *[]) { "ZRANGE", "{u}:u", "0",
+                                                   "-1", NULL });
+
+    for (i = 0; i < r->elements; i++) {
+        strcat(strcat(list, i > 0 ? "," : ""), r->element[i]->str);
+    }
+
+    freeReplyObject(r);
+
+    return list;
+}
+
+
+START_TEST(limits)
+{
+    char      number[24];
+    uint64_t  epoch;
+
+    setup(NULL, NULL);
+
+    epoch = epoch_of(claim_of("s1", "10000", "u1:k1"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+    (void) epoch_of(claim_of("s2", "10000", "u1:k1"), "new", "b");
+    ck_assert_str_eq(users(), "k1 a,k1 b");
+    first_text_is(claim_of("s3", "10000", "u1:k1"), "limit");
+
+    /* also if no instance is named, or the user may have none */
+
+    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "u1:k1",
+                      "0", "2"), "limit");
+    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "u1:k2",
+                      "0", "0", "c"), "limit");
+
+    /* its own sessions, other users, another subject of the user, a limit
+     * that is higher, and none */
+
+    (void) epoch_of(claim_of("s1", "10000", "u1:k1"), "own", "a");
+    first_text_is(claim_of("s3", "10000", "u2:k1"), "limit");
+    epoch_of(claim_of("s3", "10000", "u1:k"), "new", "c");
+    first_text_is(ask("claim", "g1", "s4", "10000", "0", "", "0", "u1:k1",
+                      "0", "3"), "busy");
+    (void) epoch_of(ask("claim", "g1", "s4", "10000", "0", "", "0", "u1",
+                        "0", "-", "d"), "new", "d");
+
+    /* a move, also to where another gateway has it */
+
+    drain_is(ask("drain", "g1", "d", "d", "1"), NULL, NULL);
+    first_text_is(ask("claim", "g1", "s1", "10000", "0", "a", number,
+                      "u1:k1", "0", "2", "e"), "new");
+    ck_assert_str_eq(users(), "k c,k1 b,k1 e");
+    first_text_is(ask("claim", "g2", "s1", "10000", "0", "a", number,
+                      "u1:k1", "0", "2", "f"), "own");
+    first_text_is(claim_of("s5", "10000", "u1:k1"), "limit");
+}
+END_TEST
+
+
+/* however a lease ends, it counts no more */
+
+START_TEST(limit_ends)
+{
+    char         number[24];
+    uint64_t     epoch;
+
+    setup("FORGET = 86400000", "FORGET = -50000");
+
+    epoch = epoch_of(claim_of("s1", "100000", "u1:k1"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+    (void) epoch_of(claim_of("s2", "100000", "u1:k1"), "new", "b");
+
+    /* released, given back: what is asked for "from" there is not a move */
+
+    first_text_is(ask("release", "g1", "s1", "a", number, "0", "t"), "ok");
+    ck_assert_str_eq(users(), "k1 b");
+    epoch = epoch_of(claim_of("s3", "100000", "u1:k1"), "new", "a");
+    first_text_is(ask("claim", "g1", "s1", "10000", "0", "a", number,
+                      "u1:k1", "0", "2", "c"), "limit");
+
+    /* an instance says that it serves nobody, or another session */
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+    freeReplyObject(ask("renew", "g1", "s3", "a", number, "60000", "-"));
+    first_text_is(ask("word", "g1", "a", "", "0", number, "60000", "0", "-"),
+                  "ok");
+    ck_assert_str_eq(users(), "k1 b");
+    epoch = epoch_of(claim_of("s3", "100000", "u1:k1"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
+    first_text_is(claim_of("s4", "100000", "u1:k1"), "limit");
+    first_text_is(ask("word", "g1", "a", "s9", number, number, "60000", "0",
+                      "u9"), "ok");
+    ck_assert_str_eq(users(), "k1 b");
+
+    /* its time is over, whether somebody takes the instance or not */
+
+    first_text_is(claim_of("s3", "0", "u1:k1"), "new");
+    ck_assert_str_eq(users(), "k1 b,k1 c");
+    first_text_is(claim_of("s4", "0", "u1:k1"), "new");
+    (void) epoch_of(ask("claim", "g1", "s5", "100000", "0", "", "0", "-",
+                        "0", "-", "c"), "new", "c");
+    ck_assert_str_eq(users(), "k1 b");
+    first_text_is(claim_of("s6", "0", "u1:k1"), "new");
+
+    /* what has ended long ago is forgotten */
+
+    freeReplyObject(ask("list", "g1", "0", "100"));
+    ck_assert_str_eq(users(), "k1 b");
+}
+END_TEST
+
+
+/* leases of which no call says whose they are count for the subject */
+
+START_TEST(limit_subjects)
+{
+    setup(NULL, NULL);
+
+    first_text_is(ask("word", "g1", "a", "s1", "7", "7", "60000", "0",
+                      "u1:~"), "ok");
+    ck_assert_str_eq(users(), "~u1 a");
+    (void) epoch_of(claim_of("s2", "10000", "u1:k1"), "new", "b");
+    first_text_is(claim_of("s3", "10000", "u1:k1"), "limit");
+    (void) epoch_of(claim_of("s3", "10000", "u2:k2"), "new", "c");
+
+    /* from its first call on it counts for the user, and stays that one's */
+
+    (void) epoch_of(claim_of("s1", "10000", "u1:k3"), "own", "a");
+    ck_assert_str_eq(users(), "k1 b,k2 c,k3 a");
+    (void) epoch_of(claim_of("s1", "10000", "u1:k1"), "own", "a");
+    (void) epoch_of(claim_of("s1", "10000", "u1:~"), "own", "a");
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "u1",
+                        "0", "-"), "own", "a");
+    ck_assert_str_eq(users(), "k1 b,k2 c,k3 a");
+    first_text_is(claim_of("s1", "10000", "u2:k3"), "denied");
+}
+END_TEST
+
+
+/* what gateways enter again is never refused, and counts */
+
+START_TEST(limit_asserted)
+{
+    redisReply  *r;
+
+    setup(NULL, NULL);
+
+    r = ask("renew", "g1", "s1", "a", "7", "60000", "u1:k1",
+            "s2", "b", "8", "60000", "u1:k1", "s3", "c", "9", "60000", "-");
+    ck_assert_uint_eq(r->element[1]->elements, 12);
+    freeReplyObject(r);
+    ck_assert_str_eq(users(), "k1 a,k1 b");
+    first_text_is(claim_of("s4", "10000", "u1:k1"), "limit");
+
+    /* another gateway knows whose the third one is */
+
+    freeReplyObject(ask("renew", "g2", "s3", "c", "9", "60000", "u1:k1"));
+    ck_assert_str_eq(users(), "k1 a,k1 b,k1 c");
+
+    /* a session whose lease the store has lost moves; one that the store has
+     * given and ended does not */
+
+    first_text_is(ask("claim", "g1", "s5", "10000", "0", "e", "7", "u1:k1",
+                      "0", "2", "d"), "new");
+    first_text_is(ask("claim", "g1", "s6", "10000", "0", "a", "6", "u1:k1",
+                      "0", "2", "f"), "limit");
+    first_text_is(ask("claim", "g1", "s6", "10000", "0", "a", "7", "u1:k1",
+                      "0", "2", "f"), "limit");
+}
+END_TEST
+
+
+/* entries of leases that another version has ended do not count */
+
+START_TEST(limit_corrects)
+{
+    setup(NULL, NULL);
+
+    freeReplyObject(store_server_ask(store,
+                        (const char *[]) { "ZADD", "{u}:u", "0", "k1 x", "0",
+                                           "k1 y", "0", "k10 z", NULL }));
+    (void) epoch_of(claim_of("s1", "10000", "u1:k1"), "new", "a");
+    ck_assert_str_eq(users(), "k1 a,k10 z");
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -468,6 +671,11 @@ main(void)
     harness_add(suite, young);
     harness_add(suite, forgets);
     harness_add(suite, stream);
+    harness_add(suite, limits);
+    harness_add(suite, limit_ends);
+    harness_add(suite, limit_subjects);
+    harness_add(suite, limit_asserted);
+    harness_add(suite, limit_corrects);
 
     return harness_run(suite, "test_store_script");
 }

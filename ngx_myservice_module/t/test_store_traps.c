@@ -539,7 +539,7 @@ START_TEST(word_of_conflict)
                                                                NULL }));
     freeReplyObject(store_server_eval(store, sha, (const char *[]) {
                         "claim", "x", "s2", "30000", "1900000000000000", "",
-                        "0", "-", "0", name, NULL }));
+                        "0", "-", "0", "-", name, NULL }));
     ck_assert(recorded(store, " s2"));
 
     c = call(8080, "s2");

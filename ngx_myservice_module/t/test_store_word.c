@@ -272,7 +272,7 @@ START_TEST(gateways_disagree)
             snprintf(epoch, sizeof(epoch), "%llu", has);
             freeReplyObject(store_server_eval(store, sha, (const char *[]) {
                                 "claim", "x", "s1", "30000", "0", name[!at],
-                                epoch, "-", "0", name[at], NULL }));
+                                epoch, "-", "0", "-", name[at], NULL }));
         }
 
         c = call_once(8081, "s1");
