@@ -82,6 +82,7 @@ typedef struct {
 typedef struct {
     ngx_atomic_t  waits[MS_WAITS];
     ngx_atomic_t  coalesced;                    /* writes that were saved */
+    ngx_atomic_t  decoded_once;                 /* values not decoded again */
     ms_times_t    verification;
 } ms_gateway_counts_t;
 

@@ -62,6 +62,8 @@ static uint64_t ms_metrics_waits(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
 static uint64_t ms_metrics_tokens(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
+static uint64_t ms_metrics_decoded_once(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_coalesced(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_revocations(ms_metrics_t *m,
@@ -199,6 +201,10 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       "writes to clients that were saved by joining them to others",
       ms_metrics_one,
       .value = ms_metrics_coalesced },
+    { "myservice_decodings_saved_total", "counter",
+      "values of clients' header fields that were not decoded again",
+      ms_metrics_one,
+      .value = ms_metrics_decoded_once },
     { "myservice_health_checks_total", "counter",
       "probes of instances by result",
       ms_metrics_each,
@@ -713,6 +719,14 @@ static uint64_t
 ms_metrics_coalesced(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
     return m->counts.coalesced;
+}
+
+
+static uint64_t
+ms_metrics_decoded_once(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n)
+{
+    return m->counts.decoded_once;
 }
 
 

@@ -506,6 +506,16 @@ END_TEST
 
 
 /* a setting of the connection: a location cannot change it */
+START_TEST(conf_decode_once)
+{
+    accepted(CONF(SERVER, "} myservice_decode_once on; location /x {\n"));
+    refused(CONF(SERVER, "myservice_decode_once on;\n"), "not allowed here");
+    refused(CONF(SERVER, "} myservice_decode_once 2; location /x {\n"),
+            "must be \"on\" or \"off\"");
+}
+END_TEST
+
+
 START_TEST(conf_coalesce)
 {
     accepted(CONF(SERVER, "} myservice_coalesce on; location /x {\n"));
@@ -714,6 +724,7 @@ main(int argc, char **argv)
     harness_add(suite, conf_jwt_values);
     harness_add(suite, conf_call_values);
     harness_add(suite, conf_coalesce);
+    harness_add(suite, conf_decode_once);
     harness_add(suite, conf_store);
     harness_add(suite, conf_multiplex);
     harness_add(suite, conf_multiplex_events);

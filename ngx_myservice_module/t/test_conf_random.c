@@ -36,6 +36,7 @@ typedef struct {
 
 static const char *const  in_http[] = {
     "myservice_coalesce <on|off|!maybe>;",
+    "myservice_decode_once <on|off|!maybe>;",
     "myservice_jwt_key_check <1s|off|!0|!x>;",
     "myservice_jwt_revocations <zone=r:1m|!zone=r|!file=x> <keep=1d|!keep=0>;",
     "myservice_jwt <on|off>;\nmyservice_jwt_secret_file %%DIR%%/secret;",

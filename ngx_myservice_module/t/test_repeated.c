@@ -406,9 +406,20 @@ END_TEST
 static void
 mixed(void)
 {
-    uint8_t  bytes[300];
+    size_t   len;
+    uint8_t  bytes[300], inner[3000];
 
     memset(bytes, 0x01, sizeof(bytes));
+
+    /* what looks like frames within a frame */
+
+    call(1, TOKEN);
+    call(1, TOKEN);
+    call(1, TOKEN);
+    len = (size_t) (sent_end - sent);
+    memcpy(inner, sent, len);
+    stop();
+    start();
 
     frame(MS_FRAME_SETTINGS, 0, bytes, 12);
     call(1, TOKEN);
@@ -424,6 +435,7 @@ mixed(void)
     call(1, 20);
     call_padded(2);
     call(1, 100);
+    frame(MS_FRAME_DATA, 0, inner, len);
     frame(0x77, 0xff, bytes, 17);
     call(1, TOKEN);
 }

@@ -95,6 +95,7 @@ ms_repeated_read(ms_repeated_t *repeated, uint8_t *p, size_t len, size_t room)
     }
 
     ms_repeated_replace(&edits, p);
+    repeated->replaced = edits.n;
 
     return len + edits.growth;
 }

@@ -51,6 +51,7 @@ typedef struct {
     ms_repeated_value_t  values[MS_REPEATED_VALUES];
     unsigned             last;          /* the value that came last */
     size_t               limit;         /* longer values are not replaced */
+    size_t               replaced;      /* values, in the last read */
 
     size_t               rest;          /* of a frame's payload */
     size_t               head_len;      /* of "head" */
