@@ -320,7 +320,7 @@ static ngx_int_t
 ms_status_store(ms_page_t *page, ms_zone_t *zone)
 {
     u_char             *p;
-    ngx_str_t          *address;
+    ngx_str_t           address;
     ms_store_t         *store;
     ms_store_counts_t  *counts;
     ms_store_shared_t  *sh;
@@ -334,10 +334,11 @@ ms_status_store(ms_page_t *page, ms_zone_t *zone)
     }
 
     sh = store->sh;
-    address = &store->addrs[ngx_min(sh->address, store->naddrs - 1)].name;
+    address.data = sh->address;
+    address.len = strnlen((char *) sh->address, sizeof(sh->address));
 
     p = ms_page_room(page, MS_STATUS_STORE
-                           + 6 * (store->url.len + address->len));
+                           + 6 * (store->url.len + address.len));
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -347,7 +348,7 @@ ms_status_store(ms_page_t *page, ms_zone_t *zone)
     p = ngx_sprintf(p, ",\"store\":{");
     p = ms_status_text(p, "url", &store->url);
     p = ngx_sprintf(p, ",\"state\":\"%s\",", states[sh->connected]);
-    p = ms_status_text(p, "address", address);
+    p = ms_status_text(p, "address", &address);
     p = ngx_sprintf(p, ",\"since_ms\":%M", ms_status_since(sh->since));
 
     if (sh->read) {

@@ -90,7 +90,18 @@ ms_store_conn_connect(ms_store_conn_t *sc)
     ngx_connection_t      *c;
     ngx_peer_connection_t  pc;
 
-    addr = &sc->store->addrs[sc->addr];
+    if (sc->store->naddrs == 0) {
+
+        /* until its name is found */
+
+        return;
+    }
+
+    addr = sc->store->addrs[sc->addr];
+
+    sc->peer_len = addr->socklen;
+    ngx_memcpy(&sc->peer, addr->sockaddr, addr->socklen);
+    (void) ngx_snprintf(sc->name, sizeof(sc->name), "%V%Z", &addr->name);
 
     ngx_memzero(&pc, sizeof(ngx_peer_connection_t));
 
@@ -608,7 +619,55 @@ ms_store_conn_usable(ms_store_conn_t *sc)
 
     /* a round of all addresses is waited for, the next ones are not */
 
-    return !sc->stopped && sc->tries < sc->store->naddrs;
+    return !sc->stopped && sc->tries < ngx_max(sc->store->naddrs, 1);
+}
+
+
+void
+ms_store_conn_moved(ms_store_conn_t *sc)
+{
+    ngx_uint_t   i;
+    ms_store_t  *store;
+
+    if (sc->timer.handler == NULL || sc->stopped) {
+        return;
+    }
+
+    store = sc->store;
+
+    for (i = 0; sc->c && i < store->naddrs; i++) {
+
+        if (ngx_cmp_sockaddr(&sc->peer.sockaddr, sc->peer_len,
+                             store->addrs[i]->sockaddr,
+                             store->addrs[i]->socklen, 1)
+            == NGX_OK)
+        {
+            sc->addr = i;
+            return;
+        }
+    }
+
+    ms_store_conn_close(sc, "its name has other addresses");
+
+    /* a round of them begins, and is waited for */
+
+    sc->addr = 0;
+    sc->tries = 0;
+
+    if (sc->timer.timer_set) {
+        ngx_del_timer(&sc->timer);
+    }
+
+    ngx_add_timer(&sc->timer, 1);
+}
+
+
+void
+ms_store_conn_nowhere(ms_store_conn_t *sc)
+{
+    sc->tries = 1;
+    ngx_memcpy(sc->name, "-", sizeof("-"));
+    ms_store_conn_log(sc, 0, "its name has no address");
 }
 
 
@@ -628,11 +687,10 @@ ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
     if (connected) {
         if (was != 1 && ngx_atomic_cmp_set(&sh->connected, was, 1)) {
             sh->since = ngx_current_msec;
-            sh->address = sc->addr;
+            ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                          "store is connected: address %V, store=\"%V\" "
-                          "upstream=\"%V\"",
-                          &store->addrs[sc->addr].name, &store->url,
+                          "store is connected: address %s, store=\"%V\" "
+                          "upstream=\"%V\"", sc->name, &store->url,
                           &store->upstream->host);
         }
 
@@ -641,10 +699,10 @@ ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
 
     if (was != 2 && ngx_atomic_cmp_set(&sh->connected, was, 2)) {
         sh->since = ngx_current_msec;
-        sh->address = sc->addr;
+        ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "store is gone: %s, address %V, store=\"%V\" "
-                      "upstream=\"%V\"", why, &store->addrs[sc->addr].name,
-                      &store->url, &store->upstream->host);
+                      "store is gone: %s, address %s, store=\"%V\" "
+                      "upstream=\"%V\"", why, sc->name, &store->url,
+                      &store->upstream->host);
     }
 }

@@ -19,6 +19,13 @@ void ms_store_conn_stop(ms_store_conn_t *sc);
 /* and connects again; "why" is for the log */
 void ms_store_conn_close(ms_store_conn_t *sc, const char *why);
 
+/* the store has other addresses: a connection to one that it has no more ends,
+ * and one that is not made yet tries them at once */
+void ms_store_conn_moved(ms_store_conn_t *sc);
+
+/* the store's name was not found, and it has no address yet */
+void ms_store_conn_nowhere(ms_store_conn_t *sc);
+
 /*
  * A question for the script: the verb and "args" more texts follow.
  * ms_store_conn_ask() sends it.

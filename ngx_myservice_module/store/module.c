@@ -7,18 +7,16 @@
 #include "core/values.h"
 #include "store/claim.h"
 #include "store/conn.h"
+#include "store/names.h"
 #include "store/renew.h"
 #include "zone/lock.h"
 
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    8
+#define MS_STORE_LAYOUT    9
 #define MS_STORE_TIMEOUT   100
-#define MS_STORE_PORT      6379
-#define MS_STORE_DB_MAX    1023
 #define MS_STORE_PASSWORD  512
-#define MS_STORE_ADDRS     8
 #define MS_STORE_SILENCE   1000         /* ms */
 
 
@@ -33,10 +31,6 @@ static void ms_store_exit_process(ngx_cycle_t *cycle);
 static void *ms_store_create_main_conf(ngx_conf_t *cf);
 static void *ms_store_create_srv_conf(ngx_conf_t *cf);
 static char *ms_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *ms_store_address(ngx_conf_t *cf, ms_store_t *store,
-    ngx_str_t *url);
-static char *ms_store_url(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url,
-    ngx_str_t *rest);
 static char *ms_store_text(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);
 static char *ms_store_prefix(ngx_conf_t *cf, const ms_value_t *parameter,
@@ -179,6 +173,7 @@ ms_store_init_process(ngx_cycle_t *cycle)
         store[i]->conn.silence = MS_STORE_SILENCE;
 
         ms_store_conn_start(&store[i]->conn);
+        ms_store_names_start(store[i]);
         ms_duty_start(&store[i]->duty, cycle->log);
     }
 
@@ -215,6 +210,7 @@ ms_store_exit_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < conf->stores.nelts; i++) {
         ms_duty_leave(&store[i]->duty);
+        ms_store_names_stop(store[i]);
         ms_store_conn_stop(&store[i]->conn);
     }
 }
@@ -282,7 +278,7 @@ ms_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             break;
         }
 
-        rv = ms_store_address(cf, store, &value[i]);
+        rv = ms_store_names_add(cf, store, &value[i]);
     }
 
     if (rv == NGX_CONF_OK) {
@@ -309,143 +305,6 @@ ms_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *stored = store;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ms_store_address(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url)
-{
-    char        *rv;
-    ngx_url_t    u;
-    ngx_str_t    rest, host;
-    ngx_uint_t   i;
-
-    rv = ms_store_url(cf, store, url, &rest);
-
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-
-    u.url = rest;
-    u.default_port = MS_STORE_PORT;
-
-    /* a name is resolved when nginx starts, as that of a "server" is */
-
-    u.no_resolve = ngx_test_config;
-
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK
-        || u.host.len == 0
-        || (u.naddrs == 0 && !ngx_test_config))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": invalid store \"%V\"%s%s, "
-                           "expected an address or a name, and a port, as "
-                           "redis://10.0.0.1:6379", url,
-                           u.err ? ": " : "", u.err ? u.err : "");
-        return NGX_CONF_ERROR;
-    }
-
-    if (store->naddrs + u.naddrs > MS_STORE_ADDRS) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": a store can have %d "
-                           "addresses", MS_STORE_ADDRS);
-        return NGX_CONF_ERROR;
-    }
-
-    if (store->addrs == NULL) {
-        store->url = *url;
-        store->addrs = ngx_pcalloc(cf->pool,
-                                   MS_STORE_ADDRS * sizeof(ngx_addr_t));
-        store->hosts = ngx_pcalloc(cf->pool,
-                                   MS_STORE_ADDRS * sizeof(ngx_str_t));
-
-        if (store->addrs == NULL || store->hosts == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    host.len = u.host.len;
-    host.data = ngx_pcalloc(cf->pool, host.len + 1);
-
-    if (host.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memcpy(host.data, u.host.data, host.len);
-
-    for (i = 0; i < u.naddrs; i++) {
-        store->hosts[store->naddrs] = host;
-        store->addrs[store->naddrs++] = u.addrs[i];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* "rest" is what stands between the scheme and the number of the database */
-
-static char *
-ms_store_url(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url,
-    ngx_str_t *rest)
-{
-    u_char      *p, *last;
-    ngx_int_t    db;
-    ngx_uint_t   tls;
-
-    last = url->data + url->len;
-
-    if (ngx_strncmp(url->data, "redis://", 8) == 0) {
-        p = url->data + 8;
-        tls = 0;
-
-    } else if (ngx_strncmp(url->data, "rediss://", 9) == 0) {
-        p = url->data + 9;
-        tls = 1;
-
-    } else {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": invalid store \"%V\", "
-                           "expected \"redis://\" or \"rediss://\", an "
-                           "address and a port", url);
-        return NGX_CONF_ERROR;
-    }
-
-    rest->data = p;
-    p = ngx_strlchr(p, last, '/');
-    rest->len = (p ? p : last) - rest->data;
-    db = 0;
-
-    if (p && p + 1 < last) {
-        db = ngx_atoi(p + 1, last - p - 1);
-    }
-
-    if (db == NGX_ERROR || db > MS_STORE_DB_MAX
-        || ngx_strlchr(rest->data, rest->data + rest->len, '@'))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": invalid store \"%V\", "
-                           "expected an address, a port, and a database "
-                           "0-%d: \"user=\" and \"password_file=\" say who "
-                           "the gateway is", url, MS_STORE_DB_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    if (store->naddrs && (store->tls != tls
-                          || store->db != (ngx_uint_t) db))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": all addresses of a store "
-                           "have the same scheme and database, \"%V\" has "
-                           "others", url);
-        return NGX_CONF_ERROR;
-    }
-
-    store->tls = tls;
-    store->db = db;
 
     return NGX_CONF_OK;
 }
@@ -633,7 +492,8 @@ ms_store_init(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        if (ms_store_keys(cf, store[i]) != NGX_CONF_OK
+        if (ms_store_names_init(cf, store[i]) != NGX_CONF_OK
+            || ms_store_keys(cf, store[i]) != NGX_CONF_OK
             || ms_store_memory(cf, store[i]) != NGX_CONF_OK)
         {
             return NGX_ERROR;

@@ -170,7 +170,7 @@ ms_store_shake_host(ms_store_conn_t *sc)
 
     store = sc->store;
 
-    return store->host.len ? &store->host : &store->hosts[sc->addr];
+    return store->host.len ? &store->host : &store->named[sc->addr]->host;
 }
 
 

@@ -28,6 +28,7 @@
 #define MS_STORE_GROUPS      4096       /* questions that wait, per worker */
 
 #define MS_STORE_KEYS        5          /* of the script */
+#define MS_STORE_ADDRS       8
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
@@ -115,7 +116,10 @@ typedef struct {
     ngx_atomic_t                   connected;   /* 0: not yet, 1: yes,
                                                    2: not any more */
     ngx_atomic_t                   since;       /* when that began, ms */
-    ngx_atomic_t                   address;     /* of the server, an index */
+    u_char                         address[NGX_SOCKADDR_STRLEN + 1];
+                                                /* of the server */
+    ngx_atomic_t                   unresolved;  /* a name was not found: that
+                                                   was logged */
     ngx_atomic_t                   read;        /* when an answer with changes,
                                                    or with none, came; ms,
                                                    0: never */
@@ -137,8 +141,32 @@ typedef struct {
 } ms_store_shared_t;
 
 
+/* an address of the configuration, or a name with those that it has now */
+
+typedef struct {
+    ms_store_t                    *store;
+    ngx_str_t                      host;        /* as written; ends with a
+                                                   zero */
+    in_port_t                      port;
+    ngx_uint_t                     fixed;       /* it is an address */
+    ngx_uint_t                     naddrs;
+    ngx_addr_t                     addrs[MS_STORE_ADDRS];
+    ngx_sockaddr_t                 sockaddrs[MS_STORE_ADDRS];
+    u_char                         texts[MS_STORE_ADDRS][NGX_SOCKADDR_STRLEN];
+
+    /* of this worker */
+    ngx_event_t                    timer;       /* the next lookup */
+    ngx_resolver_ctx_t            *ctx;         /* while one runs */
+} ms_store_name_t;
+
+
 struct ms_store_conn_s {
     ms_store_t                    *store;
+    ngx_sockaddr_t                 peer;        /* of the connection, or of the
+                                                   last one */
+    socklen_t                      peer_len;
+    u_char                         name[NGX_SOCKADDR_STRLEN + 1];
+                                                /* as text; ends with a zero */
     ms_resp_t                      resp;
     ngx_connection_t              *c;           /* NULL: none */
     ngx_event_t                    flush;
@@ -171,10 +199,10 @@ struct ms_store_conn_s {
 
 struct ms_store_s {
     /* of the configuration */
-    ngx_addr_t                    *addrs;
-    ngx_str_t                     *hosts;       /* of each address, as written;
-                                                   ends with a zero */
-    ngx_uint_t                     naddrs;
+    ms_store_name_t               *names;       /* MS_STORE_ADDRS */
+    ngx_uint_t                     nnames;
+    ngx_resolver_t                *resolver;    /* NULL: none */
+    ngx_msec_t                     resolver_timeout;
     ngx_str_t                      url;         /* as written: for the log */
     ngx_str_t                      prefix;
     ngx_str_t                      user;
@@ -200,6 +228,10 @@ struct ms_store_s {
     ms_store_shared_t             *sh;
 
     /* of this worker */
+    ngx_addr_t                    *addrs[MS_STORE_ADDRS];   /* of all names, in
+                                                   their order */
+    ms_store_name_t               *named[MS_STORE_ADDRS];   /* whose it is */
+    ngx_uint_t                     naddrs;      /* 0: none was found yet */
     ms_store_conn_t                conn;
     ms_duty_t                      duty;        /* renewals, and the stream */
     ms_store_conn_t                stream;
