@@ -136,12 +136,21 @@ store_server_connect(void)
 void
 store_server_await(int n)
 {
-    bool           all;
-    long long      since;
-    redisReply    *r;
     redisContext  *c;
 
     c = store_server_connect();
+    store_server_await_at(c, n);
+    redisFree(c);
+}
+
+
+void
+store_server_await_at(redisContext *c, int n)
+{
+    bool         all;
+    long long    since;
+    redisReply  *r;
+
     since = harness_now();
 
     for ( ;; ) {
@@ -150,13 +159,11 @@ store_server_await(int n)
         freeReplyObject(r);
 
         if (all) {
-            break;
+            return;
         }
 
         harness_pause(since, "the store has other leases");
     }
-
-    redisFree(c);
 }
 
 

@@ -35,6 +35,9 @@ redisContext *store_server_connect(void);
 /* Waits until the last server has the leases of "n" sessions of upstream "u". */
 void store_server_await(int n);
 
+/* the same of any server */
+void store_server_await_at(redisContext *c, int n);
+
 /* The script as the gateway has it, with "find" replaced by "by" wherever it
  * stands; the test fails if it stands nowhere.  NULL: nothing is replaced.  The
  * caller frees it. */

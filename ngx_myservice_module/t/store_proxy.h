@@ -1,0 +1,29 @@
+/*
+ * Between a gateway and its store: answers come in pieces, or end in the
+ * middle.  One thread.
+ */
+
+#ifndef MODULE_T_STORE_PROXY_H
+#define MODULE_T_STORE_PROXY_H
+
+
+#include <stdbool.h>
+#include <stddef.h>
+
+
+/* Listens on 127.0.0.1:harness_port(number), and passes everything on to
+ * harness_port(store).  It ends with the test. */
+void store_proxy_start(int number, int store);
+
+/* From now on answers come in pieces of 1 to 7 bytes. */
+void store_proxy_pieces(bool on);
+
+/* Each connection that there is ends after "bytes" more of answers; those that
+ * come later do not. */
+void store_proxy_cut(size_t bytes);
+
+/* Connections that ended so. */
+unsigned store_proxy_cuts(void);
+
+
+#endif /* MODULE_T_STORE_PROXY_H */
