@@ -5,18 +5,25 @@
 
 
 /* of this worker */
-static ms_revoked_pt  ms_revoked_handler;
+static const ms_revoked_list_t  *ms_revoked_opened;
 
 
 void
-ms_revoked_open(ms_revoked_pt handler)
+ms_revoked_open(const ms_revoked_list_t *list)
 {
-    ms_revoked_handler = handler;
+    ms_revoked_opened = list;
+}
+
+
+const ms_revoked_list_t *
+ms_revoked_list(void)
+{
+    return ms_revoked_opened;
 }
 
 
 ngx_uint_t
 ms_revoked(ngx_http_request_t *r)
 {
-    return ms_revoked_handler && ms_revoked_handler(r);
+    return ms_revoked_opened && ms_revoked_opened->revoked(r);
 }

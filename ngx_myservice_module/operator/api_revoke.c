@@ -65,6 +65,7 @@ ms_api_revoke(ms_api_t *api, json_t *body)
 
     entry.before = ngx_time() + ms_revocations_leeway();
     entry.until = entry.before + jmcf->revocations_keep;
+    entry.stamp = 0;
 
     rc = ms_revocation_read(&entry, body, &error);
 
@@ -405,7 +406,7 @@ ms_api_revocation_end(ms_api_t *api, json_t *body)
     u_char  key[MS_REVOCATION_KEY];
 
     if (ms_api_revocation_key(&api->parts[1], key) != NGX_OK
-        || !ms_revocations_on() || ms_revocations_remove(key) != NGX_OK)
+        || !ms_revocations_on() || ms_revocations_end(key) != NGX_OK)
     {
         return ms_api_problem(api, NGX_HTTP_NOT_FOUND, "no revocation has "
                               "this \"id\"");

@@ -32,6 +32,8 @@ static void ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was);
 static ngx_msec_t ms_store_conn_pause(ngx_msec_t delay);
 static void ms_store_conn_pong(void *owner, redisReply *reply, void *data);
 static void ms_store_conn_shaken(ms_store_conn_t *sc, const char *why);
+static void ms_store_conn_verb(ms_store_conn_t *sc, ngx_uint_t keys,
+    const char *verb, unsigned args);
 static void ms_store_conn_complain(ms_store_t *store, const char *error);
 static void ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected,
     const char *why);
@@ -506,6 +508,21 @@ ms_store_conn_pong(void *owner, redisReply *reply, void *data)
 void
 ms_store_conn_begin(ms_store_conn_t *sc, const char *verb, unsigned args)
 {
+    ms_store_conn_verb(sc, MS_STORE_KEYS - 1, verb, args);
+}
+
+
+void
+ms_store_conn_begin_all(ms_store_conn_t *sc, const char *verb, unsigned args)
+{
+    ms_store_conn_verb(sc, MS_STORE_KEYS, verb, args);
+}
+
+
+static void
+ms_store_conn_verb(ms_store_conn_t *sc, ngx_uint_t keys, const char *verb,
+    unsigned args)
+{
     ngx_uint_t   i;
     ms_resp_t   *resp;
     ms_store_t  *store;
@@ -513,12 +530,12 @@ ms_store_conn_begin(ms_store_conn_t *sc, const char *verb, unsigned args)
     store = sc->store;
     resp = &sc->resp;
 
-    ms_resp_begin(resp, 5 + MS_STORE_KEYS + args);
+    ms_resp_begin(resp, 5 + keys + args);
     ms_resp_word(resp, "EVALSHA");
     ms_resp_text(resp, sc->sha, 40);
-    ms_resp_number(resp, MS_STORE_KEYS);
+    ms_resp_number(resp, keys);
 
-    for (i = 0; i < MS_STORE_KEYS; i++) {
+    for (i = 0; i < keys; i++) {
         ms_resp_text(resp, store->keys[i].data, store->keys[i].len);
     }
 

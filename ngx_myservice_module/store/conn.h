@@ -32,6 +32,11 @@ void ms_store_conn_nowhere(ms_store_conn_t *sc);
  */
 void ms_store_conn_begin(ms_store_conn_t *sc, const char *verb,
     unsigned args);
+
+/* The same for a verb that needs all keys. */
+void ms_store_conn_begin_all(ms_store_conn_t *sc, const char *verb,
+    unsigned args);
+
 ngx_int_t ms_store_conn_ask(ms_store_conn_t *sc, ms_resp_pt handler,
     void *data);
 

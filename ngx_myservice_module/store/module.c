@@ -514,7 +514,8 @@ ms_store_keys(ngx_conf_t *cf, ms_store_t *store)
     ngx_uint_t   i;
     ngx_str_t   *host;
 
-    static const char  *names[MS_STORE_KEYS] = { "s", "i", "c", "log", "u" };
+    static const char  *names[MS_STORE_KEYS] = { "s", "i", "c", "log", "u",
+                                                 "r" };
 
     host = &store->upstream->host;
 

@@ -10,6 +10,7 @@
 #include "store/conn.h"
 #include "store/drains.h"
 #include "store/leases.h"
+#include "store/revoked.h"
 #include "store/stream.h"
 
 
@@ -58,6 +59,7 @@ ms_store_renew_work(void *data, ngx_uint_t taken)
     }
 
     ms_store_drains_tell(store);
+    ms_store_revoked_tell(store);
 
     if (store->conn.ready && !store->renewing
         && ngx_current_msec - store->renewed >= MS_STORE_EVERY)

@@ -27,7 +27,7 @@
 #define MS_STORE_MOVES_TIME  60000      /* ms */
 #define MS_STORE_GROUPS      4096       /* questions that wait, per worker */
 
-#define MS_STORE_KEYS        5          /* of the script */
+#define MS_STORE_KEYS        6          /* of the script */
 #define MS_STORE_ADDRS       8
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
 #define MS_STORE_ID          48         /* of an id in the stream */
@@ -129,6 +129,12 @@ typedef struct {
     ngx_atomic_t                   evicts;      /* it may: that was logged */
     ngx_atomic_t                   round;       /* operators' words of an older
                                                    one are told again */
+    ngx_atomic_t                   revoked;     /* generation of the list of
+                                                   revoked tokens that the
+                                                   store has, */
+    ngx_atomic_t                   revoked_round;
+                                                /* and the round in which it
+                                                   was told */
     ngx_atomic_t                   words;       /* number of the last one, */
     ngx_atomic_t                   told;        /* up to which the store has
                                                    them */
@@ -247,8 +253,12 @@ struct ms_store_s {
     uint32_t                       renew_from;
     uint32_t                       tell_from;   /* operators' words */
     ngx_uint_t                     tell_until;
+    uint64_t                       revoke_from; /* a place in the list */
+    ngx_uint_t                     revoke_until;
+    ngx_uint_t                     revoke_round;
     unsigned                       renewing:1;  /* a batch is in flight */
     unsigned                       telling:1;
+    unsigned                       revoking:1;
 };
 
 

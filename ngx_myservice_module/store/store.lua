@@ -8,6 +8,8 @@
 --   KEYS[4] stream  the last changes
 --   KEYS[5] zset    "user instance", all scores 0: the records of a user, one
 --                   who has a limit
+--   KEYS[6] hash    revocation -> "stamp until entry", for the verbs that need
+--                   it
 -- A session has an entry exactly while an instance's record names it, so the
 -- number of instances bounds the memory, and no key has a time to live.
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
@@ -387,6 +389,54 @@ if verb == 'list' then
                                 r.s}) do
                 out[#out + 1] = v
             end
+        end
+    end
+
+    return {g, last[1] and last[1][1] or '0-0', call('HGET', C, 'n') or '0',
+            scan[1], out}
+end
+
+-- revoke gw (id stamp until entry)...
+-- Revocations: of those with the same id the one with the highest stamp counts.
+-- "until" is in seconds.  Only what the store knows better is answered:
+--   generation, entry...
+if verb == 'revoke' then
+    local out = {}
+
+    for n = 3, #ARGV - 3, 4 do
+        local id, st = ARGV[n], tonumber(ARGV[n + 1])
+        local v = call('HGET', KEYS[6], id)
+        local known, entry = match(v or '0 0 ', '^(%d+) %d+ (.*)$')
+
+        if st > tonumber(known) then
+            call('HSET', KEYS[6], id, str(st) .. ' ' .. ARGV[n + 2] .. ' '
+                 .. ARGV[n + 3])
+            tell('revoke', id, st, ARGV[n + 3], gw)
+
+        elseif st < tonumber(known) then
+            out[#out + 1] = entry
+        end
+    end
+
+    return {g, out}
+end
+
+
+-- revoked gw cursor count
+-- Some of the revocations; the answer begins as that to "list".  Those that
+-- have ended a day ago are dropped.
+--   generation id number cursor, entry...
+if verb == 'revoked' then
+    local last = call('XREVRANGE', L, '+', '-', 'COUNT', '1')
+    local scan = call('HSCAN', KEYS[6], ARGV[3], 'COUNT', ARGV[4])
+    local out = {}
+
+    for n = 1, #scan[2], 2 do
+        local till, entry = match(scan[2][n + 1], '^%d+ (%d+) (.*)$')
+        if now - till * 1000 > FORGET then
+            call('HDEL', KEYS[6], scan[2][n])
+        else
+            out[#out + 1] = entry
         end
     end
 

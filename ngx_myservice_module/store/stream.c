@@ -11,6 +11,7 @@
 #include "store/conn.h"
 #include "store/drains.h"
 #include "store/leases.h"
+#include "store/revoked.h"
 
 
 #define MS_STORE_LIST     256           /* records of a slice */
@@ -19,8 +20,13 @@
 
 
 static void ms_store_stream_up(ms_store_conn_t *sc);
-static void ms_store_list(ms_store_conn_t *sc, const char *cursor);
+static void ms_store_list(ms_store_conn_t *sc, ngx_uint_t records,
+    const char *cursor);
+static void ms_store_listed_revoked(void *owner, redisReply *reply,
+    void *data);
 static void ms_store_listed(void *owner, redisReply *reply, void *data);
+static const char *ms_store_list_answer(ms_store_conn_t *sc,
+    redisReply *reply, redisReply **list);
 static ngx_int_t ms_store_list_records(ms_store_t *store, redisReply *list);
 static ngx_int_t ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     const redisReply *flags, ngx_uint_t *tentative);
@@ -59,20 +65,58 @@ ms_store_stream_up(ms_store_conn_t *sc)
     sc->store->position[0] = '\0';
 
     ms_store_drains_again(sc->store);
-    ms_store_list(sc, "0");
+    ms_store_list(sc, 0, "0");
+}
+
+
+/* the list of revoked tokens, then the records */
+
+static void
+ms_store_list(ms_store_conn_t *sc, ngx_uint_t records, const char *cursor)
+{
+    if (records) {
+        ms_store_conn_begin(sc, "list", 2);
+
+    } else {
+        ms_store_conn_begin_all(sc, "revoked", 2);
+    }
+
+    ms_resp_word(&sc->resp, cursor);
+    ms_resp_number(&sc->resp, MS_STORE_LIST);
+
+    if (ms_store_conn_ask(sc, records ? ms_store_listed
+                                      : ms_store_listed_revoked, NULL)
+        != NGX_OK)
+    {
+        ms_store_conn_close(sc, "no memory");
+    }
 }
 
 
 static void
-ms_store_list(ms_store_conn_t *sc, const char *cursor)
+ms_store_listed_revoked(void *owner, redisReply *reply, void *data)
 {
-    ms_store_conn_begin(sc, "list", 2);
-    ms_resp_word(&sc->resp, cursor);
-    ms_resp_number(&sc->resp, MS_STORE_LIST);
+    ms_store_conn_t *sc = owner;
 
-    if (ms_store_conn_ask(sc, ms_store_listed, NULL) != NGX_OK) {
-        ms_store_conn_close(sc, "no memory");
+    size_t       i;
+    const char  *cursor;
+    redisReply  *entries;
+
+    if (reply == NULL) {
+        return;
     }
+
+    cursor = ms_store_list_answer(sc, reply, &entries);
+
+    if (cursor == NULL) {
+        return;
+    }
+
+    for (i = 0; i < entries->elements; i++) {
+        ms_store_revoked_hear(entries->element[i]);
+    }
+
+    ms_store_list(sc, ngx_strcmp(cursor, "0") == 0, cursor);
 }
 
 
@@ -81,17 +125,47 @@ ms_store_listed(void *owner, redisReply *reply, void *data)
 {
     ms_store_conn_t *sc = owner;
 
-    uint64_t           number;
-    ms_store_t        *store;
-    const redisReply  *generation, *id, *cursor;
+    const char  *cursor;
+    redisReply  *records;
 
     if (reply == NULL) {
         return;
     }
 
+    cursor = ms_store_list_answer(sc, reply, &records);
+
+    if (cursor == NULL) {
+        return;
+    }
+
+    if (ms_store_list_records(sc->store, records) != NGX_OK) {
+        ms_store_conn_close(sc, "an answer was not understood");
+        return;
+    }
+
+    if (ngx_strcmp(cursor, "0") != 0) {
+        ms_store_list(sc, 1, cursor);
+        return;
+    }
+
+    ms_store_read(sc);
+}
+
+
+/* The next cursor, and what the store has; the stream goes on from where it was
+ * at the first answer.  NULL: the connection was closed. */
+
+static const char *
+ms_store_list_answer(ms_store_conn_t *sc, redisReply *reply,
+    redisReply **list)
+{
+    uint64_t           number;
+    ms_store_t        *store;
+    const redisReply  *generation, *id, *cursor;
+
     if (reply->type == REDIS_REPLY_ERROR) {
         ms_store_conn_close(sc, reply->str);
-        return;
+        return NULL;
     }
 
     store = sc->store;
@@ -102,10 +176,10 @@ ms_store_listed(void *owner, redisReply *reply, void *data)
     if (generation == NULL || id == NULL || cursor == NULL
         || (size_t) id->len >= MS_STORE_ID || reply->elements < 5
         || ms_resp_value(ms_resp_element(reply, 2), &number) != 0
-        || ms_store_list_records(store, reply->element[4]) != NGX_OK)
+        || reply->element[4]->type != REDIS_REPLY_ARRAY)
     {
         ms_store_conn_close(sc, "an answer was not understood");
-        return;
+        return NULL;
     }
 
     ms_store_generation(store, generation->str, generation->len);
@@ -115,12 +189,9 @@ ms_store_listed(void *owner, redisReply *reply, void *data)
         store->number = number;
     }
 
-    if (ngx_strcmp(cursor->str, "0") != 0) {
-        ms_store_list(sc, cursor->str);
-        return;
-    }
+    *list = reply->element[4];
 
-    ms_store_read(sc);
+    return cursor->str;
 }
 
 
@@ -135,10 +206,6 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
     ngx_str_t          session, instance, text;
     ngx_uint_t         tentative;
     const redisReply  *field[MS_STORE_FIELDS];
-
-    if (list->type != REDIS_REPLY_ARRAY) {
-        return NGX_ERROR;
-    }
 
     for (i = 0; i + MS_STORE_FIELDS <= list->elements; i += MS_STORE_FIELDS) {
 
@@ -398,6 +465,9 @@ ms_store_change(ms_store_t *store, redisReply *entry)
 
     } else if (ngx_strcmp(op.data, "undrain") == 0) {
         ms_store_drained(store, &instance, 0, epoch);
+
+    } else if (ngx_strcmp(op.data, "revoke") == 0) {
+        ms_store_revoked_hear(value['s']);
     }
 
     return NGX_OK;

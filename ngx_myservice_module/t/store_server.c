@@ -266,17 +266,24 @@ redisReply *
 store_server_eval(redisContext *c, const char *sha, const char *const *texts)
 {
     int          i, n;
+    bool         all;
     const char  *v[STORE_ARGS];
+
+    all = strncmp(texts[0], "revoke", 6) == 0;
 
     n = 0;
     v[n++] = "EVALSHA";
     v[n++] = sha;
-    v[n++] = "5";
+    v[n++] = all ? "6" : "5";
     v[n++] = "{u}:s";
     v[n++] = "{u}:i";
     v[n++] = "{u}:c";
     v[n++] = "{u}:log";
     v[n++] = "{u}:u";
+
+    if (all) {
+        v[n++] = "{u}:r";
+    }
 
     for (i = 0; texts[i] != NULL; i++) {
         ck_assert_int_lt(n, STORE_ARGS - 1);

@@ -356,6 +356,51 @@ START_TEST(revocation_unsaved)
 END_TEST
 
 
+/* the answer's status, on one connection; "answer" may be NULL */
+
+static int
+ask(const char *method, const char *path, const char *body, json_t **answer)
+{
+    client_call_t    *c;
+    client_header_t   headers[] = { { ":method", method }, JSON, NONE };
+    static client_t  *client;
+
+    if (client == NULL) {
+        client = client_open(harness_port(8080));
+    }
+
+    c = client_request(client, path, headers, body,
+                       body != NULL ? strlen(body) : 0, false);
+    client_wait(c);
+
+    if (answer != NULL) {
+        *answer = json_loadb((char *) c->body, c->len, 0, NULL);
+        ck_assert_ptr_nonnull(*answer);
+    }
+
+    return c->http;
+}
+
+
+/* false: the list is full */
+
+static bool
+long_entry(int number)
+{
+    int   status;
+    char  text[257], body[1024];
+
+    memset(text, 'x', 256);
+    text[256] = '\0';
+    snprintf(body, sizeof(body), "{\"iss\":\"%s\",\"sub\":\"%.200s%d\"}",
+             text, text, number);
+    status = ask("POST", "/api/1/revocations", body, NULL);
+    ck_assert(status == 200 || status == 507);
+
+    return status == 200;
+}
+
+
 START_TEST(revocation_full)
 {
     int          n;
@@ -370,30 +415,9 @@ START_TEST(revocation_full)
     memset(text, 'x', 256);
     text[256] = '\0';
 
-    for (n = 0; ; n++) {
-        char             body[1024];
-        client_t        *client;
-        client_call_t   *c;
-        client_header_t  headers[] = { { ":method", "POST" }, JSON, NONE };
+    json_decref(revoked_post(200, "{\"jti\":\"t-0\"}"));
 
-        if (n == 0) {
-            snprintf(body, sizeof(body), "{\"jti\":\"t-0\"}");
-        } else {
-            snprintf(body, sizeof(body), "{\"iss\":\"%s\",\"sub\":"
-                     "\"%.200s%d\"}", text, text, n);
-        }
-
-        client = client_open(harness_port(8080));
-        c = client_request(client, "/api/1/revocations", headers, body,
-                           strlen(body), false);
-        client_wait(c);
-        client_close(client);
-
-        if (c->http != 200) {
-            ck_assert_int_eq(c->http, 507);
-            break;
-        }
-    }
+    for (n = 1; long_entry(n); n++) { /* void */ }
 
     ck_assert_int_gt(n, 5);
     json_decref(revoked_post(507, "{\"iss\":\"%s\",\"sub\":"
@@ -427,6 +451,61 @@ START_TEST(revocation_full)
     json_decref(answer);
     ck_assert_int_eq(total, n);
     ck_assert(!gateway_logged("no memory"));
+}
+END_TEST
+
+
+/* an entry that stays is on one of the pages, and on one only, though others go
+ * from the places before it */
+
+START_TEST(revocation_pages)
+{
+    int       i;
+    char      text[128];
+    json_t   *answer, *entry, *found;
+    int64_t   next;
+
+    start(REVOKED_CONF(REVOKED_ZONE("64k")));
+    found = json_object();
+
+    for (i = 0; i < 80; i++) {
+        snprintf(text, sizeof(text), "{\"jti\":\"t-%d\"}", i);
+        ck_assert_int_eq(ask("POST", "/api/1/revocations", text, NULL), 200);
+    }
+
+    while (long_entry(i)) {
+        i++;
+    }
+
+    for (next = 0; ; /* void */ ) {
+        snprintf(text, sizeof(text), "/api/1/revocations?limit=1&after=%lld",
+                 (long long) next);
+        ck_assert_int_eq(ask("GET", text, NULL, &answer), 200);
+        entry = json_array_get(json_object_get(answer, "revocations"), 0);
+
+        if (entry == NULL) {
+            json_decref(answer);
+            break;
+        }
+
+        next = json_integer_value(json_object_get(answer, "next"));
+
+        if (json_object_get(entry, "jti") != NULL) {
+            ck_assert_int_eq(json_object_set(found,
+                json_string_value(json_object_get(entry, "jti")), entry), 0);
+        }
+
+        /* it leaves the list when the next one finds no room */
+
+        snprintf(text, sizeof(text), "/api/1/revocations/%s",
+                 json_string_value(json_object_get(entry, "id")));
+        ck_assert_int_eq(ask("DELETE", text, NULL, NULL), 204);
+        json_decref(answer);
+        (void) long_entry(++i);
+    }
+
+    ck_assert_uint_eq(json_object_size(found), 80);
+    json_decref(found);
 }
 END_TEST
 
@@ -591,6 +670,7 @@ main(void)
     harness_add(suite, revocation_broken_file);
     harness_add(suite, revocation_unsaved);
     harness_add(suite, revocation_full);
+    harness_add(suite, revocation_pages);
     harness_add(suite, revocation_ends);
     harness_add(suite, revocation_bad_requests);
     harness_add(suite, revocation_off);

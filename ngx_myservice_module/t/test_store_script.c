@@ -294,6 +294,53 @@ START_TEST(words)
 END_TEST
 
 
+/* the last word on a revocation counts, and none is kept for ever */
+
+START_TEST(revocations)
+{
+    redisReply  *r;
+
+    setup("FORGET = 86400000", "FORGET = 1000");
+
+    r = ask("revoke", "g1", "a", "20", "1990000000", "twenty", "b", "5",
+            "1000000000", "past");
+    ck_assert_uint_eq(r->element[1]->elements, 0);
+    freeReplyObject(r);
+
+    r = ask("revoke", "g2", "a", "10", "1990000000", "ten");
+    ck_assert_uint_eq(r->element[1]->elements, 1);
+    ck_assert_str_eq(text(r->element[1], 0), "twenty");
+    freeReplyObject(r);
+
+    r = ask("revoke", "g2", "a", "20", "1990000000", "twenty");
+    ck_assert_uint_eq(r->element[1]->elements, 0);
+    freeReplyObject(r);
+
+    r = ask("revoke", "g2", "a", "21", "1990000000", "a b c");
+    ck_assert_uint_eq(r->element[1]->elements, 0);
+    freeReplyObject(r);
+
+    r = ask("revoked", "g1", "0", "100");
+    ck_assert_uint_eq(r->elements, 5);
+    ck_assert_str_eq(text(r, 2), "3");
+    ck_assert_str_eq(text(r, 3), "0");
+    ck_assert_uint_eq(r->element[4]->elements, 1);
+    ck_assert_str_eq(text(r->element[4], 0), "a b c");
+    freeReplyObject(r);
+
+    r = store_server_ask(store, (const char *[]) { "HLEN", "{u}:r", NULL });
+    ck_assert_int_eq(r->integer, 1);
+    freeReplyObject(r);
+
+    /* three words were news */
+
+    r = store_server_ask(store, (const char *[]) { "XLEN", "{u}:log", NULL });
+    ck_assert_int_eq(r->integer, 3);
+    freeReplyObject(r);
+}
+END_TEST
+
+
 START_TEST(ends)
 {
     char      number[24];
@@ -666,6 +713,7 @@ main(void)
     harness_add(suite, subjects);
     harness_add(suite, drains);
     harness_add(suite, words);
+    harness_add(suite, revocations);
     harness_add(suite, ends);
     harness_add(suite, renewals);
     harness_add(suite, young);

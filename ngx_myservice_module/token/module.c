@@ -18,6 +18,7 @@
 #include "token/reasons.h"
 #include "token/revocations.h"
 #include "token/revocations_keeper.h"
+#include "token/revocations_shared.h"
 #include "token/stats.h"
 
 
@@ -454,7 +455,8 @@ ms_jwt_init_process(ngx_cycle_t *cycle)
     ms_jwt_open_stats(jmcf->zone);
 
     ms_revocations_open(jmcf->revocations, jmcf->leeway);
-    ms_revoked_open(jmcf->revocations ? ms_jwt_revoked : NULL);
+    ms_revoked_open(jmcf->revocations ? ms_revocations_shared(ms_jwt_revoked)
+                                      : NULL);
     ms_revocations_keep(cycle);
 
     size = MS_JWT_PACKED + ms_jwt_claims_size(jmcf->claims.nelts);

@@ -22,7 +22,9 @@ static ngx_int_t ms_revocation_key(u_char *key, ms_revoke_kind_e kind,
 static ngx_int_t ms_revocation_claim(const json_t *claims, const char *name,
     u_char *buf, ngx_str_t *text);
 static ngx_int_t ms_revocation_names(const json_t *json,
-    ms_revoke_kind_e *kind);
+    ms_revoke_kind_e *kind, ngx_uint_t own);
+static ngx_int_t ms_revocation_word(ms_revocation_t *entry,
+    const json_t *json);
 static ngx_int_t ms_revocation_time(const json_t *value, int64_t *time);
 static u_char *ms_revocation_text(const ms_revocation_t *entry, ngx_uint_t n,
     ngx_str_t *text);
@@ -54,6 +56,7 @@ ms_revocation_init(ms_revocation_t *entry, ms_revoke_kind_e kind,
     }
 
     entry->kind = kind;
+    entry->ended = 0;
     entry->len[0] = (uint16_t) first->len;
     entry->len[1] = (uint16_t) second->len;
     ngx_memcpy(entry->text, first->data, first->len);
@@ -103,7 +106,7 @@ ms_revocation_read(ms_revocation_t *entry, const json_t *json,
     json_t           *value;
     ms_revoke_kind_e  kind;
 
-    if (ms_revocation_names(json, &kind) != NGX_OK) {
+    if (ms_revocation_names(json, &kind, entry->stamp != 0) != NGX_OK) {
         *error = "an entry has \"until\" and either \"jti\", or \"iss\", "
                  "\"sub\" and \"before\", or \"session\" and \"before\"";
         return NGX_DECLINED;
@@ -153,14 +156,42 @@ ms_revocation_read(ms_revocation_t *entry, const json_t *json,
     rc = ms_revocation_init(entry, kind, &text[0], &text[1]);
     *error = "internal error";
 
+    if (rc == NGX_OK && entry->stamp) {
+        rc = ms_revocation_word(entry, json);
+        *error = "\"stamp\" must be microseconds since 1970, \"ended\" true";
+    }
+
     return rc;
+}
+
+
+static ngx_int_t
+ms_revocation_word(ms_revocation_t *entry, const json_t *json)
+{
+    int64_t   stamp;
+    json_t   *ended;
+
+    ended = json_object_get(json, "ended");
+    stamp = entry->stamp;
+
+    if (ms_revocation_time(json_object_get(json, "stamp"), &stamp) != NGX_OK
+        || stamp == 0 || (ended && !json_is_true(ended)))
+    {
+        return NGX_DECLINED;
+    }
+
+    entry->stamp = stamp;
+    entry->ended = ended != NULL;
+
+    return NGX_OK;
 }
 
 
 /* what kind it is by its names, of which none may be unknown */
 
 static ngx_int_t
-ms_revocation_names(const json_t *json, ms_revoke_kind_e *kind)
+ms_revocation_names(const json_t *json, ms_revoke_kind_e *kind,
+    ngx_uint_t own)
 {
     json_t           *value;
     ngx_uint_t        i;
@@ -184,7 +215,9 @@ ms_revocation_names(const json_t *json, ms_revoke_kind_e *kind)
         }
 
         if (i == 3 && ngx_strcmp(name, "until") != 0
-            && ngx_strcmp(name, "id") != 0)
+            && ngx_strcmp(name, "id") != 0
+            && !(own && (ngx_strcmp(name, "stamp") == 0
+                         || ngx_strcmp(name, "ended") == 0)))
         {
             return NGX_DECLINED;
         }
@@ -253,7 +286,16 @@ ms_revocation_write(u_char *p, const ms_revocation_t *entry, ngx_uint_t shown)
         p = ngx_sprintf(p, ",\"before\":%L", entry->before);
     }
 
-    return ngx_sprintf(p, ",\"until\":%L}", entry->until);
+    p = ngx_sprintf(p, ",\"until\":%L", entry->until);
+
+    if (!shown) {
+        p = ngx_sprintf(p, ",\"stamp\":%uL%s", entry->stamp,
+                        entry->ended ? ",\"ended\":true" : "");
+    }
+
+    *p++ = '}';
+
+    return p;
 }
 
 
@@ -347,4 +389,84 @@ ms_revocation_claim(const json_t *claims, const char *name, u_char *buf,
     }
 
     return ms_jwt_text(value, buf, text);
+}
+
+
+uint64_t
+ms_revocation_stamp(uint64_t last)
+{
+    uint64_t        now;
+    struct timeval  tv;
+
+    ngx_gettimeofday(&tv);
+    now = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
+
+    return ngx_max(now, last + 1);
+}
+
+
+/* each of the writes alone refuses what was refused before, too */
+
+ngx_uint_t
+ms_revocation_extend(ms_revocation_t *old, ms_revocation_t *entry)
+{
+    ngx_uint_t  changed;
+
+    changed = old->ended || entry->until > old->until
+              || entry->before > old->before;
+
+    if (!old->ended) {
+        entry->until = ngx_max(entry->until, old->until);
+        entry->before = ngx_max(entry->before, old->before);
+    }
+
+    old->until = entry->until;
+    old->before = entry->before;
+    old->stamp = entry->stamp;
+    old->ended = 0;
+
+    return changed;
+}
+
+
+ngx_uint_t
+ms_revocation_merge(ms_revocation_t *old, ms_revocation_t *entry)
+{
+    ngx_uint_t  more, changed;
+
+    if (entry->ended || old->ended) {
+
+        /* of two such words as late as each other the one that refuses */
+
+        if (entry->stamp < old->stamp
+            || (entry->stamp == old->stamp && entry->ended))
+        {
+            return 0;
+        }
+
+        old->until = entry->until;
+        old->before = entry->before;
+        old->stamp = entry->stamp;
+        old->ended = entry->ended;
+
+        return 1;
+    }
+
+    more = old->until > entry->until || old->before > entry->before;
+
+    if (entry->stamp < old->stamp) {
+        more = entry->until > old->until || entry->before > old->before;
+        entry->stamp = old->stamp;
+    }
+
+    changed = ms_revocation_extend(old, entry);
+
+    if (more) {
+
+        /* neither of the two gateways has told this */
+
+        old->stamp++;
+    }
+
+    return changed || more;
 }

@@ -14,8 +14,13 @@
 /* chains that are looked through while the lock is held once */
 #define MS_REVOCATIONS_BATCH   64
 
-/* chains and entries within one, in a place */
-#define MS_REVOCATIONS_WITHIN  16
+/* bits of a place within a chain, which is in the order of the keys */
+#define MS_REVOCATIONS_WITHIN  32
+
+/* seconds for which an end by an operator is remembered */
+#define MS_REVOCATIONS_REMEMBER  86400
+
+#define MS_REVOCATIONS_LAYOUT  0x4d530002
 
 
 typedef struct ms_revoked_s  ms_revoked_t;
@@ -26,9 +31,10 @@ struct ms_revoked_s {
 };
 
 typedef struct {
+    ngx_uint_t         layout;
     ngx_atomic_t       generation;
     ngx_atomic_t       saved;
-    ngx_atomic_t       entries;
+    ngx_atomic_t       entries;                 /* that have not ended */
     ngx_uint_t         mask;                    /* chains - 1 */
     ms_revoked_t     **chains;
 } ms_revocations_t;
@@ -36,10 +42,19 @@ typedef struct {
 
 static ngx_int_t ms_revocations_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ms_revocations_moved(ngx_shm_zone_t *shm_zone);
-static ms_revoked_t **ms_revocations_link(const u_char *key);
-static ngx_int_t ms_revocations_put(ms_revocation_t *entry);
-static ngx_uint_t ms_revocations_extend(ms_revocation_t *old,
-    ms_revocation_t *entry);
+static ms_revoked_t **ms_revocations_link(const u_char *key,
+    ms_revoked_t **node);
+static ngx_int_t ms_revocations_put(ms_revocation_t *entry,
+    ngx_uint_t heard);
+static ngx_int_t ms_revocations_insert(ms_revoked_t **link,
+    const ms_revocation_t *entry);
+static ngx_int_t ms_revocations_change(ms_revocation_t *old,
+    ms_revocation_t *entry, ngx_uint_t heard);
+static void ms_revocations_changes(ms_revocation_t *entry);
+static uint32_t ms_revocations_place(const ms_revoked_t *node);
+static ngx_uint_t ms_revocations_read(uint64_t *from, ngx_uint_t all,
+    ngx_uint_t since, ms_revocation_t *entries, ngx_uint_t n);
+static void ms_revocations_clean(ngx_uint_t full);
 static void ms_revocations_drop(ms_revoked_t **link);
 
 
@@ -89,6 +104,16 @@ ms_revocations_init(ngx_shm_zone_t *shm_zone, void *data)
     shm_zone->data = shpool;
 
     if (data || shm_zone->shm.exists) {
+        list = shpool->data;
+
+        if (list->layout != MS_REVOCATIONS_LAYOUT) {
+            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                          "zone was made by another version of the module, "
+                          "zone=\"%V\" (restart nginx instead of reloading "
+                          "it)", &shm_zone->shm.name);
+            return NGX_ERROR;
+        }
+
         return NGX_OK;
     }
 
@@ -115,6 +140,7 @@ ms_revocations_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    list->layout = MS_REVOCATIONS_LAYOUT;
     list->generation = 1;
     list->mask = chains - 1;
     shpool->data = list;
@@ -244,9 +270,9 @@ ms_revocations_have(const ms_token_ids_t *ids)
             continue;
         }
 
-        node = *ms_revocations_link(ids->key[i]);
+        (void) ms_revocations_link(ids->key[i], &node);
 
-        found = node
+        found = node && !node->entry.ended
                 && node->entry.until + ms_revocations_late > ngx_time()
                 && (node->entry.kind == MS_REVOKE_JTI
                     || ids->issued <= node->entry.before);
@@ -258,11 +284,16 @@ ms_revocations_have(const ms_token_ids_t *ids)
 }
 
 
-/* the link that points, or would point, at the entry; under the lock */
+/*
+ * The link that points, or would point, at the entry, which is in "node", or
+ * NULL; under the lock.  The first bytes of a key choose the chain, the others
+ * are the order in it.
+ */
 
 static ms_revoked_t **
-ms_revocations_link(const u_char *key)
+ms_revocations_link(const u_char *key, ms_revoked_t **node)
 {
+    int             order;
     uint32_t        hash;
     ms_revoked_t  **link;
 
@@ -272,10 +303,23 @@ ms_revocations_link(const u_char *key)
          *link;
          link = &(*link)->next)
     {
-        if (ngx_memcmp((*link)->entry.key, key, MS_REVOCATION_KEY) == 0) {
+        order = ngx_memcmp((*link)->entry.key + sizeof(uint32_t),
+                           key + sizeof(uint32_t),
+                           MS_REVOCATION_KEY - sizeof(uint32_t));
+
+        if (order == 0
+            && ngx_memcmp((*link)->entry.key, key, MS_REVOCATION_KEY) == 0)
+        {
+            *node = *link;
+            return link;
+        }
+
+        if (order > 0) {
             break;
         }
     }
+
+    *node = NULL;
 
     return link;
 }
@@ -286,11 +330,31 @@ ms_revocations_add(ms_revocation_t *entry)
 {
     ngx_int_t  rc;
 
-    rc = ms_revocations_put(entry);
+    rc = ms_revocations_put(entry, 0);
 
     if (rc == NGX_ERROR) {
-        ms_revocations_sweep();
-        rc = ms_revocations_put(entry);
+        ms_revocations_clean(1);
+        rc = ms_revocations_put(entry, 0);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ms_revocations_hear(ms_revocation_t *entry)
+{
+    ngx_int_t  rc;
+
+    if (entry->until + ms_revocations_late <= ngx_time()) {
+        return NGX_DECLINED;
+    }
+
+    rc = ms_revocations_put(entry, 1);
+
+    if (rc == NGX_ERROR) {
+        ms_revocations_clean(1);
+        rc = ms_revocations_put(entry, 1);
     }
 
     return rc;
@@ -298,45 +362,21 @@ ms_revocations_add(ms_revocation_t *entry)
 
 
 static ngx_int_t
-ms_revocations_put(ms_revocation_t *entry)
+ms_revocations_put(ms_revocation_t *entry, ngx_uint_t heard)
 {
     ngx_int_t       rc;
     ms_revoked_t   *node, **link;
 
     ngx_shmtx_lock(&ms_revocations_pool->mutex);
 
-    link = ms_revocations_link(entry->key);
-    node = *link;
+    link = ms_revocations_link(entry->key, &node);
 
-    if (node) {
-        rc = ms_revocations_extend(&node->entry, entry) ? NGX_OK
-                                                        : NGX_DECLINED;
-        goto done;
+    if (!heard) {
+        entry->stamp = ms_revocation_stamp(node ? node->entry.stamp : 0);
     }
 
-    node = ngx_slab_alloc_locked(ms_revocations_pool,
-                                 offsetof(ms_revoked_t, entry)
-                                 + ms_revocations_size(entry));
-    if (node == NULL) {
-        rc = NGX_ERROR;
-        goto done;
-    }
-
-    node->next = NULL;
-    ngx_memcpy(&node->entry, entry, ms_revocations_size(entry));
-
-    /* readers without the lock must not miss it */
-
-    (void) ngx_atomic_fetch_add(&ms_revocations->entries, 1);
-
-    *link = node;
-    rc = NGX_OK;
-
-done:
-
-    if (rc == NGX_OK) {
-        (void) ngx_atomic_fetch_add(&ms_revocations->generation, 1);
-    }
+    rc = node ? ms_revocations_change(&node->entry, entry, heard)
+              : ms_revocations_insert(link, entry);
 
     ngx_shmtx_unlock(&ms_revocations_pool->mutex);
 
@@ -344,38 +384,100 @@ done:
 }
 
 
-/* whether "old" changed; each of the two writes alone is an extension, too */
+/* under the lock; "entries" may be too high for a moment, never too low */
 
-static ngx_uint_t
-ms_revocations_extend(ms_revocation_t *old, ms_revocation_t *entry)
+static ngx_int_t
+ms_revocations_change(ms_revocation_t *old, ms_revocation_t *entry,
+    ngx_uint_t heard)
 {
     ngx_uint_t  changed;
 
-    changed = entry->until > old->until || entry->before > old->before;
+    if (old->ended) {
+        (void) ngx_atomic_fetch_add(&ms_revocations->entries, 1);
+    }
 
-    entry->until = ngx_max(entry->until, old->until);
-    entry->before = ngx_max(entry->before, old->before);
+    changed = heard ? ms_revocation_merge(old, entry)
+                    : ms_revocation_extend(old, entry);
 
-    old->until = entry->until;
-    old->before = entry->before;
+    if (old->ended) {
+        (void) ngx_atomic_fetch_add(&ms_revocations->entries, -1);
+    }
 
-    return changed;
+    /* an operator's word is the last one, also if it changes nothing here */
+
+    if (changed || !heard) {
+        ms_revocations_changes(old);
+    }
+
+    return changed ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* under the lock */
+
+static ngx_int_t
+ms_revocations_insert(ms_revoked_t **link, const ms_revocation_t *entry)
+{
+    ms_revoked_t  *node;
+
+    node = ngx_slab_alloc_locked(ms_revocations_pool,
+                                 offsetof(ms_revoked_t, entry)
+                                 + ms_revocations_size(entry));
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    node->next = *link;
+    ngx_memcpy(&node->entry, entry, ms_revocations_size(entry));
+
+    /* readers without the lock must not miss it */
+
+    if (!entry->ended) {
+        (void) ngx_atomic_fetch_add(&ms_revocations->entries, 1);
+    }
+
+    *link = node;
+    ms_revocations_changes(&node->entry);
+
+    return NGX_OK;
+}
+
+
+/* under the lock: what gateways do not know yet */
+
+static void
+ms_revocations_changes(ms_revocation_t *entry)
+{
+    entry->changed = (uint32_t) ngx_atomic_fetch_add(
+                                         &ms_revocations->generation, 1) + 1;
 }
 
 
 ngx_int_t
-ms_revocations_remove(const u_char *key)
+ms_revocations_end(const u_char *key)
 {
-    ngx_int_t       rc;
-    ms_revoked_t  **link;
+    ngx_int_t         rc;
+    ms_revoked_t     *node;
+    ms_revocation_t  *entry;
+
+    rc = NGX_DECLINED;
 
     ngx_shmtx_lock(&ms_revocations_pool->mutex);
 
-    link = ms_revocations_link(key);
-    rc = *link ? NGX_OK : NGX_DECLINED;
+    (void) ms_revocations_link(key, &node);
 
-    if (*link) {
-        ms_revocations_drop(link);
+    if (node && !node->entry.ended) {
+        entry = &node->entry;
+
+        entry->stamp = ms_revocation_stamp(entry->stamp);
+        entry->ended = 1;
+        entry->until = ngx_min(entry->until,
+                               ngx_time() + MS_REVOCATIONS_REMEMBER);
+        entry->before = ngx_min(entry->before, entry->until);
+
+        (void) ngx_atomic_fetch_add(&ms_revocations->entries, -1);
+        ms_revocations_changes(entry);
+        rc = NGX_OK;
     }
 
     ngx_shmtx_unlock(&ms_revocations_pool->mutex);
@@ -394,7 +496,10 @@ ms_revocations_drop(ms_revoked_t **link)
     node = *link;
     *link = node->next;
 
-    (void) ngx_atomic_fetch_add(&ms_revocations->entries, -1);
+    if (!node->entry.ended) {
+        (void) ngx_atomic_fetch_add(&ms_revocations->entries, -1);
+    }
+
     (void) ngx_atomic_fetch_add(&ms_revocations->generation, 1);
 
     ngx_slab_free_locked(ms_revocations_pool, node);
@@ -404,13 +509,47 @@ ms_revocations_drop(ms_revoked_t **link)
 ngx_uint_t
 ms_revocations_copy(uint64_t *from, ms_revocation_t *entries, ngx_uint_t n)
 {
-    uint64_t        chain, within, skip;
+    return ms_revocations_read(from, 0, 0, entries, n);
+}
+
+
+ngx_uint_t
+ms_revocations_changed(uint64_t *from, ngx_uint_t since,
+    ms_revocation_t *entries, ngx_uint_t n)
+{
+    return ms_revocations_read(from, 1, since, entries, n);
+}
+
+
+/* The place is a key's: others that come or go do not move it.  Two keys that
+ * share it, of 2^32, stand beside each other. */
+
+static uint32_t
+ms_revocations_place(const ms_revoked_t *node)
+{
+    const u_char  *key;
+
+    key = node->entry.key + sizeof(uint32_t);
+
+    return (uint32_t) key[0] << 24 | (uint32_t) key[1] << 16
+           | (uint32_t) key[2] << 8 | key[3];
+}
+
+
+/* "all": those that an operator has ended, too */
+
+static ngx_uint_t
+ms_revocations_read(uint64_t *from, ngx_uint_t all, ngx_uint_t since,
+    ms_revocation_t *entries, ngx_uint_t n)
+{
+    uint32_t        within;
+    uint64_t        chain;
     ngx_uint_t      copied, i;
     ms_revoked_t   *node;
 
     copied = 0;
     chain = *from >> MS_REVOCATIONS_WITHIN;
-    within = *from & ((1 << MS_REVOCATIONS_WITHIN) - 1);
+    within = (uint32_t) *from;
 
     while (copied < n && chain <= ms_revocations->mask) {
 
@@ -423,20 +562,26 @@ ms_revocations_copy(uint64_t *from, ms_revocation_t *entries, ngx_uint_t n)
         {
             node = ms_revocations->chains[chain];
 
-            for (skip = within; node && skip; skip--) {
+            while (node && ms_revocations_place(node) < within) {
                 node = node->next;
             }
 
-            while (node && copied < n) {
-                ngx_memcpy(&entries[copied++], &node->entry,
-                           ms_revocations_size(&node->entry));
-                node = node->next;
-                within++;
+            for ( /* void */ ; node && copied < n; node = node->next) {
+
+                if ((all || !node->entry.ended)
+                    && (since == 0
+                        || (int32_t) (node->entry.changed - (uint32_t) since)
+                           > 0))
+                {
+                    ngx_memcpy(&entries[copied++], &node->entry,
+                               ms_revocations_size(&node->entry));
+                }
             }
+
+            within = node ? ms_revocations_place(node) : 0;
 
             if (node == NULL) {
                 chain++;
-                within = 0;
             }
         }
 
@@ -452,6 +597,15 @@ ms_revocations_copy(uint64_t *from, ms_revocation_t *entries, ngx_uint_t n)
 void
 ms_revocations_sweep(void)
 {
+    ms_revocations_clean(0);
+}
+
+
+/* "full": those that an operator has ended make room, too */
+
+static void
+ms_revocations_clean(ngx_uint_t full)
+{
     ngx_uint_t      chain, i;
     ms_revoked_t  **link;
 
@@ -466,10 +620,13 @@ ms_revocations_sweep(void)
             link = &ms_revocations->chains[chain++];
 
             while (*link) {
-                if ((*link)->entry.until + ms_revocations_late > ngx_time()) {
-                    link = &(*link)->next;
-                } else {
+                if ((*link)->entry.until + ms_revocations_late <= ngx_time()
+                    || (full && (*link)->entry.ended))
+                {
                     ms_revocations_drop(link);
+
+                } else {
+                    link = &(*link)->next;
                 }
             }
         }

@@ -43,22 +43,33 @@ ngx_uint_t ms_revocations_generation(void);
 ngx_uint_t ms_revocations_have(const ms_token_ids_t *ids);
 
 /*
- * Adds the entry, or extends the one with its key: then the later "before" and
- * "until" of both count, and are in "entry" afterwards.  NGX_DECLINED if
- * nothing changed, NGX_ERROR if the list is full.
+ * An operator's word: adds the entry, or extends the one with its key: then the
+ * later "before" and "until" of both count, and are in "entry" afterwards.
+ * NGX_DECLINED if nothing changed, NGX_ERROR if the list is full.
  */
 ngx_int_t ms_revocations_add(ms_revocation_t *entry);
 
-/* NGX_DECLINED if there is none with this key */
-ngx_int_t ms_revocations_remove(const u_char *key);
+/* Another gateway's word, or one of before a restart.  The later one counts: an
+ * entry extends another, "ended" ends it.  Returns as the function above. */
+ngx_int_t ms_revocations_hear(ms_revocation_t *entry);
+
+/* An operator's word: the entry ends.  NGX_DECLINED if there is none with this
+ * key.  Its word stays for a day, for gateways that have not heard of it. */
+ngx_int_t ms_revocations_end(const u_char *key);
 
 /*
  * Copies up to "n" entries from the place "from" on and moves "from" behind
- * them; holds the lock for a few places at a time.  Returns how many; 0: the
- * end of the list.
+ * them; holds the lock for a few places at a time.  An entry that stays is not
+ * missed, whatever comes and goes meanwhile.  Returns how many; 0: the end of
+ * the list.
  */
 ngx_uint_t ms_revocations_copy(uint64_t *from, ms_revocation_t *entries,
     ngx_uint_t n);
+
+/* The same for entries that changed after that generation, with those that an
+ * operator has ended. */
+ngx_uint_t ms_revocations_changed(uint64_t *from, ngx_uint_t since,
+    ms_revocation_t *entries, ngx_uint_t n);
 
 /* entries, of which some may be past their end; without a lock */
 ngx_uint_t ms_revocations_count(void);

@@ -157,12 +157,13 @@ ms_revocations_take(const json_t *root, ngx_str_t *file, ngx_log_t *log)
 
         entry.before = -1;
         entry.until = -1;
+        entry.stamp = MS_REVOCATION_OLDEST;
 
         if (ms_revocation_read(&entry, item, &error) != NGX_OK) {
             return ms_revocations_broken(file, log, 0, error);
         }
 
-        if (ms_revocations_add(&entry) == NGX_ERROR) {
+        if (ms_revocations_hear(&entry) == NGX_ERROR) {
             return ms_revocations_broken(file, log, 0, "the zone of revoked "
                                          "tokens is too small for it");
         }
