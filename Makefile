@@ -183,6 +183,13 @@ $(B)/t/test_myservice_floods $(B)/t/test_authsvc_floods: $(OBJ)/rpc/t/flood.o
 
 $(B)/t/test_myservice_start $(B)/t/test_authsvc: $(OBJ)/rpc/t/scrape.o
 
+$(B)/t/test_store_live: | $(B)/t/clock.so
+
+$(B)/t/clock.so: $(MODULE)/t/preload/clock.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
+
 $(B)/t/test_histogram: $(OBJ)/bench/t/test_histogram.o $(OBJ)/bench/histogram.o
 	$(call link,$(CHECK_LD) $(CHECK_LIBS))
 

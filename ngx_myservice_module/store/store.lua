@@ -241,7 +241,9 @@ if verb == 'renew' then
 
         if r and r.s == sid and r.e <= e then
             if r.e < e then raise(e) end
-            put(inst, r, e, math.max(r.x, x), 'c', join(r.u, u) or r.u, sid)
+            -- an end that far off is of a clock that was moved back since
+            x = math.min(math.max(r.x, x), x + ARGV[n + 3])
+            put(inst, r, e, x, 'c', join(r.u, u) or r.u, sid)
 
         elseif r and r.s == sid then
             what, we = 'epoch', r.e

@@ -5,10 +5,12 @@
 #include "store_server.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "process.h"
@@ -19,6 +21,7 @@
 
 static char  server_socket[256];
 static bool  any_answer;
+static char  preload[4096];             /* "": the machine's clock */
 
 
 static bool
@@ -82,7 +85,13 @@ store_server_start(int port, const char *const *more)
 
     (void) remove(server_socket);
     log = harness_path("store.log");
+
+    if (preload[0] != '\0') {
+        (void) setenv("LD_PRELOAD", preload, 1);
+    }
+
     pid = process_start(argv, log);
+    (void) unsetenv("LD_PRELOAD");
     since = harness_now();
 
     for ( ;; ) {
@@ -102,6 +111,24 @@ store_server_start(int port, const char *const *more)
                       "redis-server installed?", status);
         harness_pause(since, "redis-server does not answer");
     }
+}
+
+
+void
+store_server_clock(int64_t moved)
+{
+    int          fd;
+    const char  *path;
+
+    path = harness_path("clock");
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    ck_assert_int_ne(fd, -1);
+    ck_assert_int_eq(write(fd, &moved, sizeof(moved)), sizeof(moved));
+    (void) close(fd);
+
+    snprintf(preload, sizeof(preload), "%s/t/clock.so", process_build_dir());
+    ck_assert_int_eq(access(preload, R_OK), 0);
+    ck_assert_int_eq(setenv("CLOCK_FILE", path, 1), 0);
 }
 
 

@@ -21,6 +21,10 @@
  * when it answers. */
 pid_t store_server_start(int port, const char *const *more);
 
+/* The clock of servers that are started from now on is the machine's, and so many
+ * seconds; those that run follow. */
+void store_server_clock(int64_t moved);
+
 /* SIGKILL, and waits until it is gone: its port is free then. */
 void store_server_kill(pid_t pid);
 

@@ -254,6 +254,47 @@ START_TEST(halves)
 END_TEST
 
 
+/* its clock goes back by an hour, and forth by two */
+
+START_TEST(clock_moves)
+{
+    size_t         i;
+    redisReply    *r;
+    redisContext  *c;
+    long long      before;
+
+    static const int64_t  moves[] = { -3600, 3600, -7200, 0 };
+
+    store_server_clock(0);
+    (void) store_server_start(harness_port(STORE), NULL);
+    c = store_server_connect();
+    begin(STORE_URL);
+
+    for (i = 0; i < sizeof(moves) / sizeof(moves[0]); i++) {
+        r = store_server_ask(c, (const char *[]) { "TIME", NULL });
+        before = strtoll(r->element[0]->str, NULL, 10);
+        freeReplyObject(r);
+
+        store_server_clock(moves[i]);
+
+        r = store_server_ask(c, (const char *[]) { "TIME", NULL });
+        ck_assert_int_gt(llabs(strtoll(r->element[0]->str, NULL, 10) - before),
+                         3000);
+        freeReplyObject(r);
+
+        bind_one(false);
+        all_stay();
+        bind_one(false);
+        all_stay();
+    }
+
+    ck_assert(!gateway_logged("store is gone"));
+    store_server_await(bound);
+    redisFree(c);
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -264,6 +305,7 @@ main(void)
     harness_add(suite, demoted);
     harness_add(suite, pieces);
     harness_add(suite, halves);
+    harness_add(suite, clock_moves);
 
     return harness_run(suite, "test_store_live");
 }

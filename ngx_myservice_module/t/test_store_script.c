@@ -702,6 +702,72 @@ START_TEST(limit_corrects)
 END_TEST
 
 
+/* the clock of the store as a test sets it */
+
+static void
+clock_is(uint64_t seconds)
+{
+    char  text[32];
+
+    snprintf(text, sizeof(text), "%llu000000", (unsigned long long) seconds);
+    freeReplyObject(store_server_ask(store, (const char *[]) {
+                                         "SET", "{u}:clock", text, NULL }));
+}
+
+
+/* it goes back by an hour, and forth again: epochs rise, nobody gets an instance
+ * that another session has, and a lease that is renewed ends with its own time */
+
+START_TEST(clock_moves)
+{
+    char         number[24];
+    uint64_t     first, second, third;
+    redisReply  *r;
+
+    setup("call('TIME')", "{0, call('GET', '{u}:clock')}");
+    clock_is(2000000000);
+
+    first = epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                         "0", "-", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) first);
+    freeReplyObject(ask("renew", "g1", "s1", "a", number, "60000", "-"));
+
+    clock_is(2000000000 - 3600);
+
+    second = epoch_of(ask("claim", "g2", "s2", "10000", "0", "", "0", "-",
+                          "3000", "-", "a", "b"), "new", "b");
+    ck_assert_uint_gt(second, first);
+    ck_assert_uint_eq(epoch_of(ask("claim", "g2", "s1", "10000", "0", "", "0",
+                                   "-", "3000", "-", "c"), "own", "a"), first);
+
+    r = ask("renew", "g1", "s1", "a", number, "60000", "-");
+    ck_assert_uint_eq(r->element[1]->elements, 0);
+    freeReplyObject(r);
+
+    /* it is renewed no more, and ends within twice its time */
+
+    clock_is(2000000000 - 3600 + 59);
+    first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0",
+                      "-", "a"), "busy");
+    clock_is(2000000000 - 3600 + 121);
+    third = epoch_of(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0",
+                         "-", "a"), "new", "a");
+    ck_assert_uint_gt(third, second);
+
+    /* an hour forth: all leases seem over, but the owner stays if it comes
+     * first */
+
+    clock_is(2000000000 + 3600);
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) third);
+    r = ask("renew", "g1", "s3", "a", number, "60000", "-");
+    ck_assert_uint_eq(r->element[1]->elements, 0);
+    freeReplyObject(r);
+    first_text_is(ask("claim", "g1", "s4", "10000", "0", "", "0", "-", "0",
+                      "-", "a"), "busy");
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -709,6 +775,7 @@ main(void)
 
     suite = suite_create("store_script");
     harness_add(suite, claims);
+    harness_add(suite, clock_moves);
     harness_add(suite, moves);
     harness_add(suite, subjects);
     harness_add(suite, drains);
