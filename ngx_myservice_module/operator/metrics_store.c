@@ -28,7 +28,7 @@ static uint64_t ms_metrics_store_errors(ms_metrics_t *m,
 
 
 static const char *const  ms_metrics_claims[] = {
-    "own", "given", "denied", "busy", "unavailable"
+    "own", "given", "denied", "limited", "busy", "unavailable"
 };
 
 static const char *const  ms_metrics_leases[] = {
@@ -175,6 +175,9 @@ ms_metrics_store_claims(ms_metrics_t *m, ms_metrics_upstream_t *u,
         return counts->denied;
 
     case 3:
+        return counts->limited;
+
+    case 4:
         return counts->busy;
 
     default:

@@ -358,7 +358,7 @@ ms_status_store(ms_page_t *page, ms_zone_t *zone)
     page->buf->last = ngx_sprintf(p, ",\"questions\":%uA,"
                                      "\"answers\":%uA,\"answered_us\":%uA,"
                                      "\"own\":%uA,\"given\":%uA,"
-                                     "\"denied\":%uA,"
+                                     "\"denied\":%uA,\"limited\":%uA,"
                                      "\"unavailable\":%uA,\"busy\":%uA,"
                                      "\"renewed\":%uA,\"entered\":%uA,"
                                      "\"changes\":%uA,\"ended\":%uA,"
@@ -367,6 +367,7 @@ ms_status_store(ms_page_t *page, ms_zone_t *zone)
                                   counts->questions, counts->answers,
                                   counts->latency, counts->own,
                                   counts->given, counts->denied,
+                                  counts->limited,
                                   counts->unavailable,
                                   counts->busy, counts->renewed,
                                   counts->asserted, counts->changes,

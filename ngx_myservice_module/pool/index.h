@@ -7,6 +7,8 @@
 #define MS_POOL_INDEX_H
 
 
+#include <string.h>
+
 #include "pool/record.h"
 
 
@@ -26,12 +28,17 @@ ms_index_users(const ms_pool_t *pool)
 }
 
 
-/* The head of the chain that the user is in. */
+/* The head of the chain that the user is in: keyed, so that users cannot choose
+ * names that make chains long. */
 static inline uint32_t *
 ms_index_user_head(const ms_pool_t *pool, uint64_t user)
 {
+    uint64_t  key;
+
+    memcpy(&key, pool->key, sizeof(key));
+
     return ms_index_users(pool)
-           + ((user >> 32) * pool->capacity >> 32);
+           + ((user * (key | 1) >> 32) * pool->capacity >> 32);
 }
 
 

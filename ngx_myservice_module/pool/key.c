@@ -17,21 +17,32 @@
 static const uint8_t  ms_key_ring[16];
 
 
+static uint64_t ms_key_number(const uint8_t bytes[8]);
+
+
 uint64_t
 ms_key_hash(const void *data, size_t len, const uint8_t key[16])
 {
-    int       i;
-    uint8_t   out[crypto_shorthash_BYTES];
-    uint64_t  hash;
+    uint8_t  out[crypto_shorthash_BYTES];
 
     crypto_shorthash(out, data, len, key);
 
-    hash = 0;
+    return ms_key_number(out);
+}
+
+
+static uint64_t
+ms_key_number(const uint8_t bytes[8])
+{
+    int       i;
+    uint64_t  number;
+
+    number = 0;
     for (i = 7; i >= 0; i--) {
-        hash = hash << 8 | out[i];
+        number = number << 8 | bytes[i];
     }
 
-    return hash;
+    return number;
 }
 
 
@@ -53,12 +64,17 @@ ms_key_user(const ms_pool_t *pool, const ms_pool_terms_t *terms)
 }
 
 
+/* not keyed, as gateways tell each other: nobody finds a name with the hash of
+ * another user */
 uint64_t
-ms_pool_user(const ms_pool_t *pool, const void *user, size_t len)
+ms_pool_user(const void *user, size_t len)
 {
+    uint8_t   out[crypto_generichash_BYTES_MIN];
     uint64_t  hash;
 
-    hash = ms_key_hash(user, len, pool->key) & ~UINT64_C(1);
+    crypto_generichash(out, sizeof(out), user, len, NULL, 0);
+
+    hash = ms_key_number(out) & ~UINT64_C(1);
 
     return hash != 0 ? hash : 2;
 }

@@ -253,6 +253,7 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     info->word = r->word;
     info->bound = r->subject[0] != 0;
     info->subject = info->bound ? (const uint8_t *) r->subject : NULL;
+    info->user = r->user & 1 ? 0 : r->user;
     info->session = ms_text_get(pool, r->session, MS_SESSION_INLINE,
                                 r->session_len);
     info->session_len = r->session_len;

@@ -240,6 +240,8 @@ typedef struct {
     unsigned        bound:1;            /* to a subject */
     const uint8_t  *subject;            /* of the owner, NULL: not known;
                                            borrowed */
+    uint64_t        user;               /* ms_pool_user() of whom the lease
+                                           counts for, 0: not known */
     uint64_t        started;            /* of the lease */
     uint64_t        used;               /* last use of the lease */
     uint64_t        expires;            /* of the lease, 0: none */
@@ -280,8 +282,9 @@ int ms_pool_enter(ms_pool_t *pool, uint64_t now);
 void ms_pool_key(const ms_pool_t *pool, const void *session, size_t len,
     ms_pool_key_t *key);
 
-/* The hash of a user, never 0.  Needs no lock. */
-uint64_t ms_pool_user(const ms_pool_t *pool, const void *user, size_t len);
+/* The hash of a user, the same at all gateways; even, never 0.  Needs no
+ * lock. */
+uint64_t ms_pool_user(const void *user, size_t len);
 
 
 /*

@@ -253,7 +253,7 @@ ms_call_begin(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     call->header = u->request_bufs->buf;
 
     if (ms_terms_terms(r, call->conf, &call->terms) != NGX_OK
-        || ms_limit_terms(r, us, call->conf->zone, &call->terms) != NGX_OK
+        || ms_limit_terms(r, us, &call->terms) != NGX_OK
         || ms_call_fields(call) != NGX_OK
         || ms_replay_block(call->header, &call->block)
            != NGX_OK)

@@ -11,8 +11,7 @@
 
 /* Sets user and limit in "terms".  NGX_ERROR: there is no memory. */
 ngx_int_t ms_limit_terms(ngx_http_request_t *r,
-    ngx_http_upstream_srv_conf_t *us, ms_zone_t *zone,
-    ms_pool_terms_t *terms);
+    ngx_http_upstream_srv_conf_t *us, ms_pool_terms_t *terms);
 
 
 extern ngx_module_t  ngx_http_myservice_limit_module;

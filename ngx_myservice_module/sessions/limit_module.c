@@ -1,7 +1,8 @@
 
 /*
  * "myservice_limit": how many sessions one user may have, and wait for, at a
- * time.  The pool counts (pool/claim.c); here is who the user of a call is.
+ * time.  The pool counts (pool/claim.c), with a store its script does; here is
+ * who the user of a call is.
  */
 
 #include "sessions/limit.h"
@@ -79,7 +80,7 @@ ngx_module_t  ngx_http_myservice_limit_module = {
 
 ngx_int_t
 ms_limit_terms(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
-    ms_zone_t *zone, ms_pool_terms_t *terms)
+    ms_pool_terms_t *terms)
 {
     ngx_str_t             user;
     ms_limit_srv_conf_t  *conf;
@@ -96,7 +97,7 @@ ms_limit_terms(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
     }
 
     if (user.len) {
-        terms->user = ms_zone_user(zone, &user);
+        terms->user = ms_pool_user(user.data, user.len);
         terms->sessions = (uint32_t) conf->max;
     }
 
@@ -150,6 +151,7 @@ static ngx_int_t
 ms_limit_init(ngx_conf_t *cf)
 {
     ngx_uint_t                      i;
+    ms_store_t                     *store;
     ms_limit_srv_conf_t            *conf;
     ms_sessions_srv_conf_t         *scf;
     ngx_http_upstream_srv_conf_t  **us;
@@ -182,12 +184,10 @@ ms_limit_init(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        if (ms_store_of(us[i])) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"myservice_limit\" in upstream \"%V\": one gateway "
-                          "does not count the sessions of others, so there "
-                          "can be no \"myservice_store\"", &us[i]->host);
-            return NGX_ERROR;
+        store = ms_store_of(us[i]);
+
+        if (store) {
+            store->limits = 1;
         }
     }
 

@@ -384,7 +384,7 @@ ms_queue_enter(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us,
 
     if (ms_call_key(r, scf, &session) != NGX_OK
         || ms_terms_terms(r, scf, &terms) != NGX_OK
-        || ms_limit_terms(r, us, scf->zone, &terms) != NGX_OK)
+        || ms_limit_terms(r, us, &terms) != NGX_OK)
     {
         return NGX_DECLINED;
     }

@@ -18,6 +18,7 @@
 #include "store/renew.h"
 #include "sessions/paused.h"
 #include "sessions/refusal.h"
+#include "sessions/stored_ask.h"
 
 
 /* questions until a call has an instance */
@@ -30,40 +31,13 @@
 #define MS_STORED_REST   2000
 
 
-typedef enum {
-    MS_STORED_UNKNOWN = 0,
-    MS_STORED_LOCAL,                    /* the zone knows enough */
-    MS_STORED_WAITS,
-    MS_STORED_ANSWERED,
-    MS_STORED_TORN                      /* the session may move no more */
-} ms_stored_e;
-
-typedef struct {
-    ms_store_waiter_t    waiter;
-    ngx_http_request_t  *request;
-    ms_stored_e          state;
-    ms_pool_key_t        key;           /* once it is known */
-    ngx_uint_t           asks;
-    ngx_uint_t           local;         /* failure=local: the zone decides */
-    unsigned             against:1;     /* the question is a move against the
-                                           word of another gateway */
-    unsigned             stayed:1;      /* the session had nowhere to go */
-} ms_stored_t;
-
-
 static ngx_int_t ms_stored_ask_phase(ms_store_t *store, ms_stored_t *st,
     ngx_uint_t looks);
-static ms_stored_t *ms_stored_make(ngx_http_request_t *r);
-static void ms_stored_cleanup(void *data);
-static ngx_int_t ms_stored_ask(ms_store_t *store, ms_stored_t *st,
-    ms_pool_key_t *key, ms_call_t *call);
-static ngx_uint_t ms_stored_torn(ms_store_t *store, ms_stored_t *st,
-    ms_pool_key_t *key, ms_store_lease_t *own);
-static ngx_uint_t ms_stored_failed(ms_call_t *call, uint32_t instance);
 static void ms_stored_wake_phase(ngx_event_t *ev);
 static void ms_stored_wake_attempt(ngx_event_t *ev);
 static ngx_int_t ms_stored_take(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call, ngx_log_t *log);
+static ngx_uint_t ms_stored_has(ms_store_t *store, ms_call_t *call);
 static ngx_uint_t ms_stored_stays(ms_store_t *store, ms_stored_t *st,
     ms_call_t *call);
 static ngx_int_t ms_stored_given(ms_store_t *store, ms_stored_t *st,
@@ -162,10 +136,12 @@ ms_stored_ask_phase(ms_store_t *store, ms_stored_t *st, ngx_uint_t looks)
 ngx_int_t
 ms_stored_again_phase(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 {
-    return ms_stored_ask_phase(ms_store_of(us),
-                               ms_context_find(r,
-                                            &ngx_http_myservice_store_module),
-                               0);
+    ms_stored_t  *st;
+
+    st = ms_context_find(r, &ngx_http_myservice_store_module);
+    st->placed = 1;
+
+    return ms_stored_ask_phase(ms_store_of(us), st, 0);
 }
 
 
@@ -205,146 +181,6 @@ ms_stored_key(ngx_http_request_t *r, ngx_str_t *session)
     return st && st->key.session == session->data
            && st->key.len == session->len
            ? &st->key : NULL;
-}
-
-
-static ms_stored_t *
-ms_stored_make(ngx_http_request_t *r)
-{
-    ms_stored_t  *st;
-
-    st = ms_context_make(r, &ngx_http_myservice_store_module,
-                         sizeof(ms_stored_t), ms_stored_cleanup);
-
-    if (st && st->request == NULL) {
-        st->request = r;
-        st->waiter.wake.data = st;
-        st->waiter.wake.log = r->connection->log;
-    }
-
-    return st;
-}
-
-
-static void
-ms_stored_cleanup(void *data)
-{
-    ms_stored_t *st = data;
-
-    ms_store_forget(&st->waiter);
-}
-
-
-/*
- * NGX_AGAIN: the question was sent.  Else the state says what is known.  "call"
- * is NULL before the balancer has it.
- */
-
-static ngx_int_t
-ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
-    ms_call_t *call)
-{
-    uint32_t           instance;
-    uint64_t           epoch;
-    ngx_int_t          rc;
-    ngx_str_t         *from;
-    ms_store_lease_t   own;
-
-    if (ms_store_held(store, key, &instance)
-        && !ms_stored_failed(call, instance))
-    {
-        st->state = MS_STORED_LOCAL;
-        return NGX_OK;
-    }
-
-    from = NULL;
-    epoch = 0;
-    st->against = 0;
-
-    if (ms_store_lease(store, key, &own) == NGX_OK) {
-
-        if (!own.away && !ms_stored_failed(call, own.instance)) {
-
-            if (ms_store_marked(store, own.instance, own.lease)
-                || !ms_store_conn_usable(&store->conn))
-            {
-                st->state = MS_STORED_LOCAL;
-                return NGX_OK;
-            }
-
-        } else {
-            if (ms_stored_torn(store, st, key, &own)) {
-                return NGX_OK;
-            }
-
-            from = &own.name;
-            epoch = own.epoch;
-        }
-
-    } else if (call && call->attempts && call->grant.name.len) {
-
-        /* the attempt of before has lost it */
-
-        from = &call->grant.name;
-        epoch = call->grant.lease.epoch;
-    }
-
-    st->asks++;
-
-    rc = ms_store_claim(store, key, ms_metadata_subject(st->request), from,
-                        epoch, &st->waiter);
-
-    st->state = rc == NGX_AGAIN ? MS_STORED_WAITS : MS_STORED_ANSWERED;
-
-    return rc;
-}
-
-
-/*
- * Another gateway has given the session an instance that is down here.  To move
- * it is right, but two gateways that disagree would do so without end.
- */
-
-static ngx_uint_t
-ms_stored_torn(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
-    ms_store_lease_t *own)
-{
-    ngx_uint_t  n;
-
-    st->against = own->word;
-
-    n = own->word ? ms_store_torn(store, key) : 0;
-
-    if (n == 0) {
-        return 0;
-    }
-
-    if (n == 1) {
-        ms_log_error(NGX_LOG_WARN, st->request->connection->log, 0,
-                     "gateways disagree about an instance: it is down here, "
-                     "and others give it to a session, which has moved too "
-                     "often, instance=\"%V\" upstream=\"%V\"",
-                     &own->name, &store->upstream->host);
-    }
-
-    st->state = MS_STORED_TORN;
-
-    return 1;
-}
-
-
-static ngx_uint_t
-ms_stored_failed(ms_call_t *call, uint32_t instance)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; call && i < call->nfailed; i++) {
-        if (call->failed[i] == instance) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -467,16 +303,40 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
             return NGX_DECLINED;
         }
 
-        call->decision = ms_zone_refusal(call->conf->zone, log);
+        call->decision = ms_zone_refusal(call->conf->zone, &call->key,
+                                         &call->terms, log);
         return NGX_BUSY;
 
     case NGX_DECLINED:
         call->decision = MS_CLAIM_DENIED;
         return NGX_BUSY;
 
+    case NGX_ABORT:
+
+        /* the store has not been told yet of what the session has */
+
+        if (ms_stored_has(store, call)) {
+            return NGX_DECLINED;
+        }
+
+        call->decision = MS_CLAIM_TOO_MANY;
+        return NGX_BUSY;
+
     default:
         return ms_stored_unavailable(store, st, call, log);
     }
+}
+
+
+/* the session has an instance that is up here */
+
+static ngx_uint_t
+ms_stored_has(ms_store_t *store, ms_call_t *call)
+{
+    ms_store_lease_t  own;
+
+    return ms_store_lease(store, &call->key, &own) == NGX_OK && !own.away
+           && !ms_stored_failed(call, own.instance);
 }
 
 
@@ -612,14 +472,9 @@ static ngx_int_t
 ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     ngx_log_t *log)
 {
-    ms_store_lease_t  own;
-
     st->local = store->local;
 
-    if (st->local
-        || (ms_store_lease(store, &call->key, &own) == NGX_OK && !own.away
-            && !ms_stored_failed(call, own.instance)))
-    {
+    if (st->local || ms_stored_has(store, call)) {
         return NGX_DECLINED;
     }
 

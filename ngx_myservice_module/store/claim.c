@@ -9,15 +9,15 @@
 
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/who.h"
 
 
-/* subject and session: users who name the same session wait apart */
-#define MS_STORE_ASKED  (MS_STORE_SUBJECT + MS_POOL_SESSION_MAX)
+/* who and session: users who name the same session wait apart */
+#define MS_STORE_ASKED  (MS_STORE_WHO + MS_POOL_SESSION_MAX)
 
 
 struct ms_store_group_s {
-    ngx_str_node_t   sn;             /* by subject and session; the first member
-                                        */
+    ngx_str_node_t   sn;             /* by who and session; the first member */
     ngx_queue_t      queue;          /* of the store's groups, by deadline */
     ngx_queue_t      waiters;
     ms_store_t      *store;
@@ -36,14 +36,16 @@ struct ms_store_group_s {
     unsigned         sent:1;
     unsigned         looks:1;        /* no call asks for a new instance */
     unsigned         answers:1;      /* "busy", before this question */
+    unsigned         limited:1;
+    uint32_t         sessions;       /* that the user may have, if "limited" */
     u_char           from[MS_POOL_NAME_MAX];
-    size_t           subject_len;
+    size_t           who_len;
     u_char           text[MS_STORE_ASKED];
 };
 
 
 static ms_store_group_t *ms_store_group(ms_store_t *store,
-    ms_pool_key_t *key, ngx_str_t *asked, ngx_str_t *from, uint64_t epoch,
+    ms_pool_key_t *key, ngx_str_t *asked, const ms_store_question_t *question,
     ngx_uint_t looks);
 static ngx_int_t ms_store_send(ms_store_group_t *g);
 static void ms_store_unlist(ms_store_group_t *g);
@@ -73,15 +75,15 @@ ms_store_claim_init(ms_store_t *store)
 
 
 ngx_int_t
-ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
-    ngx_str_t *from, uint64_t epoch, ms_store_waiter_t *waiter)
+ms_store_claim(ms_store_t *store, ms_pool_key_t *key,
+    const ms_store_question_t *question, ms_store_waiter_t *waiter)
 {
     u_char             buf[MS_STORE_ASKED];
     ngx_str_t          asked;
     ms_store_group_t  *g;
 
     asked.data = buf;
-    asked.len = ms_store_subject(buf, subject);
+    asked.len = ms_store_who(store, buf, question->subject, question->user);
     ngx_memcpy(buf + asked.len, key->session, key->len);
     asked.len += key->len;
 
@@ -89,7 +91,7 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
                                                    (uint32_t) key->hash);
 
     if (g == NULL) {
-        g = ms_store_group(store, key, &asked, from, epoch, waiter->looks);
+        g = ms_store_group(store, key, &asked, question, waiter->looks);
     }
 
     if (g == NULL) {
@@ -110,7 +112,7 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key, const uint8_t *subject,
 
 static ms_store_group_t *
 ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
-    ngx_str_t *from, uint64_t epoch, ngx_uint_t looks)
+    const ms_store_question_t *question, ngx_uint_t looks)
 {
     ms_store_group_t  *g;
 
@@ -128,19 +130,21 @@ ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
     g->store = store;
     g->key = *key;
     ngx_memcpy(g->text, asked->data, asked->len);
-    g->subject_len = asked->len - key->len;
-    g->key.session = g->text + g->subject_len;
+    g->who_len = asked->len - key->len;
+    g->key.session = g->text + g->who_len;
     g->sn.str.data = g->text;
     g->sn.str.len = asked->len;
     g->sn.node.key = (uint32_t) key->hash;
     g->deadline = ngx_current_msec + store->timeout;
-    g->epoch = epoch;
+    g->epoch = question->epoch;
+    g->limited = question->user != 0;
+    g->sessions = question->sessions;
     g->looks = looks != 0;
     ngx_queue_init(&g->waiters);
 
-    if (from) {
-        g->from_len = ngx_min(from->len, MS_POOL_NAME_MAX);
-        ngx_memcpy(g->from, from->data, g->from_len);
+    if (question->from) {
+        g->from_len = ngx_min(question->from->len, MS_POOL_NAME_MAX);
+        ngx_memcpy(g->from, question->from->data, g->from_len);
     }
 
     if (store->conn.ready && ms_store_send(g) != NGX_OK) {
@@ -201,9 +205,15 @@ ms_store_send(ms_store_group_t *g)
     ms_resp_number(resp, seen);
     ms_resp_text(resp, g->from, g->from_len);
     ms_resp_number(resp, g->epoch);
-    ms_resp_text(resp, g->text, g->subject_len);
+    ms_resp_text(resp, g->text, g->who_len);
     ms_resp_number(resp, MS_STORE_HOLD);
-    ms_resp_word(resp, "-");
+
+    if (g->limited) {
+        ms_resp_number(resp, g->sessions);
+
+    } else {
+        ms_resp_word(resp, "-");
+    }
 
     for (i = 0; i < n; i++) {
         ms_resp_text(resp, names[i].data, names[i].len);
@@ -326,6 +336,11 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
         return 1;
     }
 
+    if (ngx_strcmp(what->str, "limit") == 0) {
+        ms_store_wake(g, NGX_ABORT);
+        return 1;
+    }
+
     if (ngx_strcmp(what->str, "young") == 0) {
 
         /* gateways tell an empty store of the leases that there are */
@@ -427,6 +442,9 @@ ms_store_count(ms_store_t *store, ngx_int_t rc)
 
     } else if (rc == NGX_DECLINED) {
         (void) ngx_atomic_fetch_add(&counts->denied, 1);
+
+    } else if (rc == NGX_ABORT) {
+        (void) ngx_atomic_fetch_add(&counts->limited, 1);
     }
 }
 

@@ -12,6 +12,19 @@
 
 typedef struct ms_store_group_s  ms_store_group_t;
 
+/* what is asked, all borrowed until ms_store_claim() returns */
+
+typedef struct {
+    const uint8_t                 *subject;     /* NULL: not known */
+    uint64_t                       user;        /* ms_pool_user(), 0: the
+                                                   session has no limit */
+    uint32_t                       sessions;    /* that the user may have, this
+                                                   one among them */
+    ngx_str_t                     *from;        /* the instance that the session
+                                                   leaves, NULL: none */
+    uint64_t                       epoch;       /* of the lease there */
+} ms_store_question_t;
+
 /* one call that asks; it must not move while it waits */
 
 typedef struct {
@@ -27,8 +40,8 @@ typedef struct {
 
     /*
      * NGX_OK: the session has the instance; NGX_BUSY: all have owners;
-     * NGX_DECLINED: the session belongs to another subject; NGX_ERROR: the
-     * store is unavailable
+     * NGX_DECLINED: the session belongs to another subject; NGX_ABORT: its
+     * user may have no more sessions; NGX_ERROR: the store is unavailable
      */
     ngx_int_t                      rc;
     ms_given_t                     given;
@@ -46,14 +59,10 @@ void ms_store_claim_init(ms_store_t *store);
 /* the connection is ready: what waits is asked again */
 void ms_store_claim_up(ms_store_t *store);
 
-/*
- * Asks; "from" (NULL: none) is the instance that the session leaves, with the
- * epoch of its lease there.  NGX_AGAIN: the waiter waits.  NGX_ERROR: the
- * store is unavailable, there is no use in waiting.
- */
+/* NGX_AGAIN: the waiter waits.  NGX_ERROR: the store is unavailable, there is
+ * no use in waiting. */
 ngx_int_t ms_store_claim(ms_store_t *store, ms_pool_key_t *key,
-    const uint8_t *subject, ngx_str_t *from, uint64_t epoch,
-    ms_store_waiter_t *waiter);
+    const ms_store_question_t *question, ms_store_waiter_t *waiter);
 
 /* the call ends, whether it waits or not */
 void ms_store_forget(ms_store_waiter_t *waiter);

@@ -6,6 +6,7 @@
 #include "store/leases.h"
 
 #include "store/drains.h"
+#include "store/who.h"
 #include "zone/lock.h"
 
 
@@ -160,8 +161,8 @@ ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
             due[n].epoch = info.epoch;
             due[n].session_len = info.session_len;
             ngx_memcpy(due[n].session, info.session, info.session_len);
-            due[n].subject_len = ms_store_subject(due[n].subject,
-                                                  info.subject);
+            due[n].who_len = ms_store_who(store, due[n].who, info.subject,
+                                          info.user);
             due[n].name_len = info.name_len;
             ngx_memcpy(due[n].name, info.name, info.name_len);
             n++;
@@ -204,47 +205,12 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
 }
 
 
-size_t
-ms_store_subject(u_char *text, const uint8_t *subject)
-{
-    if (subject == NULL) {
-        text[0] = '-';
-        return 1;
-    }
-
-    return ngx_hex_dump(text, (u_char *) subject, MS_POOL_SUBJECT) - text;
-}
-
-
-uint8_t *
-ms_store_subject_of(const ngx_str_t *text, uint8_t subject[MS_POOL_SUBJECT])
-{
-    ngx_int_t   n;
-    ngx_uint_t  i;
-
-    if (text->len != MS_STORE_SUBJECT) {
-        return NULL;
-    }
-
-    for (i = 0; i < MS_POOL_SUBJECT; i++) {
-        n = ngx_hextoi(text->data + 2 * i, 2);
-
-        if (n == NGX_ERROR) {
-            return NULL;
-        }
-
-        subject[i] = (uint8_t) n;
-    }
-
-    return subject;
-}
-
-
 void
 ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
-    uint64_t epoch, const uint8_t *subject, ngx_msec_t asked,
+    uint64_t epoch, const ngx_str_t *who, ngx_msec_t asked,
     ms_store_known_e known)
 {
+    uint8_t              subject[MS_POOL_SUBJECT];
     uint32_t             id;
     ms_lease_t           lease;
     ms_pool_t           *pool;
@@ -260,7 +226,7 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 
     ngx_memzero(&terms, sizeof(ms_pool_terms_t));
     terms.ttl = store->ttl;
-    terms.subject = subject;
+    ms_store_who_of(who, subject, &terms);
 
     ms_pool_key(store->zone->sh->pool, session->data, session->len, &key);
 

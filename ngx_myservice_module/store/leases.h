@@ -30,8 +30,8 @@ typedef struct {
     uint64_t             epoch;
     size_t               session_len;
     size_t               name_len;
-    size_t               subject_len;
-    u_char               subject[MS_STORE_SUBJECT];
+    size_t               who_len;
+    u_char               who[MS_STORE_WHO];     /* see ms_store_who() */
     u_char               session[MS_POOL_SESSION_MAX];
     u_char               name[MS_POOL_NAME_MAX];
 } ms_store_due_t;
@@ -64,18 +64,10 @@ ngx_uint_t ms_store_candidates(ms_store_t *store, ms_pool_key_t *key,
 ngx_uint_t ms_store_due(ms_store_t *store, uint32_t *from,
     ms_store_due_t *due, ngx_uint_t max);
 
-/*
- * A subject as the store has it, and back.  "text" has MS_STORE_SUBJECT bytes;
- * returns how many are used.  NULL is a subject that is not known.
- */
-size_t ms_store_subject(u_char *text, const uint8_t *subject);
-uint8_t *ms_store_subject_of(const ngx_str_t *text,
-    uint8_t subject[MS_POOL_SUBJECT]);
-
-/* another gateway has given the instance to the session; "subject" is NULL if
- * it is not known */
+/* another gateway has given the instance to the session; "who" is of
+ * ms_store_who() */
 void ms_store_given(ms_store_t *store, ngx_str_t *session,
-    ngx_str_t *instance, uint64_t epoch, const uint8_t *subject,
+    ngx_str_t *instance, uint64_t epoch, const ngx_str_t *who,
     ngx_msec_t asked, ms_store_known_e known);
 
 /* the session's lease on that instance, up to that epoch, has ended; by the

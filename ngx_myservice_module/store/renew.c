@@ -12,6 +12,7 @@
 #include "store/leases.h"
 #include "store/revoked.h"
 #include "store/stream.h"
+#include "store/who.h"
 
 
 #define MS_STORE_BATCH      64          /* leases */
@@ -113,7 +114,7 @@ ms_store_renew_next(ms_store_t *store)
         ms_resp_text(resp, due->name, due->name_len);
         ms_resp_number(resp, due->epoch);
         ms_resp_number(resp, store->ttl);
-        ms_resp_text(resp, due->subject, due->subject_len);
+        ms_resp_text(resp, due->who, due->who_len);
     }
 
     batch->asked = ngx_current_msec;
@@ -213,8 +214,7 @@ static void
 ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
     const char *what, ngx_str_t *instance, uint64_t epoch)
 {
-    uint8_t    subject[MS_POOL_SUBJECT];
-    ngx_str_t  session, own, text;
+    ngx_str_t  session, own, who;
 
     session.data = due->session;
     session.len = due->session_len;
@@ -226,11 +226,10 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
                  "store=\"%V\"", what, &session, &own, &store->url);
 
     if (ngx_strcmp(what, "moved") == 0 || ngx_strcmp(what, "epoch") == 0) {
-        text.data = due->subject;
-        text.len = due->subject_len;
+        who.data = due->who;
+        who.len = due->who_len;
 
-        ms_store_given(store, &session, instance, epoch,
-                       ms_store_subject_of(&text, subject),
+        ms_store_given(store, &session, instance, epoch, &who,
                        store->batch->asked, MS_STORE_CONFIRMED);
 
         if (ngx_strcmp(what, "moved") == 0) {
@@ -297,7 +296,7 @@ void
 ms_store_word(ms_zone_t *zone, ngx_str_t *instance, ngx_str_t *session,
     uint64_t epoch, uint64_t asof, const uint8_t *subject)
 {
-    u_char       text[MS_STORE_SUBJECT];
+    u_char       who[MS_STORE_WHO];
     ms_resp_t   *resp;
     ms_store_t  *store;
 
@@ -316,7 +315,7 @@ ms_store_word(ms_zone_t *zone, ngx_str_t *instance, ngx_str_t *session,
     ms_resp_number(resp, asof);
     ms_resp_number(resp, store->ttl);
     ms_resp_number(resp, ms_zone_epoch(zone, ngx_cycle->log));
-    ms_resp_text(resp, text, ms_store_subject(text, subject));
+    ms_resp_text(resp, who, ms_store_who(store, who, subject, 0));
 
     if (ms_store_conn_ask(&store->conn, ms_store_told, NULL) == NGX_OK) {
         (void) ngx_atomic_fetch_add(&store->sh->counts.words, 1);

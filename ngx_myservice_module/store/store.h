@@ -33,6 +33,7 @@
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
 #define MS_STORE_SUBJECT     (2 * MS_POOL_SUBJECT)
+#define MS_STORE_WHO         (MS_STORE_SUBJECT + 1 + 16)
 
 
 typedef struct ms_store_s       ms_store_t;
@@ -96,6 +97,8 @@ typedef struct {
                                                    had an instance, */
     ngx_atomic_t                   given;       /* has got one, */
     ngx_atomic_t                   denied;      /* is another user's, */
+    ngx_atomic_t                   limited;     /* is one too many of its
+                                                   user, */
     ngx_atomic_t                   busy;        /* no instance is free */
     ngx_atomic_t                   unavailable; /* no answer in time, or no
                                                    connection */
@@ -219,6 +222,7 @@ struct ms_store_s {
     ngx_uint_t                     db;
     ngx_uint_t                     tls;
     ngx_uint_t                     local;       /* failure=local */
+    ngx_uint_t                     limits;      /* a user has a limit */
     ngx_msec_t                     timeout;
     ngx_str_t                      keys[MS_STORE_KEYS];
 #if (NGX_HTTP_SSL)

@@ -195,15 +195,14 @@ ms_store_list_answer(ms_store_conn_t *sc, redisReply *reply,
 }
 
 
-/* instance, epoch, ms that are left, flags, subject, session */
+/* instance, epoch, ms that are left, flags, who, session */
 
 static ngx_int_t
 ms_store_list_records(ms_store_t *store, redisReply *list)
 {
     size_t             i, k;
     uint64_t           epoch, left;
-    uint8_t            subject[MS_POOL_SUBJECT];
-    ngx_str_t          session, instance, text;
+    ngx_str_t          session, instance, who;
     ngx_uint_t         tentative;
     const redisReply  *field[MS_STORE_FIELDS];
 
@@ -233,9 +232,8 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
         }
 
         if (session.len && left) {
-            text = ms_store_str(field[4]);
-            ms_store_given(store, &session, &instance, epoch,
-                           ms_store_subject_of(&text, subject),
+            who = ms_store_str(field[4]);
+            ms_store_given(store, &session, &instance, epoch, &who,
                            ngx_current_msec,
                            tentative ? MS_STORE_HEARD : MS_STORE_CONFIRMED);
 
@@ -386,8 +384,7 @@ ms_store_change(ms_store_t *store, redisReply *entry)
 {
     size_t             i;
     uint64_t           epoch, number;
-    uint8_t            subject[MS_POOL_SUBJECT];
-    ngx_str_t          op, session, instance, text;
+    ngx_str_t          op, session, instance, who;
     redisReply        *fields;
     const redisReply  *id, *name, *value['z' + 1];
 
@@ -443,14 +440,14 @@ ms_store_change(ms_store_t *store, redisReply *entry)
     if (ngx_strcmp(op.data, "claim") == 0
         || ngx_strcmp(op.data, "assert") == 0)
     {
-        ngx_str_null(&text);
+        ngx_str_null(&who);
 
         if (value['u']) {
-            text = ms_store_str(value['u']);
+            who = ms_store_str(value['u']);
         }
 
-        ms_store_given(store, &session, &instance, epoch,
-                       ms_store_subject_of(&text, subject), ngx_current_msec,
+        ms_store_given(store, &session, &instance, epoch, &who,
+                       ngx_current_msec,
                        op.data[0] == 'c' ? MS_STORE_HEARD
                                          : MS_STORE_CONFIRMED);
 

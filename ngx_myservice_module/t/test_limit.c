@@ -356,8 +356,6 @@ START_TEST(limit_conf)
         { CONF("myservice_limit $http_user x=1;\n"), "x=1" },
         { CONF("myservice_limit $nothing max=1;\n"), "unknown" },
         { CONF(LIMIT LIMIT), "is duplicate" },
-        { CONF(LIMIT "myservice_store redis://127.0.0.1:6379;\n"),
-          "there can be no \"myservice_store\"" },
         { CONF_WITH("", "", "upstream v { " LIMIT "server 127.0.0.1:8082; }\n",
                     ""),
           "has no effect without" },
@@ -369,6 +367,9 @@ START_TEST(limit_conf)
     }
 
     ck_assert_int_eq(gateway_test(CONF(LIMIT), &output), 0);
+    ck_assert_int_eq(gateway_test(CONF(LIMIT "myservice_store "
+                                       "redis://127.0.0.1:6379;\n"),
+                                  &output), 0);
 }
 END_TEST
 

@@ -18,7 +18,7 @@
 
 
 /* another layout of the shared memory needs another number */
-#define MS_LAYOUT           17
+#define MS_LAYOUT           18
 
 /* names of an upstream that are resolved, and room that the zone must have for
  * the instances of each */

@@ -41,13 +41,6 @@ ms_zone_key(ms_zone_t *zone, ngx_str_t *session, ms_pool_key_t *key)
 }
 
 
-uint64_t
-ms_zone_user(ms_zone_t *zone, ngx_str_t *user)
-{
-    return ms_pool_user(zone->sh->pool, user->data, user->len);
-}
-
-
 ms_claim_t
 ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
     ms_pool_seek_t *seek, ms_grant_t *grant, ngx_log_t *log)
@@ -204,7 +197,8 @@ ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log)
 
 
 ms_claim_t
-ms_zone_refusal(ms_zone_t *zone, ngx_log_t *log)
+ms_zone_refusal(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
+    ngx_log_t *log)
 {
     ms_pool_t   *pool;
     ms_claim_t   claim;
@@ -212,11 +206,37 @@ ms_zone_refusal(ms_zone_t *zone, ngx_log_t *log)
 
     pool = ms_zone_lock(zone, &rebuilt);
 
-    claim = ms_pool_refusal(pool);
+    /* a place in the line would have been one too many */
+
+    claim = zone->line
+            && ms_line_many(zone->line, pool, key, terms, ngx_current_msec)
+            ? MS_CLAIM_TOO_MANY : ms_pool_refusal(pool);
 
     ms_zone_unlock(zone, rebuilt, log);
 
     return claim;
+}
+
+
+uint32_t
+ms_zone_line_user(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
+    ngx_log_t *log)
+{
+    uint32_t     n;
+    ms_pool_t   *pool;
+    ngx_uint_t   rebuilt;
+
+    if (zone->line == NULL || !ms_line_used(zone->line)) {
+        return 0;
+    }
+
+    pool = ms_zone_lock(zone, &rebuilt);
+
+    n = ms_line_user(zone->line, pool, key, terms, ngx_current_msec);
+
+    ms_zone_unlock(zone, rebuilt, log);
+
+    return n;
 }
 
 

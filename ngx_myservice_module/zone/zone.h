@@ -91,13 +91,16 @@ void ms_zone_epoch_seen(ms_zone_t *zone, uint64_t epoch, ngx_log_t *log);
 /* 1 if the session has an instance */
 ngx_uint_t ms_zone_leased(ms_zone_t *zone, ms_pool_key_t *key, ngx_log_t *log);
 
-/* see ms_pool_refusal() */
-ms_claim_t ms_zone_refusal(ms_zone_t *zone, ngx_log_t *log);
+/* Why a session gets no instance for which a store has none: see
+ * ms_pool_refusal(); MS_CLAIM_TOO_MANY if it may not wait, either. */
+ms_claim_t ms_zone_refusal(ms_zone_t *zone, ms_pool_key_t *key,
+    ms_pool_terms_t *terms, ngx_log_t *log);
+
+/* see ms_line_user(); 0 without a line, then it does not take the lock */
+uint32_t ms_zone_line_user(ms_zone_t *zone, ms_pool_key_t *key,
+    ms_pool_terms_t *terms, ngx_log_t *log);
 
 void ms_zone_key(ms_zone_t *zone, ngx_str_t *session, ms_pool_key_t *key);
-
-/* of ms_pool_terms_t */
-uint64_t ms_zone_user(ms_zone_t *zone, ngx_str_t *user);
 
 /*
  * 1 while the gateway has just started, and instances know more of their
