@@ -331,9 +331,7 @@ END_TEST
 
 typedef struct {
     rpc_client_t      *client;
-    int64_t            timeout;
     grpc_status_code   code;
-    bool               full;
 } login_thread_t;
 
 
@@ -344,10 +342,9 @@ login_thread(void *data)
     login_thread_t            *t = data;
     MyService__LoginResponse  *response;
 
-    response = login(t->client, t->timeout, "TestUser", "TestPassword", "s",
+    response = login(t->client, TIMEOUT, "TestUser", "TestPassword", "s",
                      &result);
     t->code = result.code;
-    t->full = strcmp(result.message, "login queue is full") == 0;
 
     if (response != NULL) {
         my_service__login_response__free_unpacked(response, NULL);
@@ -359,55 +356,159 @@ login_thread(void *data)
 
 
 #define THREADS  40
+#define QUEUE    "\nauthsvc_login_queue "
+
+/* no password has it; it takes as long as twenty of "user add" */
+#define SLOW_HASH                                                             \
+    "$argon2id$v=19$m=19456,t=40,p=1$AAAAAAAAAAAAAAAAAAAAAA"                  \
+    "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+typedef struct {
+    int             port;               /* of the metrics */
+    rpc_client_t   *client;
+    rpc_stream_t   *slow[2];
+    rpc_stream_t   *logins[THREADS];
+} busy_t;
+
+
+static int
+metric(const busy_t *busy, const char *name)
+{
+    const char  *value;
+
+    value = strstr(scrape(busy->port, NULL), name);
+
+    return value != NULL ? atoi(value + strlen(name)) : 0;
+}
 
 
 static void
-login_many(int64_t timeout, login_thread_t *logins)
+metric_await(const busy_t *busy, const char *name, int value)
 {
-    int            i;
-    pthread_t      threads[THREADS];
-    rpc_client_t  *client;
+    int64_t  since;
 
-    client = rpc_client_create(server_target, NULL);
+    since = rpc_now();
+
+    while (metric(busy, name) != value) {
+        ck_assert_msg(rpc_now() - since < TIMEOUT, "%s is not %d", name,
+                      value);
+    }
+}
+
+
+static rpc_stream_t *
+login_start(rpc_client_t *client, const char *username)
+{
+    rpc_stream_t              *stream;
+    MyService__LoginRequest    request;
+
+    my_service__login_request__init(&request);
+    request.username = (char *) username;
+    request.password = "TestPassword";
+    request.session_id = "s";
+
+    stream = rpc_client_stream(client, LOGIN, NULL, 0, TIMEOUT,
+                               &request.base,
+                               &my_service__login_response__descriptor);
+    ck_assert_ptr_nonnull(stream);
+
+    return stream;
+}
+
+
+static rpc_result_t
+login_finish(rpc_stream_t *stream)
+{
+    rpc_result_t       result;
+    ProtobufCMessage  *response;
+
+    response = rpc_stream_next(stream);
+
+    if (response != NULL) {
+        protobuf_c_message_free_unpacked(response, NULL);
+    }
+
+    rpc_stream_finish(stream, &result);
+
+    return result;
+}
+
+
+/* One thread hashes a slow password, another slow one waits, then come the
+ * others. */
+static void
+busy_start(busy_t *busy, const char *queue)
+{
+    int          i;
+    sqlite3     *db;
+    const char  *start;
+
+    server_start("--hash-threads=1", "--metrics", "127.0.0.1:0", queue);
+    start = strstr(server_process.error, "serving metrics on 127.0.0.1:");
+    ck_assert_ptr_nonnull(start);
+    busy->port = atoi(strchr(start, ':') + 1);
+
+    ck_assert_int_eq(sqlite3_open(folder_path("s.db"), &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, TIMEOUT);
+    ck_assert_int_eq(sqlite3_exec(db, "INSERT INTO users (name, hash, role) "
+                                  "VALUES ('Slow', '" SLOW_HASH "', 'user')",
+                                  NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+
+    /* what follows is sent at once on a connection that is there */
+    busy->client = rpc_client_create(server_target, NULL);
+    assert_login(busy->client, "TestUser", "TestPassword", "first", 0, "");
+
+    busy->slow[0] = login_start(busy->client, "Slow");
+    busy->slow[1] = login_start(busy->client, "Slow");
+    metric_await(busy, QUEUE, 1);
 
     for (i = 0; i < THREADS; i++) {
-        logins[i].client = client;
-        logins[i].timeout = timeout;
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, login_thread,
-                                        &logins[i]), 0);
+        busy->logins[i] = login_start(busy->client, "TestUser");
     }
-    for (i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
-    }
+}
 
-    rpc_client_free(client);
+
+static void
+busy_end(busy_t *busy)
+{
+    int           i;
+    rpc_result_t  result;
+
+    for (i = 0; i < 2; i++) {
+        result = login_finish(busy->slow[i]);
+        ck_assert_int_eq(result.code, GRPC_STATUS_PERMISSION_DENIED);
+        rpc_result_free(&result);
+    }
 }
 
 
 START_TEST(test_queue_full)
 {
-    int              i, good, full;
-    login_thread_t   logins[THREADS];
+    int           i, good;
+    busy_t        busy;
+    rpc_result_t  result;
 
-    server_start("--hash-threads", "1", "--login-queue", "2");
-    login_many(TIMEOUT, logins);
-
+    busy_start(&busy, "--login-queue=2");
     good = 0;
-    full = 0;
 
     for (i = 0; i < THREADS; i++) {
-        if (logins[i].code == GRPC_STATUS_OK) {
+        result = login_finish(busy.logins[i]);
+
+        if (result.code == GRPC_STATUS_OK) {
             good++;
 
         } else {
-            ck_assert_int_eq(logins[i].code, GRPC_STATUS_RESOURCE_EXHAUSTED);
-            ck_assert(logins[i].full);
-            full++;
+            ck_assert_int_eq(result.code, GRPC_STATUS_RESOURCE_EXHAUSTED);
+            ck_assert_str_eq(result.message, "login queue is full");
         }
+
+        rpc_result_free(&result);
     }
 
-    ck_assert_int_ge(good, 2);
-    ck_assert_int_ge(full, 1);
+    ck_assert_int_eq(good, 1);
+    busy_end(&busy);
+    rpc_client_free(busy.client);
     server_stop();
 }
 END_TEST
@@ -416,25 +517,28 @@ END_TEST
 /* Nobody waits for a cancelled login: its password is not hashed. */
 START_TEST(test_cancelled)
 {
-    int              hashed;
-    char            *p;
-    rpc_client_t    *client;
-    login_thread_t   logins[THREADS];
+    int           i;
+    busy_t        busy;
+    rpc_result_t  result;
 
-    server_start("--hash-threads", "1", "--log-level", "debug");
-    login_many(60, logins);
+    busy_start(&busy, NULL);
+    metric_await(&busy, QUEUE, THREADS + 1);
 
-    client = rpc_client_create(server_target, NULL);
-    assert_login(client, "TestUser", "TestPassword", "last", 0, "");
-    rpc_client_free(client);
-    ck_assert_ptr_nonnull(process_expect(&server_process,
-                                         "\"last\" from 127.0.0.1: ok"));
-
-    hashed = 0;
-    for (p = server_process.error; (p = strstr(p, ": ok\n")) != NULL; p++) {
-        hashed++;
+    for (i = 0; i < THREADS; i++) {
+        rpc_stream_finish(busy.logins[i], &result);
+        ck_assert_int_eq(result.code, GRPC_STATUS_CANCELLED);
+        rpc_result_free(&result);
     }
-    ck_assert_int_lt(hashed, THREADS / 2);
+
+    metric_await(&busy, "grpc_method=\"Login\",grpc_code=\"Canceled\"} ",
+                 THREADS);
+    busy_end(&busy);
+    assert_login(busy.client, "TestUser", "TestPassword", "last", 0, "");
+    ck_assert_int_eq(metric(&busy, "\nauthsvc_hash_seconds_count "), 4);
+    ck_assert_int_eq(metric(&busy,
+                            "\nauthsvc_logins_total{outcome=\"cancelled\"} "),
+                     THREADS);
+    rpc_client_free(busy.client);
     server_stop();
 }
 END_TEST
@@ -452,7 +556,6 @@ START_TEST(test_drain)
 
     for (i = 0; i < 10; i++) {
         logins[i].client = client;
-        logins[i].timeout = TIMEOUT;
         ck_assert_int_eq(pthread_create(&threads[i], NULL, login_thread,
                                         &logins[i]), 0);
     }
@@ -489,7 +592,6 @@ START_TEST(test_held_drain)
 
     for (i = 0; i < THREADS; i++) {
         logins[i].client = client;
-        logins[i].timeout = TIMEOUT;
         ck_assert_int_eq(pthread_create(&threads[i], NULL, login_thread,
                                         &logins[i]), 0);
     }
