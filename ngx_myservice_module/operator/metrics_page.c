@@ -21,17 +21,11 @@ static ngx_int_t ms_metrics_write(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_build(ms_metrics_t *m,
     const ms_metrics_family_t *family);
-static ngx_int_t ms_metrics_health_age(ms_metrics_t *m,
-    const ms_metrics_family_t *family);
-static ngx_int_t ms_metrics_queue_oldest(ms_metrics_t *m,
-    const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_names(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_name(ms_metrics_t *m, const char *name,
     ms_metrics_upstream_t *u, ngx_uint_t n, const char *result,
     uint64_t value);
-static ngx_int_t ms_metrics_one(ms_metrics_t *m,
-    const ms_metrics_family_t *family);
 static ngx_int_t ms_metrics_key_age(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 static ngx_uint_t ms_metrics_key_seen(ms_metrics_t *m, ngx_uint_t keyring,
@@ -42,6 +36,9 @@ static const char *ms_metrics_state(ngx_uint_t n);
 static const char *ms_metrics_end(ngx_uint_t n);
 static const char *ms_metrics_reason(ngx_uint_t n);
 
+static ngx_uint_t ms_metrics_queued(ms_metrics_upstream_t *u);
+static ngx_uint_t ms_metrics_probed(ms_metrics_upstream_t *u);
+
 static uint64_t ms_metrics_instances(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_slots(ms_metrics_t *m, ms_metrics_upstream_t *u,
@@ -50,22 +47,14 @@ static uint64_t ms_metrics_decisions(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_ended(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
-static uint64_t ms_metrics_calls(ms_metrics_t *m, ms_metrics_upstream_t *u,
-    ngx_uint_t n);
-static uint64_t ms_metrics_connections(ms_metrics_t *m,
-    ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_queue(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
-static uint64_t ms_metrics_checks(ms_metrics_t *m, ms_metrics_upstream_t *u,
-    ngx_uint_t n);
-static uint64_t ms_metrics_waits(ms_metrics_t *m, ms_metrics_upstream_t *u,
-    ngx_uint_t n);
+static uint64_t ms_metrics_queue_oldest(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
+static uint64_t ms_metrics_health_age(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_tokens(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
-static uint64_t ms_metrics_decoded_once(ms_metrics_t *m,
-    ms_metrics_upstream_t *u, ngx_uint_t n);
-static uint64_t ms_metrics_coalesced(ms_metrics_t *m,
-    ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_revocations(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 
@@ -146,7 +135,7 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       "from the begin of a session's first call until its instance was found",
       ms_metrics_times,
       .scale = &ms_times_default,
-      .times = offsetof(ms_counts_t, assignment) },
+      .counts = offsetof(ms_counts_t, assignment) },
     { "myservice_sessions_ended_total", "counter",
       "sessions whose lease ended, by reason",
       ms_metrics_each,
@@ -158,25 +147,25 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       "how long leases lasted that have ended",
       ms_metrics_times,
       .scale = &ms_times_long,
-      .times = offsetof(ms_counts_t, session) },
+      .counts = offsetof(ms_counts_t, session) },
     { "myservice_calls_total", "counter",
       "calls to the upstream that ended, by gRPC status",
       ms_metrics_each,
       .label = "grpc_status", .end = MS_COUNTS_CODES,
       .texts = ms_metrics_codes,
-      .value = ms_metrics_calls },
+      .counts = offsetof(ms_counts_t, calls) },
     { "myservice_first_byte_seconds", "histogram",
       "time from connecting to the instance that answered to its header",
       ms_metrics_times,
       .scale = &ms_times_default,
-      .times = offsetof(ms_counts_t, first_byte) },
+      .counts = offsetof(ms_counts_t, first_byte) },
     { "myservice_waits_total", "counter",
       "calls that had to wait before they got an instance, by what for",
       ms_metrics_each,
       .gateway = 1, .label = "reason",
       .end = MS_WAITS,
       .texts = ms_metrics_wait_texts,
-      .value = ms_metrics_waits },
+      .counts = offsetof(ms_gateway_counts_t, waits) },
     { "myservice_queue_sessions", "gauge",
       "sessions in the waiting line (myservice_queue), and room for more",
       ms_metrics_each,
@@ -185,40 +174,46 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       .value = ms_metrics_queue },
     { "myservice_queue_oldest_seconds", "gauge",
       "how long the session has waited that has waited longest",
-      ms_metrics_queue_oldest, .label = NULL },
+      ms_metrics_each,
+      .with = ms_metrics_queued,
+      .value = ms_metrics_queue_oldest, .seconds = 1 },
     { "myservice_queue_seconds", "histogram",
       "how long calls waited in the line that got an instance",
       ms_metrics_times,
       .scale = &ms_times_default,
-      .times = offsetof(ms_counts_t, queued) },
+      .counts = offsetof(ms_counts_t, queued) },
     { "myservice_connections_total", "counter",
       "attempts at instances, by the connection that they were sent on",
       ms_metrics_each,
       .label = "use", .end = MS_CONNECTIONS,
       .texts = ms_metrics_connection_uses,
-      .value = ms_metrics_connections },
+      .counts = offsetof(ms_counts_t, connections) },
     { "myservice_coalesced_writes_total", "counter",
       "writes to clients that were saved by joining them to others",
-      ms_metrics_one,
-      .value = ms_metrics_coalesced },
+      ms_metrics_each,
+      .gateway = 1,
+      .counts = offsetof(ms_gateway_counts_t, coalesced) },
     { "myservice_decodings_saved_total", "counter",
       "values of clients' header fields that were not decoded again",
-      ms_metrics_one,
-      .value = ms_metrics_decoded_once },
+      ms_metrics_each,
+      .gateway = 1,
+      .counts = offsetof(ms_gateway_counts_t, decoded_once) },
     { "myservice_health_checks_total", "counter",
       "probes of instances by result",
       ms_metrics_each,
       .label = "result", .end = MS_CHECKS,
       .texts = ms_metrics_check_results,
-      .value = ms_metrics_checks },
+      .counts = offsetof(ms_counts_t, checks) },
     { "myservice_health_check_seconds", "histogram",
       "how long probes took",
       ms_metrics_times,
       .scale = &ms_times_default,
-      .times = offsetof(ms_counts_t, probe) },
+      .counts = offsetof(ms_counts_t, probe) },
     { "myservice_health_age_seconds", "gauge",
       "time since the last result of a probe",
-      ms_metrics_health_age, .label = NULL },
+      ms_metrics_each,
+      .with = ms_metrics_probed,
+      .value = ms_metrics_health_age, .seconds = 1 },
     { "myservice_name_members", "gauge",
       "members that a resolved name has",
       ms_metrics_names, .label = NULL },
@@ -230,7 +225,7 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       "how long the look-ups of names took",
       ms_metrics_times,
       .scale = &ms_times_default,
-      .times = offsetof(ms_counts_t, lookup) },
+      .counts = offsetof(ms_counts_t, lookup) },
     { "myservice_tokens_total", "counter",
       "tokens of calls by verdict, of all upstreams",
       ms_metrics_each,
@@ -243,7 +238,7 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       ms_metrics_times,
       .gateway = 1,
       .scale = &ms_times_short,
-      .times = offsetof(ms_gateway_counts_t, verification) },
+      .counts = offsetof(ms_gateway_counts_t, verification) },
     { "myservice_token_cache_total", "counter",
       "look-ups in the workers' caches of verified tokens, and evictions",
       ms_metrics_each,
@@ -265,7 +260,8 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       ms_metrics_key_age, .gateway = 1 },
     { "myservice_revocations", "gauge",
       "entries of the list of revoked tokens",
-      ms_metrics_one,
+      ms_metrics_each,
+      .gateway = 1,
       .value = ms_metrics_revocations },
     { .name = NULL }
 };
@@ -384,59 +380,6 @@ ms_metrics_build(ms_metrics_t *m, const ms_metrics_family_t *family)
 }
 
 
-/* without probes there is none */
-
-static ngx_int_t
-ms_metrics_health_age(ms_metrics_t *m, const ms_metrics_family_t *family)
-{
-    ngx_uint_t              i;
-    ngx_msec_t              probed;
-    ngx_msec_int_t          age;
-    ms_metrics_upstream_t  *u;
-
-    for (i = 0; i < m->n; i++) {
-        u = &m->upstreams[i];
-        probed = u->zone->sh->rounds.probed;
-
-        if (!u->zone->health || probed == 0) {
-            continue;
-        }
-
-        /* the clock of the worker that probed may be ahead */
-
-        age = ngx_current_msec - probed;
-
-        if (ms_metrics_time(m, family, u, ngx_max(age, 0)) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ms_metrics_queue_oldest(ms_metrics_t *m, const ms_metrics_family_t *family)
-{
-    ngx_uint_t              i;
-    ms_metrics_upstream_t  *u;
-
-    for (i = 0; i < m->n; i++) {
-        u = &m->upstreams[i];
-
-        if (u->stats.line.places == 0) {
-            continue;
-        }
-
-        if (ms_metrics_time(m, family, u, u->stats.line.oldest) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
 /* with a label: answers by result, else members */
 
 static ngx_int_t
@@ -502,25 +445,6 @@ ms_metrics_name(ms_metrics_t *m, const char *name, ms_metrics_upstream_t *u,
     }
 
     m->page.buf->last = ngx_sprintf(p, "} %uL\n", value);
-
-    return NGX_OK;
-}
-
-
-/* without labels */
-
-static ngx_int_t
-ms_metrics_one(ms_metrics_t *m, const ms_metrics_family_t *family)
-{
-    u_char  *p;
-
-    p = ms_page_room(&m->page, MS_METRICS_LINE);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    m->page.buf->last = ngx_sprintf(p, "%s %uL\n", family->name,
-                                    family->value(m, NULL, 0));
 
     return NGX_OK;
 }
@@ -627,6 +551,20 @@ ms_metrics_reason(ngx_uint_t n)
 }
 
 
+static ngx_uint_t
+ms_metrics_queued(ms_metrics_upstream_t *u)
+{
+    return u->stats.line.places != 0;
+}
+
+
+static ngx_uint_t
+ms_metrics_probed(ms_metrics_upstream_t *u)
+{
+    return u->zone->health && u->zone->sh->rounds.probed != 0;
+}
+
+
 static uint64_t
 ms_metrics_instances(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
@@ -660,20 +598,6 @@ ms_metrics_ended(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 
 
 static uint64_t
-ms_metrics_calls(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
-{
-    return u->counts.calls[n];
-}
-
-
-static uint64_t
-ms_metrics_connections(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
-{
-    return u->counts.connections[n];
-}
-
-
-static uint64_t
 ms_metrics_queue(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
     ms_line_stats_t  *line;
@@ -695,16 +619,22 @@ ms_metrics_queue(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 
 
 static uint64_t
-ms_metrics_checks(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+ms_metrics_queue_oldest(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n)
 {
-    return u->counts.checks[n];
+    return u->stats.line.oldest;
 }
 
 
 static uint64_t
-ms_metrics_waits(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
+ms_metrics_health_age(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
-    return m->counts.waits[n];
+    ngx_msec_int_t  age;
+
+    /* the clock of the worker that probed may be ahead */
+    age = ngx_current_msec - u->zone->sh->rounds.probed;
+
+    return ngx_max(age, 0);
 }
 
 
@@ -712,21 +642,6 @@ static uint64_t
 ms_metrics_tokens(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
     return ms_jwt_sum(m->tokens, n);
-}
-
-
-static uint64_t
-ms_metrics_coalesced(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
-{
-    return m->counts.coalesced;
-}
-
-
-static uint64_t
-ms_metrics_decoded_once(ms_metrics_t *m, ms_metrics_upstream_t *u,
-    ngx_uint_t n)
-{
-    return m->counts.decoded_once;
 }
 
 

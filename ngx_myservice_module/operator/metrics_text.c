@@ -7,6 +7,12 @@
 #include "operator/metrics_text.h"
 
 
+static ngx_int_t ms_metrics_line(ms_metrics_t *m,
+    const ms_metrics_family_t *family, ms_metrics_upstream_t *u, ngx_uint_t n);
+static ngx_atomic_t *ms_metrics_counts(ms_metrics_t *m,
+    const ms_metrics_family_t *family, ms_metrics_upstream_t *u);
+static u_char *ms_metrics_seconds(u_char *p, uint64_t time,
+    ngx_uint_t second);
 static ngx_int_t ms_metrics_histogram(ms_metrics_t *m,
     const ms_metrics_family_t *family, ms_metrics_upstream_t *u);
 
@@ -66,25 +72,20 @@ ms_metrics_open(ms_metrics_t *m, const char *name, ms_metrics_upstream_t *u,
 ngx_int_t
 ms_metrics_each(ms_metrics_t *m, const ms_metrics_family_t *family)
 {
-    u_char                 *p;
     ngx_uint_t              i, n;
     ms_metrics_upstream_t  *u;
 
     for (i = 0; i < (family->gateway ? 1 : m->n); i++) {
         u = family->gateway ? NULL : &m->upstreams[i];
 
-        for (n = family->first; n < family->end; n++) {
+        if (family->with && !family->with(u)) {
+            continue;
+        }
 
-            p = ms_metrics_open(m, family->name, u, 0);
-            if (p == NULL) {
+        for (n = family->first; n < ngx_max(family->end, 1); n++) {
+            if (ms_metrics_line(m, family, u, n) != NGX_OK) {
                 return NGX_ERROR;
             }
-
-            m->page.buf->last = ngx_sprintf(p, "%s=\"%s\"} %uL\n",
-                                            family->label,
-                                            family->text ? family->text(n)
-                                                         : family->texts[n],
-                                            family->value(m, u, n));
         }
     }
 
@@ -92,23 +93,56 @@ ms_metrics_each(ms_metrics_t *m, const ms_metrics_family_t *family)
 }
 
 
-ngx_int_t
-ms_metrics_time(ms_metrics_t *m, const ms_metrics_family_t *family,
-    ms_metrics_upstream_t *u, uint64_t ms)
+static ngx_int_t
+ms_metrics_line(ms_metrics_t *m, const ms_metrics_family_t *family,
+    ms_metrics_upstream_t *u, ngx_uint_t n)
 {
-    u_char  *p;
+    u_char    *p;
+    uint64_t   value;
 
-    p = ms_page_room(&m->page, MS_METRICS_LINE + u->label.len);
+    p = ms_page_room(&m->page, MS_METRICS_LINE + (u ? u->label.len : 0));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p = ngx_sprintf(p, "%s{upstream=\"%V\"} ", family->name, &u->label);
-    p = ms_metrics_seconds(p, ms, 1000);
+    p = ngx_sprintf(p, "%s", family->name);
+
+    if (u) {
+        p = ngx_sprintf(p, "{upstream=\"%V\"", &u->label);
+    }
+
+    if (family->label) {
+        p = ngx_sprintf(p, "%s%s=\"%s\"", u ? "," : "{", family->label,
+                        family->text ? family->text(n) : family->texts[n]);
+    }
+
+    if (u || family->label) {
+        *p++ = '}';
+    }
+
+    *p++ = ' ';
+
+    value = family->value ? family->value(m, u, n)
+                          : ms_metrics_counts(m, family, u)[n];
+
+    p = family->seconds ? ms_metrics_seconds(p, value, 1000)
+                        : ngx_sprintf(p, "%uL", value);
     *p++ = '\n';
     m->page.buf->last = p;
 
     return NGX_OK;
+}
+
+
+static ngx_atomic_t *
+ms_metrics_counts(ms_metrics_t *m, const ms_metrics_family_t *family,
+    ms_metrics_upstream_t *u)
+{
+    u_char  *counts;
+
+    counts = u ? (u_char *) &u->counts : (u_char *) &m->counts;
+
+    return (ngx_atomic_t *) (counts + family->counts);
 }
 
 
@@ -145,9 +179,7 @@ ms_metrics_histogram(ms_metrics_t *m, const ms_metrics_family_t *family,
     const ms_times_scale_t  *scale;
 
     scale = family->scale;
-    times = (ms_times_t *) ((u_char *) (u ? (void *) &u->counts
-                                          : (void *) &m->counts)
-                            + family->times);
+    times = (ms_times_t *) ms_metrics_counts(m, family, u);
 
     labels.data = ngx_pnalloc(m->page.request->pool,
                               sizeof("{upstream=\"\"}")
@@ -199,7 +231,9 @@ ms_metrics_histogram(ms_metrics_t *m, const ms_metrics_family_t *family,
 }
 
 
-u_char *
+/* "second" is 1000 or 1000000 */
+
+static u_char *
 ms_metrics_seconds(u_char *p, uint64_t time, ngx_uint_t second)
 {
     return second == 1000

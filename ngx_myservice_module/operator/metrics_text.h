@@ -38,7 +38,10 @@ typedef struct ms_metrics_family_s  ms_metrics_family_t;
 typedef ngx_int_t (*ms_metrics_write_pt)(ms_metrics_t *m,
     const ms_metrics_family_t *family);
 
-/* "u" is NULL if the value is not of an upstream */
+/* whether the upstream has the family */
+typedef ngx_uint_t (*ms_metrics_with_pt)(ms_metrics_upstream_t *u);
+
+/* "u" is NULL if the value is not of an upstream; a time is in milliseconds */
 typedef uint64_t (*ms_metrics_value_pt)(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 
@@ -49,22 +52,25 @@ struct ms_metrics_family_s {
     ms_metrics_write_pt      write;
     ngx_uint_t               gateway;           /* not of an upstream */
 
-    /* of ms_metrics_each(): a line for each text of the label */
-    const char              *label;
+    /* where numbers or times are among the counts */
+    size_t                   counts;
+
+    /* of ms_metrics_each() */
+    ms_metrics_with_pt       with;              /* NULL: all have it */
+    const char              *label;             /* NULL: one line without it */
     ngx_uint_t               first;
     ngx_uint_t               end;
     const char            *(*text)(ngx_uint_t n);
     const char *const       *texts;             /* if "text" is NULL */
-    ms_metrics_value_pt      value;
+    ms_metrics_value_pt      value;             /* NULL: of the counts */
+    ngx_uint_t               seconds;           /* a time */
 
     /* of ms_metrics_times() */
     const ms_times_scale_t  *scale;
-    size_t                   times;             /* where they are among the
-                                                   counts */
 };
 
 
-/* a line for each text of the label */
+/* a line for each text of the label, of each upstream or of the gateway */
 ngx_int_t ms_metrics_each(ms_metrics_t *m, const ms_metrics_family_t *family);
 
 /* a histogram, of each upstream or of the gateway */
@@ -76,13 +82,6 @@ ngx_int_t ms_metrics_times(ms_metrics_t *m, const ms_metrics_family_t *family);
  */
 u_char *ms_metrics_open(ms_metrics_t *m, const char *name,
     ms_metrics_upstream_t *u, size_t room);
-
-/* a line of an upstream without other labels: milliseconds as seconds */
-ngx_int_t ms_metrics_time(ms_metrics_t *m, const ms_metrics_family_t *family,
-    ms_metrics_upstream_t *u, uint64_t ms);
-
-/* a time as seconds; "second" is 1000 or 1000000 */
-u_char *ms_metrics_seconds(u_char *p, uint64_t time, ngx_uint_t second);
 
 /* the value of a label: backslash, quote and line feed are escaped */
 ngx_int_t ms_metrics_escape(ngx_pool_t *pool, ngx_str_t *text,
