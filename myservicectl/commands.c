@@ -1,4 +1,4 @@
-/* What each command asks of the gateway, and how it shows the answer. */
+/* What each command asks of the gateway. */
 
 #include "myservicectl/commands.h"
 
@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 #include <openssl/sha.h>
+
+#include "myservicectl/show.h"
 
 
 #define WAIT_POLL  200                  /* ms between two looks at a drain */
@@ -24,6 +26,8 @@ static api_result_t run_drain(ctl_t *ctl, const char *argument);
 static api_result_t run_undrain(ctl_t *ctl, const char *argument);
 static api_result_t run_release(ctl_t *ctl, const char *argument);
 static api_result_t run_revoke(ctl_t *ctl, const char *argument);
+static api_result_t run_revocations(ctl_t *ctl, const char *argument);
+static api_result_t run_unrevoke(ctl_t *ctl, const char *argument);
 static api_result_t run_move(ctl_t *ctl, const char *argument);
 static api_result_t run_add(ctl_t *ctl, const char *argument);
 static api_result_t run_remove(ctl_t *ctl, const char *argument);
@@ -44,6 +48,9 @@ const command_t  commands[] = {
     { "release", "SESSION", "ends the session's lease", run_release },
     { "revoke", NULL, "refuses tokens: --jti, or --iss and --sub",
       run_revoke },
+    { "revocations", NULL, "the tokens that are refused", run_revocations },
+    { "unrevoke", "ID", "ends a revocation: its tokens are good again",
+      run_unrevoke },
     { "move", "SESSION", "its next call goes to another instance",
       run_move },
     { "add", "ADDRESS", "adds an instance, which stays over reloads",
@@ -51,24 +58,6 @@ const command_t  commands[] = {
     { "remove", "ADDRESS", "removes an instance that was added", run_remove },
     { NULL, NULL, NULL, NULL }
 };
-
-
-static const char *
-text(const json_t *object, const char *name)
-{
-    const char  *value;
-
-    value = json_string_value(json_object_get(object, name));
-
-    return value != NULL ? value : "-";
-}
-
-
-static int64_t
-number(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
 
 
 /* The path of something of the upstream; the caller's to free, NULL with an
@@ -100,7 +89,7 @@ path_of(ctl_t *ctl, const char *kind, const char *id, api_result_t *result)
             return NULL;
         }
 
-        name = text(json_array_get(list, 0), "name");
+        name = show_text(json_array_get(list, 0), "name");
     }
 
     upstream = api_escape(name);
@@ -117,118 +106,6 @@ path_of(ctl_t *ctl, const char *kind, const char *id, api_result_t *result)
     json_decref(answer);
 
     return path;
-}
-
-
-static void
-show_json(const json_t *answer)
-{
-    json_dumpf(answer, stdout, JSON_INDENT(2));
-    putchar('\n');
-}
-
-
-/* 75000 ms as "1m15s" */
-static const char *
-duration(const json_t *object, const char *name, char out[32])
-{
-    int64_t  s;
-
-    s = (number(object, name) + 500) / 1000;
-
-    if (json_object_get(object, name) == NULL) {
-        return "-";
-    }
-
-    if (s < 60) {
-        snprintf(out, 32, "%" PRId64 "s", s);
-
-    } else if (s < 3600) {
-        snprintf(out, 32, "%" PRId64 "m%02ds", s / 60, (int) (s % 60));
-
-    } else {
-        snprintf(out, 32, "%" PRId64 "h%02dm", s / 3600,
-                 (int) (s / 60 % 60));
-    }
-
-    return out;
-}
-
-
-static void
-show_head(void)
-{
-    printf("%-24s %-10s %-12s %-8s %-8s %-8s %s\n", "INSTANCE", "STATE",
-           "HEALTH", "LEASE", "IDLE", "LEFT", "SESSION");
-}
-
-
-static void
-show_instance(const json_t *i)
-{
-    char  age[32], idle[32], left[32], state[32];
-
-    snprintf(state, sizeof(state), "%s%s", text(i, "state"),
-             json_is_true(json_object_get(i, "drain")) ? "*" : "");
-
-    printf("%-24s %-10s %-12s %-8s %-8s %-8s %s\n", text(i, "address"), state,
-           text(i, "health"), duration(i, "age_ms", age),
-           duration(i, "idle_ms", idle), duration(i, "remaining_ms", left),
-           text(i, "session"));
-}
-
-
-/* the newest first, equal ones together: "2 failing, 6 serving" */
-static void
-show_checks(const json_t *checks)
-{
-    size_t   n, same;
-    json_t  *check;
-
-    for (n = 0; n < json_array_size(checks); n += same) {
-        check = json_array_get(checks, n);
-
-        for (same = 1; json_equal(json_array_get(checks, n + same), check);
-             same++)
-        {
-            /* void */
-        }
-
-        printf("%s%zu %s", n == 0 ? ", checks: " : ", ", same,
-               json_string_value(check));
-    }
-}
-
-
-/* what a table has no room for */
-static void
-show_details(const json_t *i)
-{
-    char  since[32];
-
-    printf("  in this state for %s, source %s", duration(i, "since_ms", since),
-           text(i, "source"));
-    show_checks(json_object_get(i, "checks"));
-    putchar('\n');
-
-    if (json_object_get(i, "last_error") != NULL) {
-        printf("  last error %s: %s\n", text(i, "last_error_at"),
-               text(i, "last_error"));
-    }
-}
-
-
-static void
-show_one(const ctl_t *ctl, const json_t *answer)
-{
-    if (ctl->json) {
-        show_json(answer);
-
-    } else {
-        show_head();
-        show_instance(answer);
-        show_details(answer);
-    }
 }
 
 
@@ -250,8 +127,8 @@ run_status(ctl_t *ctl, const char *argument)
     } else if (result == API_OK) {
         json_array_foreach(json_object_get(answer, "upstreams"), i, upstream) {
             printf("%s: %" PRId64 " instances, room for %" PRId64 "\n ",
-                   text(upstream, "name"), number(upstream, "members"),
-                   number(upstream, "capacity"));
+                   show_text(upstream, "name"), show_number(upstream, "members"),
+                   show_number(upstream, "capacity"));
 
             json_object_foreach(json_object_get(upstream, "states"), name,
                                 value)
@@ -279,46 +156,66 @@ run_status(ctl_t *ctl, const char *argument)
 }
 
 
-/* Page by page: a pool may have 100,000. */
+/* All of a list, page by page: a pool may have 100,000.  "more" is of the query;
+ * "all" is the caller's to free. */
 static api_result_t
-run_instances(ctl_t *ctl, const char *argument)
+run_pages(ctl_t *ctl, const char *path, const char *list, const char *more,
+    json_t **all)
 {
-    char          *base, *path, *state;
-    size_t         i;
-    json_t        *answer, *all, *instance, *next;
+    char          *page;
+    json_t        *answer, *next;
     json_int_t     after, was;
     api_result_t   result;
 
-    (void) argument;
-
-    base = path_of(ctl, "instances", NULL, &result);
-
-    if (base == NULL) {
-        return result;
-    }
-
-    all = json_array();
-    state = api_escape(ctl->state != NULL ? ctl->state : "");
+    *all = json_array();
     after = 0;
 
     do {
-        if (asprintf(&path, "%s?limit=1000&after=%" JSON_INTEGER_FORMAT
-                     "%s%s", base, after, ctl->state != NULL ? "&state=" : "",
-                     state) < 0)
+        if (asprintf(&page, "%s?limit=1000&after=%" JSON_INTEGER_FORMAT "%s",
+                     path, after, more) < 0)
         {
             abort();
         }
 
-        result = api_request(&ctl->api, "GET", path, NULL, &answer);
-        free(path);
+        result = api_request(&ctl->api, "GET", page, NULL, &answer);
+        free(page);
 
-        json_array_extend(all, json_object_get(answer, "instances"));
+        json_array_extend(*all, json_object_get(answer, list));
         next = json_object_get(answer, "next");
         was = after;
         after = json_is_integer(next) ? json_integer_value(next) : 0;
         json_decref(answer);
 
     } while (result == API_OK && after > was);
+
+    return result;
+}
+
+
+static api_result_t
+run_instances(ctl_t *ctl, const char *argument)
+{
+    char          *path, *state, *more;
+    size_t         i;
+    json_t        *all, *instance;
+    api_result_t   result;
+
+    (void) argument;
+
+    path = path_of(ctl, "instances", NULL, &result);
+
+    if (path == NULL) {
+        return result;
+    }
+
+    state = api_escape(ctl->state != NULL ? ctl->state : "");
+
+    if (asprintf(&more, "%s%s", ctl->state != NULL ? "&state=" : "", state) < 0)
+    {
+        abort();
+    }
+
+    result = run_pages(ctl, path, "instances", more, &all);
 
     if (result == API_OK && ctl->json) {
         show_json(all);
@@ -332,8 +229,9 @@ run_instances(ctl_t *ctl, const char *argument)
     }
 
     json_decref(all);
+    free(more);
     free(state);
-    free(base);
+    free(path);
 
     return result;
 }
@@ -411,7 +309,7 @@ session_shown(ctl_t *ctl, const char *session, char out[CTL_SESSION_MAX])
     result = api_request(&ctl->api, "GET", "/", NULL, &answer);
 
     if (result == API_OK && strncmp(session, "sha256:", 7) != 0
-        && strcmp(text(answer, "session_ids"), "hash") == 0)
+        && strcmp(show_text(answer, "session_ids"), "hash") == 0)
     {
         (void) SHA256((const unsigned char *) session, strlen(session),
                       digest);
@@ -473,31 +371,6 @@ run_session(ctl_t *ctl, const char *argument)
 }
 
 
-static void
-show_event(const ctl_t *ctl, const json_t *event)
-{
-    char  more[32];
-
-    if (ctl->json) {
-        json_dumpf(event, stdout, JSON_COMPACT);
-        putchar('\n');
-
-    } else {
-        more[0] = '\0';
-
-        if (json_object_get(event, "count") != NULL) {
-            snprintf(more, sizeof(more), "%" PRId64 " more",
-                     number(event, "count"));
-        }
-
-        printf("%s %-14s %-24s %-16s %s\n", text(event, "time"),
-               text(event, "kind"),
-               more[0] != '\0' ? more : text(event, "instance"),
-               text(event, "reason"), text(event, "session"));
-    }
-}
-
-
 static api_result_t
 run_events(ctl_t *ctl, const char *argument)
 {
@@ -520,13 +393,13 @@ run_events(ctl_t *ctl, const char *argument)
 
         json_array_foreach(json_object_get(answer, "events"), i, event) {
             if (ctl->upstream == NULL
-                || strcmp(text(event, "upstream"), ctl->upstream) == 0)
+                || strcmp(show_text(event, "upstream"), ctl->upstream) == 0)
             {
                 show_event(ctl, event);
             }
         }
 
-        last = number(answer, "last");
+        last = show_number(answer, "last");
         json_decref(answer);
 
         wait = ctl->api.timeout / 2 < WAIT_MAX ? ctl->api.timeout / 2
@@ -664,6 +537,48 @@ run_revoke(ctl_t *ctl, const char *argument)
 
     json_decref(body);
     json_decref(answer);
+
+    return result;
+}
+
+
+static api_result_t
+run_revocations(ctl_t *ctl, const char *argument)
+{
+    json_t        *all;
+    api_result_t   result;
+
+    (void) argument;
+
+    result = run_pages(ctl, "/revocations", "revocations", "", &all);
+
+    if (result == API_OK) {
+        show_revocations(ctl, all);
+    }
+
+    json_decref(all);
+
+    return result;
+}
+
+
+static api_result_t
+run_unrevoke(ctl_t *ctl, const char *argument)
+{
+    char          *path, *id;
+    json_t        *answer;
+    api_result_t   result;
+
+    id = api_escape(argument);
+
+    if (asprintf(&path, "/revocations/%s", id) < 0) {
+        abort();
+    }
+
+    result = api_request(&ctl->api, "DELETE", path, NULL, &answer);
+    json_decref(answer);
+    free(path);
+    free(id);
 
     return result;
 }

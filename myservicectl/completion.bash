@@ -18,9 +18,11 @@ _myservicectl() {
     session | release | move)
         words=$(myservicectl instances 2>/dev/null |
             awk 'NR > 1 && $7 != "-" { print $7 }') ;;
+    unrevoke)
+        words=$(myservicectl revocations 2>/dev/null | awk 'NR > 1 { print $1 }') ;;
     *)
         words=$(printf '%s\n' status instances instance session events drain undrain \
-            release revoke move add remove)
+            release revoke revocations unrevoke move add remove)
         [[ $current != -* ]] ||
             words=$(myservicectl --help | grep -oE '^ +--[a-z-]+' | tr -d ' ') ;;
     esac
