@@ -135,18 +135,22 @@ END_TEST
 
 
 /* an instance that sends something to a call is not dead, however long its
- * health service takes */
+ * health service takes: longer than the timeout of a probe, in which a message
+ * comes on a slow machine, too */
 START_TEST(inflight_busy)
 {
     int             i;
+    long long       since;
     client_call_t  *stream;
 
     (void) fake_start(8081, "one", inflight_play);
-    gateway_start(CONF(HEALTH ONE, ""));
+    gateway_start(CONF("myservice_health interval=200ms timeout=2s fails=1;\n"
+                       ONE, ""));
     stream = inflight_subscribe("s1");
     atomic_store(&inflight.serving, HANGS);
+    since = harness_now();
 
-    for (i = 1; i < 40; i++) {
+    for (i = 1; harness_now() - since < 3000; i++) {
         fake_message(&inflight.last, i);
         client_wait_messages(stream, (unsigned) i + 1);
         inflight_goes_on(stream, 50);
