@@ -55,14 +55,7 @@ duty_release(test_t *test)
         return;
     }
 
-    if (!peer_open(&peer, test)) {
-        return;
-    }
-
-    lease_new(&owner, &peer);
-
-    if (!peer_take(&peer, &owner, &answer)) {
-        peer_close(&peer);
+    if (!peer_open_taken(&peer, test, &owner, &answer)) {
         return;
     }
 
@@ -116,14 +109,7 @@ duty_leave_tells(test_t *test)
     answer_t   answer;
     health_t   health;
 
-    if (!peer_open(&peer, test)) {
-        return;
-    }
-
-    lease_new(&owner, &peer);
-
-    if (!peer_take(&peer, &owner, &answer)) {
-        peer_close(&peer);
+    if (!peer_open_taken(&peer, test, &owner, &answer)) {
         return;
     }
 

@@ -314,6 +314,25 @@ peer_take(peer_t *peer, const lease_t *lease, answer_t *answer)
 }
 
 
+bool
+peer_open_taken(peer_t *peer, test_t *test, lease_t *lease,
+    answer_t *answer)
+{
+    if (!peer_open(peer, test)) {
+        return false;
+    }
+
+    lease_new(lease, peer);
+
+    if (!peer_take(peer, lease, answer)) {
+        peer_close(peer);
+        return false;
+    }
+
+    return true;
+}
+
+
 static void
 peer_give_back(peer_t *peer)
 {

@@ -106,6 +106,10 @@ bool peer_drop(rpc_stream_t *stream);
  * False: the duty has ended, and why was said. */
 bool peer_take(peer_t *peer, const lease_t *lease, answer_t *answer);
 
+/* peer_open(), lease_new() and peer_take().  False: "peer" is closed. */
+bool peer_open_taken(peer_t *peer, test_t *test, lease_t *lease,
+    answer_t *answer);
+
 /* The session that was served last. */
 void peer_same(lease_t *lease, const peer_t *peer);
 

@@ -248,14 +248,7 @@ duty_without_session(test_t *test)
     static const char  rule[] =
         "a call without session-id is refused, best with 3 INVALID_ARGUMENT";
 
-    if (!peer_open(&peer, test)) {
-        return;
-    }
-
-    lease_new(&owner, &peer);
-
-    if (!peer_take(&peer, &owner, &answer)) {
-        peer_close(&peer);
+    if (!peer_open_taken(&peer, test, &owner, &answer)) {
         return;
     }
 

@@ -119,14 +119,7 @@ duty_tells_session(test_t *test)
     answer_t   answer;
     health_t   health;
 
-    if (!peer_open(&peer, test)) {
-        return;
-    }
-
-    lease_new(&owner, &peer);
-
-    if (!peer_take(&peer, &owner, &answer)) {
-        peer_close(&peer);
+    if (!peer_open_taken(&peer, test, &owner, &answer)) {
         return;
     }
 
@@ -206,14 +199,7 @@ duty_tells_left(test_t *test)
         return;
     }
 
-    if (!peer_open(&peer, test)) {
-        return;
-    }
-
-    lease_new(&owner, &peer);
-
-    if (!peer_take(&peer, &owner, &answer)) {
-        peer_close(&peer);
+    if (!peer_open_taken(&peer, test, &owner, &answer)) {
         return;
     }
 
@@ -395,14 +381,7 @@ duty_elsewhere(test_t *test)
     answer_t   answer;
     health_t   health, next;
 
-    if (!peer_open(&peer, test)) {
-        return;
-    }
-
-    lease_new(&owner, &peer);
-
-    if (!peer_take(&peer, &owner, &answer)) {
-        peer_close(&peer);
+    if (!peer_open_taken(&peer, test, &owner, &answer)) {
         return;
     }
 

@@ -111,15 +111,7 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
         decision = MS_CLAIM_REBUILT;
     }
 
-    if (r->why != MS_END_NONE) {
-        r->untold = 0;
-        r->why = MS_END_NONE;
-    }
-
-    ms_record_bind(r, terms->subject);
-    ms_record_use(r, now);
-    ms_claim_terms(pool, own, terms);
-    ms_claim_grant(pool, own, now, lease);
+    ms_claim_keep(pool, own, terms, now, lease);
 
     return decision;
 }
@@ -561,6 +553,26 @@ ms_claim_take(ms_pool_t *pool)
     }
 
     return MS_POOL_NONE;
+}
+
+
+void
+ms_claim_keep(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms,
+    uint64_t now, ms_lease_t *lease)
+{
+    ms_record_t  *r;
+
+    r = ms_record(pool, id);
+
+    if (r->why != MS_END_NONE) {
+        r->untold = 0;
+        r->why = MS_END_NONE;
+    }
+
+    ms_record_bind(r, terms->subject);
+    ms_record_use(r, now);
+    ms_claim_terms(pool, id, terms);
+    ms_claim_grant(pool, id, now, lease);
 }
 
 

@@ -9,6 +9,10 @@
 #include "pool/record.h"
 
 
+/* The session has the instance already, and uses it: fills "lease". */
+void ms_claim_keep(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms,
+    uint64_t now, ms_lease_t *lease);
+
 /* Fills "lease" with the lease that the instance has. */
 void ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
     ms_lease_t *lease);

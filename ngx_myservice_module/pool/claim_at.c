@@ -200,15 +200,7 @@ ms_at_own(ms_pool_t *pool, uint32_t own, const ms_pool_terms_t *terms,
         r->pending++;
     }
 
-    if (r->why != MS_END_NONE) {
-        r->untold = 0;
-        r->why = MS_END_NONE;
-    }
-
-    ms_record_bind(r, terms->subject);
-    ms_record_use(r, now);
-    ms_claim_terms(pool, own, terms);
-    ms_claim_grant(pool, own, now, lease);
+    ms_claim_keep(pool, own, terms, now, lease);
 
     return decision;
 }
