@@ -8,6 +8,7 @@
 
 #include "gateway.h"
 #include "harness.h"
+#include "verdict.h"
 
 
 #define CONF(upstream, location)                                              \
@@ -35,24 +36,6 @@
     "%%%%GLOBALS%%%%\nevents {}\nhttp {\n    upstream u {\n" SESSIONS SERVER     \
     "myservice_store %s;\n    }\n}\n"
 
-#define DEPRECATED  "[warn] the \"listen ... http2\" directive is deprecated"
-
-
-/* "text" is what the refusal must name. */
-static void
-refused(const char *conf, const char *text)
-{
-    int          code;
-    const char  *output;
-
-    code = gateway_test(conf, &output);
-    ck_assert_msg(code == 1, "exit code %d, expected 1 with \"%s\": %s", code,
-                  text, output);
-    ck_assert_msg(strstr(output, "[emerg]") != NULL, "no [emerg]: %s", output);
-    ck_assert_msg(strstr(output, text) != NULL, "no \"%s\" in: %s", text,
-                  output);
-}
-
 
 /* The same for what not every nginx has. */
 static void
@@ -66,23 +49,6 @@ refused_if_known(const char *conf, const char *directive, const char *text)
 
     if (strstr(output, unknown) == NULL) {
         refused(conf, text);
-    }
-}
-
-
-/* nginx 1.22 knows only the form of "listen" that later ones warn of */
-static void
-accepted(const char *conf)
-{
-    int          code;
-    const char  *output, *p;
-
-    code = gateway_test(conf, &output);
-    ck_assert_msg(code == 0, "exit code %d: %s", code, output);
-
-    for (p = output; (p = strstr(p, "[warn]")) != NULL; p++) {
-        ck_assert_msg(strncmp(p, DEPRECATED, sizeof(DEPRECATED) - 1) == 0,
-                      "warns: %s", p);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
+#include "verdict.h"
 
 
 #define CHECK  "/grpc.health.v1.Health/Check"
@@ -634,18 +635,6 @@ START_TEST(watch_reload)
     checked("", SERVING);
 }
 END_TEST
-
-
-static void
-refused(const char *conf, const char *text)
-{
-    int          code;
-    const char  *output;
-
-    code = gateway_test(conf, &output);
-    ck_assert_msg(code == 1 && strstr(output, text) != NULL,
-                  "exit code %d, no \"%s\" in: %s", code, text, output);
-}
 
 
 START_TEST(conf)

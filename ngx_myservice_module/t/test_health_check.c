@@ -16,6 +16,7 @@
 #include "instance.h"
 #include "tls_front.h"
 #include "token.h"
+#include "verdict.h"
 
 
 #define CONF(workers, health, servers)                                        \
@@ -621,16 +622,6 @@ START_TEST(health_tls)
     await_log("is up");
 }
 END_TEST
-
-
-static void
-refused(const char *conf, const char *text)
-{
-    const char  *output;
-
-    ck_assert_int_ne(gateway_test(conf, &output), 0);
-    ck_assert_msg(strstr(output, text) != NULL, "%s", output);
-}
 
 
 START_TEST(health_conf)

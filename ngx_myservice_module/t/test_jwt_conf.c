@@ -11,6 +11,7 @@
 #include "harness.h"
 #include "token.h"
 #include "jwt/t/signer.h"
+#include "verdict.h"
 
 
 #define CONF(http, location)                                                  \
@@ -32,27 +33,6 @@
 #define SECRET     "myservice_jwt_secret_file %%DIR%%/secret;\n"
 #define RSA        "myservice_jwt_key_file %%DIR%%/rsa;\n"
 #define KEY(name)  "myservice_jwt_key_file %%DIR%%/" name ";\n"
-
-
-static void
-accepted(const char *conf)
-{
-    const char  *output;
-
-    ck_assert_msg(gateway_test(conf, &output) == 0, "%s", output);
-}
-
-
-static void
-refused(const char *conf, const char *text)
-{
-    const char  *output;
-
-    ck_assert_msg(gateway_test(conf, &output) != 0, "accepted: %s", conf);
-    ck_assert_msg(strstr(output, "[emerg]") != NULL
-                  && strstr(output, text) != NULL,
-                  "\"%s\" is not in: %s", text, output);
-}
 
 
 static void

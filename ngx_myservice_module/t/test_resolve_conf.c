@@ -13,6 +13,7 @@
 #include "instance.h"
 #include "resolved.h"
 #include "status.h"
+#include "verdict.h"
 
 
 #define CONF(workers, size, upstream)                                         \
@@ -28,27 +29,6 @@
 
 
 static dns_t  *dns;
-
-
-static void
-accepted(const char *conf)
-{
-    int          rc;
-    const char  *output;
-
-    rc = gateway_test(conf, &output);
-    ck_assert_msg(rc == 0, "%s", output);
-}
-
-
-static void
-refused(const char *conf, const char *text)
-{
-    const char  *output;
-
-    ck_assert_int_ne(gateway_test(conf, &output), 0);
-    ck_assert_msg(strstr(output, text) != NULL, "%s", output);
-}
 
 
 /* After a restart the gateway knows neither the members nor their sessions: a
