@@ -24,6 +24,7 @@
 #include "sessions/refusal.h"
 #include "sessions/stored.h"
 #include "sessions/terms.h"
+#include "wire/decimal.h"
 
 
 /* a limit for all attempts of a call, those on stale connections included */
@@ -319,7 +320,7 @@ ms_attempt_fields(ms_call_t *call)
     }
 
     fields = shared ? &call->lasting : &call->fields;
-    len = ngx_sprintf(text, "%uL", call->grant.lease.epoch) - text;
+    len = ms_decimal_write(text, call->grant.lease.epoch) - text;
 
     if (ms_fields_add(fields, epoch.data, epoch.len, text, len) != 0) {
         return NGX_ERROR;

@@ -446,7 +446,7 @@ ms_call_fields(ms_call_t *call)
     call->lasting.size = size + MS_TERMS_ROOM;
     call->fields.size = size + MS_TERMS_ROOM;
 
-    ms_lasting_client(r, conf, &to);
+    ms_lasting_room(r, &to);
 
     p = ngx_pnalloc(r->pool, call->lasting.size + call->fields.size);
     if (p == NULL) {
@@ -455,8 +455,6 @@ ms_call_fields(ms_call_t *call)
 
     call->lasting.data = p;
     call->fields.data = p + call->lasting.size;
-
-    to.left = MS_CALL_LASTING;
 
     ms_lasting_client(r, conf, &to);
     ms_terms_fields(call->conf, &call->key, &call->terms, &to);

@@ -35,6 +35,40 @@ ms_lasting_take(ms_lasting_conf_t *conf, ngx_uint_t name)
 }
 
 
+/*
+ * All fields of the client are counted, as to find out which of them are lasting
+ * takes longer; and as in a table, where they take more.
+ */
+
+void
+ms_lasting_room(ngx_http_request_t *r, ms_lasting_t *to)
+{
+    size_t            size;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    size = 0;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            size += ms_hpack_size(h[i].key.len, h[i].value.len);
+        }
+    }
+
+    if (size <= to->left) {
+        to->lasting->size += size;
+        return;
+    }
+
+    to->lasting->size += to->left;
+    to->fields->size += size;
+}
+
+
 void
 ms_lasting_put(ms_lasting_t *to, ngx_str_t *name, const u_char *value,
     size_t len)
@@ -48,11 +82,6 @@ ms_lasting_put(ms_lasting_t *to, ngx_str_t *name, const u_char *value,
     if (size <= to->left) {
         to->left -= size;
         fields = to->lasting;
-    }
-
-    if (fields->data == NULL) {
-        fields->size += ms_field_max(name->len, len);
-        return;
     }
 
     fields->len = ms_field_write(fields->data + fields->len, name->data,
@@ -70,6 +99,8 @@ ms_lasting_client(ngx_http_request_t *r, ms_lasting_conf_t *conf,
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
+
+    static ngx_str_t  trailers = ngx_string("trailers");
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
 
@@ -93,14 +124,16 @@ ms_lasting_client(ngx_http_request_t *r, ms_lasting_conf_t *conf,
 
                 /* "te", as the grpc module sends it */
 
-                if (ngx_strlcasestrn(value.data, value.data + value.len,
-                                     (u_char *) "trailers", 8 - 1)
-                    == NULL)
+                if ((value.len != trailers.len
+                     || ngx_memcmp(value.data, trailers.data, value.len) != 0)
+                    && ngx_strlcasestrn(value.data, value.data + value.len,
+                                        trailers.data, trailers.len - 1)
+                       == NULL)
                 {
                     continue;
                 }
 
-                ngx_str_set(&value, "trailers");
+                value = trailers;
             }
 
             ms_lasting_put(to, &ms_lasting_names[n], value.data, value.len);

@@ -18,7 +18,7 @@
 
 
 /* Where a field goes: to the lasting ones, as long as they may take more of a
- * table, else to those of the call.  Without "data" only sizes are counted. */
+ * table, else to those of the call. */
 typedef struct {
     ms_fields_t               *lasting;
     ms_fields_t               *fields;
@@ -39,6 +39,9 @@ extern ngx_str_t  ms_lasting_names[];
 
 /* Takes one of these names. */
 void ms_lasting_take(ms_lasting_conf_t *conf, ngx_uint_t name);
+
+/* Adds to the sizes what ms_lasting_client() may put, before it does. */
+void ms_lasting_room(ngx_http_request_t *r, ms_lasting_t *to);
 
 void ms_lasting_put(ms_lasting_t *to, ngx_str_t *name, const u_char *value,
     size_t len);

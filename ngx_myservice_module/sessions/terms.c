@@ -7,6 +7,7 @@
 #include "core/metadata.h"
 #include "core/upgrade.h"
 #include "core/variable.h"
+#include "wire/decimal.h"
 
 
 /* seconds; a later end is no end */
@@ -191,7 +192,7 @@ ms_terms_field(ms_lasting_t *to, ngx_str_t *name, ngx_msec_t ms)
 
     fields->len = ms_field_write(fields->data + fields->len, name->data,
                                  name->len, text,
-                                 ngx_sprintf(text, "%M", ms) - text)
+                                 ms_decimal_write(text, ms) - text)
                   - fields->data;
 }
 

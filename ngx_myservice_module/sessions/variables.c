@@ -10,6 +10,7 @@
 #include "core/variable.h"
 #include "sessions/call_context.h"
 #include "sessions/terms.h"
+#include "wire/decimal.h"
 
 
 static ngx_int_t ms_variable_instance(ngx_http_request_t *r,
@@ -115,7 +116,7 @@ ms_variable_attempts(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_ERROR;
     }
 
-    text.len = ngx_sprintf(text.data, "%ui", call->asked) - text.data;
+    text.len = ms_decimal_write(text.data, call->asked) - text.data;
 
     return ms_variable_set(v, &text);
 }
@@ -153,16 +154,22 @@ static ngx_int_t
 ms_variable_seconds(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     ngx_msec_t ms)
 {
-    ngx_str_t  text;
+    u_char     *p;
+    ngx_str_t   text;
 
-    text.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
+    text.data = ngx_pnalloc(r->pool, MS_DECIMAL_LEN + 4);
     if (text.data == NULL) {
         return NGX_ERROR;
     }
 
-    text.len = ngx_sprintf(text.data, "%T.%03M", (time_t) (ms / 1000),
-                           ms % 1000)
-               - text.data;
+    p = ms_decimal_write(text.data, ms / 1000);
+
+    *p++ = '.';
+    *p++ = '0' + ms / 100 % 10;
+    *p++ = '0' + ms / 10 % 10;
+    *p++ = '0' + ms % 10;
+
+    text.len = p - text.data;
 
     return ms_variable_set(v, &text);
 }

@@ -185,6 +185,51 @@ END_TEST
 
 
 /* headers that our documents once recommended: accepted, without effect */
+/* Fields that go to the instance once, and all of them that are too long for
+ * that, some of either kind. */
+START_TEST(headers_lengths)
+{
+    int              i, k;
+    char             value[4][4000], line[4100];
+    fake_t          *fake;
+    client_header_t  fields[] = {
+        { "session-id", "s1" },
+        { "user-agent", value[0] },
+        { "grpc-accept-encoding", value[1] },
+        { "x-other", value[2] },
+        { "accept-encoding", value[3] },
+        { "user-agent", "another" },
+        { NULL, NULL }
+    };
+
+    static const size_t  lengths[] = { 1, 300, 400, 700, 900, 1900, 3000 };
+
+    fake = fake_start(8081, "one", fake_ok);
+    gateway_start(CONF(""));
+
+    for (i = 0; i < 7 * 7; i++) {
+
+        for (k = 0; k < 4; k++) {
+            memset(value[k], 'a' + k, sizeof(value[k]));
+            value[k][lengths[k % 2 ? i / 7 : i % 7]] = '\0';
+        }
+
+        client_assert(call(NULL, fields), 0, "");
+
+        for (k = 0; fields[k].name; k++) {
+            snprintf(line, sizeof(line), "\n%s: %s\n", fields[k].name,
+                     fields[k].value);
+            ck_assert_msg(strstr(fake_metadata(fake), line),
+                          "no %.30s in %s", line, fake_metadata(fake));
+        }
+
+        ck_assert(got(fake, "te: trailers"));
+        ck_assert(got(fake, "session-ttl: 600000"));
+    }
+}
+END_TEST
+
+
 START_TEST(headers_set_header)
 {
     int          code;
@@ -548,6 +593,7 @@ main(int argc, char **argv)
     harness_add(suite, headers_smuggled);
     harness_add(suite, headers_smuggled_jwt);
     harness_add(suite, headers_smuggled_jwt_only);
+    harness_add(suite, headers_lengths);
     harness_add(suite, headers_set_header);
     harness_add(suite, headers_set_header_inherited);
     harness_add(suite, headers_other_upstream);
