@@ -83,6 +83,8 @@ const scenario_t  scenarios[] = {
       "six sessions, each call at another gateway (needs three gateways)" },
     { "gateways_race", gateways_race,
       "thirty new sessions at once, over three gateways" },
+    { "gateways_limit", gateways_limit,
+      "a user has two sessions at three gateways (needs --stack)" },
     { "gateways_store_dies", gateways_store_dies,
       "their store is killed, frozen, and begins anew (needs --stack)" },
     { "gateways_failover", gateways_failover,

@@ -61,6 +61,7 @@ void rolling_update(test_t *test);
 void rolling_update_term(test_t *test);
 void gateways_hopping(test_t *test);
 void gateways_race(test_t *test);
+void gateways_limit(test_t *test);
 void gateways_store_dies(test_t *test);
 void gateways_failover(test_t *test);
 void gateways_partition(test_t *test);
