@@ -12,7 +12,9 @@
 #include "store_server.h"
 
 
-static const char  *keys[] = { "{u}:s", "{u}:i", "{u}:c" };
+#define HASHES  3                       /* of the keys */
+
+static const char  *keys[] = { "{u}:s", "{u}:i", "{u}:c", "{u}:u" };
 
 
 static const char  *names[STORE_COUNTS] = {
@@ -25,6 +27,7 @@ static const char  *names[STORE_COUNTS] = {
     "leases entered again that their instance has ended",
     "operators' words on instances",
     "words that nobody has any more",
+    "refused, as the user has enough sessions",
     "quiet rounds",
     "STORE: a session without its instance",
     "STORE: an instance without its session",
@@ -37,7 +40,9 @@ static const char  *names[STORE_COUNTS] = {
     "QUIET: a lease that its instance has not",
     "QUIET: a free instance that refuses the next session",
     "a lease on an instance that is drained",
-    "QUIET: an operator's last word does not hold"
+    "QUIET: an operator's last word does not hold",
+    "a limit that was not kept, or kept too well",
+    "STORE: an entry of a user without its record, or without one"
 };
 
 
@@ -136,6 +141,7 @@ store_model_record(const char *text, store_record_t *record)
     record->confirmed = flags[strlen(flags) - 1] == 'c';
     record->drain = flags[0] == 'd';
     record->stamp = strtoull(flags + 1, NULL, 10);
+    record->said = strstr(subject, ":k") != NULL;
     record->session = text[n] == 's' ? atoi(text + n + 1) : -1;
 
     return true;
@@ -305,6 +311,8 @@ check_store(store_model_t *m)
             m->counts[STORE_LOST_INSTANCE]++;
         }
     }
+
+    store_limit_check(m, there, records);
 }
 
 
@@ -429,7 +437,7 @@ forget_copy(store_model_t *m)
 {
     int  k;
 
-    for (k = 0; m->copied && k < 3; k++) {
+    for (k = 0; m->copied && k <= HASHES; k++) {
         freeReplyObject(m->copy[k]);
     }
 
@@ -444,10 +452,13 @@ take_copy(store_model_t *m)
 
     forget_copy(m);
 
-    for (k = 0; k < 3; k++) {
+    for (k = 0; k < HASHES; k++) {
         m->copy[k] = store_server_ask(m->c, (const char *[]) { "HGETALL",
                                                        keys[k], NULL });
     }
+
+    m->copy[k] = store_server_ask(m->c, (const char *[]) { "ZRANGE", keys[k],
+                                          "0", "-1", "WITHSCORES", NULL });
 
     m->copied = m->steps + 1;
 }
@@ -465,13 +476,16 @@ fail_over(store_model_t *m)
         return;
     }
 
-    for (k = 0; k < 3; k++) {
+    for (k = 0; k <= HASHES; k++) {
         command(m, (const char *[]) { "DEL", keys[k], NULL });
 
         for (i = 0; i + 1 < m->copy[k]->elements; i += 2) {
-            command(m, (const char *[]) { "HSET", keys[k],
-                                          m->copy[k]->element[i]->str,
-                                          m->copy[k]->element[i + 1]->str,
+            command(m, (const char *[]) { k < HASHES ? "HSET" : "ZADD",
+                                          keys[k],
+                                          m->copy[k]->element[i + (k == HASHES)]
+                                          ->str,
+                                          m->copy[k]->element[i + (k < HASHES)]
+                                          ->str,
                                           NULL });
         }
     }
@@ -586,7 +600,7 @@ store_model_step(store_model_t *m)
 
 void
 store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
-    store_variant_t variant, bool skew)
+    store_variant_t variant, bool skew, bool limited)
 {
     int  i;
 
@@ -596,6 +610,7 @@ store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
     m->random = seed;
     m->variant = variant;
     m->skew = skew;
+    m->limited = limited;
     m->now = 1000000000;
 
     m->script = store_server_script("call('TIME')",
@@ -611,6 +626,12 @@ store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
         m->script = store_server_replace(m->script,
                 "put(inst, r, e, now + tonumber(ARGV[6]), 'c', '-', '')",
                 "call('HDEL', I, inst)");
+    }
+
+    if (variant == STORE_HINTS) {
+        m->script = store_server_replace(m->script,
+                                         "if n < max then return false end",
+                                         "do return n >= max end");
     }
 
     if (variant == STORE_NO_STAMPS) {

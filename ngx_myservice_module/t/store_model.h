@@ -35,8 +35,10 @@ typedef enum {
                                            believes free are candidates */
     STORE_NO_STAMPS,                    /* the store takes any word on a drain
                                            for the last one */
-    STORE_ONCE                          /* a word is told once, and lost with
+    STORE_ONCE,                         /* a word is told once, and lost with
                                            the store */
+    STORE_HINTS                         /* the entries of a user decide, also
+                                           those whose lease has expired */
 } store_variant_t;
 
 
@@ -54,6 +56,7 @@ typedef enum {
     STORE_WORDS_LOST,                   /* their gateway died before it told
                                            anybody, or the store before others
                                            had heard of it */
+    STORE_LIMITED,                      /* its user had as many as it may */
     STORE_QUIET,                        /* rounds in which all was healed */
     STORE_BROKEN,
     STORE_LOST_SESSION = STORE_BROKEN,  /* a session without its instance */
@@ -74,6 +77,10 @@ typedef enum {
                                            store has as drained */
     STORE_QUIET_WORD,                   /* an operator's last word on an
                                            instance does not hold everywhere */
+    STORE_LIMIT_WRONG,                  /* a session was refused for the others
+                                           of its user, or was not */
+    STORE_LOST_USER,                    /* an entry of a user without its
+                                           record, or the other way round */
     STORE_COUNTS
 } store_count_t;
 
@@ -121,6 +128,7 @@ typedef struct {
     redisContext      *c;
     store_variant_t    variant;
     bool               skew;            /* the store's clock is set, too */
+    bool               limited;         /* users have so many sessions */
     char               sha[41];
     char              *script;
     uint64_t           random;
@@ -129,7 +137,7 @@ typedef struct {
     bool               down;
     uint64_t           steps;
     uint64_t           copied;          /* when, 0: no copy */
-    redisReply        *copy[3];
+    redisReply        *copy[4];
     store_instance_t   instances[STORE_INSTANCES];
     store_gateway_t    gateways[STORE_GATEWAYS];
     store_word_t       words[STORE_INSTANCES];
@@ -140,7 +148,7 @@ typedef struct {
 
 
 void store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
-    store_variant_t variant, bool skew);
+    store_variant_t variant, bool skew, bool limited);
 void store_model_free(store_model_t *m);
 
 /* One random operation, then what must always hold. */

@@ -15,6 +15,7 @@
 typedef enum {
     ANSWER_OK = 0,
     ANSWER_BUSY,
+    ANSWER_LIMIT,
     ANSWER_UNAVAILABLE
 } answer_t;
 
@@ -205,6 +206,7 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
     int from, uint64_t epoch)
 {
     int          i, n, k, list[STORE_INSTANCES];
+    bool         full;
     char         names[STORE_INSTANCES][8];
     answer_t     answer;
     redisReply  *r;
@@ -218,9 +220,9 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
     v[k++] = number(g->seen);
     v[k++] = instance_name(from);
     v[k++] = number(epoch);
-    v[k++] = "-";
+    v[k++] = store_limit_who(m, session, true, (char[24]) { 0 });
     v[k++] = "0";
-    v[k++] = "-";
+    v[k++] = store_limit_max(m, (char[24]) { 0 });
 
     n = candidates(m, g, session, down, list);
 
@@ -231,6 +233,7 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
 
     v[k] = NULL;
 
+    full = store_limit_full(m, session, from, epoch);
     r = store_ask(m, g, v);
 
     if (r == NULL) {
@@ -239,7 +242,15 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
 
     ck_assert_uint_ge(r->elements, 4);
 
-    if (r->element[0]->str[0] == 'b') {
+    if (full != (r->element[0]->str[0] == 'l')) {
+        m->counts[STORE_LIMIT_WRONG]++;
+    }
+
+    if (r->element[0]->str[0] == 'l') {
+        m->counts[STORE_LIMITED]++;
+        answer = ANSWER_LIMIT;
+
+    } else if (r->element[0]->str[0] == 'b') {
         answer = ANSWER_BUSY;
 
     } else {
@@ -518,7 +529,11 @@ word(store_model_t *m, store_gateway_t *g, int instance, int owner,
                                      instance_name(instance),
                                      session_name(owner), number(epoch),
                                      number(asof), number(STORE_TTL),
-                                     number(g->seen), "-", NULL });
+                                     number(g->seen),
+                                     owner == -1 ? "-" :
+                                     store_limit_who(m, owner, false,
+                                                     (char[24]) { 0 }),
+                                     NULL });
     old = r == NULL;
 
     if (r != NULL && r->element[0]->str[1] == 'l' /* old */) {
@@ -615,7 +630,7 @@ void
 store_gateway_renew(store_model_t *m, store_gateway_t *g)
 {
     int          s, n, k, list[STORE_SESSIONS];
-    char         texts[STORE_SESSIONS][3][24];
+    char         texts[STORE_SESSIONS][4][24];
     bool         changed;
     size_t       i;
     redisReply  *r;
@@ -635,7 +650,7 @@ store_gateway_renew(store_model_t *m, store_gateway_t *g)
         v[k++] = name_text('i', g->leases[s].instance, texts[n][1]);
         v[k++] = number_text(g->leases[s].epoch, texts[n][2]);
         v[k++] = "60000";
-        v[k++] = "-";
+        v[k++] = store_limit_who(m, s, true, texts[n][3]);
         list[n++] = s;
     }
 

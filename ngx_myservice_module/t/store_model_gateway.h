@@ -72,12 +72,25 @@ typedef struct {
     bool      drain;
     uint64_t  stamp;                    /* of the operator's word */
     int       session;                  /* -1: none */
+    bool      said;                     /* by a call, for whom it counts */
 } store_record_t;
 
 bool store_model_record(const char *text, store_record_t *record);
 void store_model_records(store_model_t *m,
     store_record_t records[STORE_INSTANCES], bool there[STORE_INSTANCES],
     int sessions[STORE_SESSIONS]);
+
+/* Whose a session is, and how many that user may have: arguments of the script.
+ * An instance does not say for whom it counts. */
+const char *store_limit_who(const store_model_t *m, int session, bool said,
+    char text[24]);
+const char *store_limit_max(const store_model_t *m, char text[24]);
+
+/* whether the store is to refuse the session, and what must always hold */
+bool store_limit_full(store_model_t *m, int session, int from,
+    uint64_t epoch);
+void store_limit_check(store_model_t *m, const bool there[STORE_INSTANCES],
+    const store_record_t records[STORE_INSTANCES]);
 
 
 #endif /* MODULE_T_STORE_MODEL_GATEWAY_H */

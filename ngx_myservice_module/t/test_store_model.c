@@ -33,11 +33,11 @@ environment(const char *name, uint64_t otherwise)
 
 static void
 run(store_model_t *m, redisContext *c, store_variant_t variant, bool skew,
-    uint64_t seed, uint64_t steps)
+    bool limited, uint64_t seed, uint64_t steps)
 {
     uint64_t  n;
 
-    store_model_create(m, c, seed, variant, skew);
+    store_model_create(m, c, seed, variant, skew, limited);
 
     for (n = 1; n <= steps; n++) {
         store_model_step(m);
@@ -85,7 +85,7 @@ print(const store_model_t *m, uint64_t seed)
 
 /*
  * In four runs, each with a server of its own: they run beside each other.  In
- * two of them the store's clock is set, too: then a store that has lost its
+ * two of them users have a limit.  In two the store's clock is set, too: then a store that has lost its
  * counter as well may repeat an epoch, and what follows of that heals.
  */
 
@@ -104,7 +104,7 @@ START_TEST(as_designed)
     store_server_start(0, NULL);
     c = store_server_connect();
 
-    run(&m, c, STORE_AS_DESIGNED, _i % 2 == 1, seed,
+    run(&m, c, STORE_AS_DESIGNED, _i % 2 == 1, _i >= RUNS / 2, seed,
         environment("MODEL_STEPS", STEPS) / RUNS);
 
     print(&m, seed);
@@ -118,6 +118,7 @@ START_TEST(as_designed)
     ck_assert_uint_gt(m.counts[STORE_FAILED_OVER], 10);
     ck_assert_uint_gt(m.counts[STORE_ASSERTED], 10);
     ck_assert_uint_gt(m.counts[STORE_WORDS], 100);
+    ck_assert(_i < RUNS / 2 || m.counts[STORE_LIMITED] > 100);
 
     store_model_free(&m);
     redisFree(c);
@@ -137,20 +138,23 @@ static const struct {
     { STORE_NO_HEALTH,     STORE_QUIET_ZOMBIE },
     { STORE_KNOWN,         STORE_BUSY_FREE },
     { STORE_NO_STAMPS,     STORE_QUIET_WORD },
-    { STORE_ONCE,          STORE_QUIET_WORD }
+    { STORE_ONCE,          STORE_QUIET_WORD },
+    { STORE_HINTS,         STORE_LIMIT_WRONG }
 };
 
 
 START_TEST(switched_back)
 {
+    bool            limited;
     redisContext   *c;
     store_model_t   m, designed;
 
     store_server_start(0, NULL);
     c = store_server_connect();
 
-    run(&designed, c, STORE_AS_DESIGNED, false, 3, VARIANT_STEPS);
-    run(&m, c, variants[_i].variant, false, 3, VARIANT_STEPS);
+    limited = variants[_i].breaks == STORE_LIMIT_WRONG;
+    run(&designed, c, STORE_AS_DESIGNED, false, limited, 3, VARIANT_STEPS);
+    run(&m, c, variants[_i].variant, false, limited, 3, VARIANT_STEPS);
 
     print(&m, 3);
 
