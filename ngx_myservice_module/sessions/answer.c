@@ -33,6 +33,8 @@ static ngx_uint_t ms_answer_own(ms_call_t *call, ngx_str_t *owner);
 static uint64_t ms_answer_epoch(ngx_list_t *headers);
 static void ms_answer_outdated(ms_call_t *call, ngx_uint_t serves,
     uint64_t epoch);
+static ngx_uint_t ms_answer_above(ms_call_t *call, ms_pool_terms_t *terms,
+    ngx_log_t *log);
 static ngx_uint_t ms_answer_leaving(ngx_list_t *headers, ngx_str_t *message);
 static ngx_int_t ms_answer_owner(ms_call_t *call, ngx_list_t *headers,
     ngx_int_t code, ngx_str_t *message, ngx_str_t *owner);
@@ -355,17 +357,63 @@ ms_answer_outdated(ms_call_t *call, ngx_uint_t serves, uint64_t epoch)
     ms_terms_learned(call->conf, &terms);
     terms.epoch = epoch;
 
-    call->reuse_instance = ms_zone_stale(call->conf->zone, lease, serves,
-                                         &terms,
-                                         call->request->connection->log);
-
     ms_log_error(NGX_LOG_WARN, call->request->connection->log, 0,
                  "session has a newer lease: another gateway gave it, "
                  "epoch=%uL instance=\"%V\"", epoch, &call->grant.name);
 
+    if (!serves
+        && ms_answer_above(call, &terms, call->request->connection->log))
+    {
+        return;
+    }
+
+    call->reuse_instance = ms_zone_stale(call->conf->zone, lease, serves,
+                                         &terms,
+                                         call->request->connection->log);
+
     if (!call->reuse_instance) {
         lease->lease = 0;
     }
+}
+
+
+/*
+ * The store gets the lease back, and the next attempt claims another above the
+ * instance's epoch.  0: there is no store to ask.
+ */
+
+static ngx_uint_t
+ms_answer_above(ms_call_t *call, ms_pool_terms_t *terms, ngx_log_t *log)
+{
+    ms_zone_t   *zone;
+    ngx_str_t    session;
+    ms_grant_t  *grant;
+    ms_store_t  *store;
+
+    zone = call->conf->zone;
+    grant = &call->grant;
+    store = ms_store_of(zone->upstream);
+
+    if (store == NULL || !store->conn.ready || store->conn.suspect) {
+        return 0;
+    }
+
+    session.data = (u_char *) call->key.session;
+    session.len = call->key.len;
+
+    ms_store_release(store, &session, &grant->name, grant->lease.epoch, 0, 0);
+    ms_zone_epoch_seen(zone, terms->epoch, log);
+
+    if (grant->lease.tentative) {
+        ms_zone_update(zone, &grant->lease, ms_pool_give_back, log);
+
+    } else {
+        (void) ms_zone_stale(zone, &grant->lease, 0, terms, log);
+    }
+
+    grant->lease.lease = 0;
+
+    return 1;
 }
 
 

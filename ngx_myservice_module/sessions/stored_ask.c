@@ -87,8 +87,9 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
             question.epoch = own.epoch;
         }
 
-    } else if (call && call->attempts && call->grant.name.len) {
-
+    } else if (call && call->attempts && call->grant.name.len
+               && !call->outdated)
+    {
         /* the attempt of before has lost it */
 
         question.from = &call->grant.name;

@@ -295,6 +295,98 @@ START_TEST(gateways_disagree)
 END_TEST
 
 
+/* an instance that has accepted a later epoch than the store's, and has nobody:
+ * the store gives the session a lease above that, before the client hears */
+
+static uint64_t  accepted;              /* the highest; 0: any */
+static int       refused;
+
+
+static void
+guard(fake_call_t *call)
+{
+    const char   *p;
+    uint64_t      epoch;
+    static char   text[24];
+
+    p = strstr(fake_metadata(call->fake), "\nsession-epoch: ");
+    ck_assert_ptr_nonnull(p);
+    epoch = strtoull(p + 16, NULL, 10);
+
+    if (epoch < accepted) {
+        refused++;
+        snprintf(text, sizeof(text), "%llu", (unsigned long long) accepted);
+        call->epoch = text;
+        fake_refuse(call, 9, "");
+        return;
+    }
+
+    accepted = accepted ? epoch : 0;
+    fake_ok(call);
+}
+
+
+/* the epoch of the record with the text, 0: there is none */
+
+static uint64_t
+recorded_epoch(const char *text)
+{
+    size_t       i;
+    uint64_t     epoch;
+    redisReply  *r;
+
+    epoch = 0;
+    r = store_server_ask(store, (const char *[]) { "HVALS", "{u}:i", NULL });
+
+    for (i = 0; i < r->elements; i++) {
+        if (strstr(r->element[i]->str, text) != NULL) {
+            epoch = strtoull(r->element[i]->str, NULL, 10);
+        }
+    }
+
+    freeReplyObject(r);
+
+    return epoch;
+}
+
+
+START_TEST(above)
+{
+    uint64_t  later;
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    store = store_server_connect();
+    (void) fake_start(8082, "one", guard);
+    (void) fake_start(8083, "two", guard);
+    gateway_start(CONF);
+
+    client_assert(call(8080, "s0"), 0, "");
+
+    /* an hour later than the store's clock; the first call of a session */
+
+    later = recorded_epoch(" s0") + UINT64_C(3600000000);
+    accepted = later;
+    client_assert(call_once(8080, "s1"), 0, "");
+    ck_assert_int_eq(refused, 1);
+    ck_assert_uint_gt(recorded_epoch(" s1"), later);
+
+    /* the lease that a session had for long is over */
+
+    await_record("-c - s0");
+    later = recorded_epoch(" s1") + UINT64_C(3600000000);
+    accepted = later;
+    client_assert(call_once(8080, "s0"), 0, "");
+    ck_assert_int_eq(refused, 2);
+    ck_assert_uint_gt(recorded_epoch(" s0"), later);
+
+    /* the other gateway follows */
+
+    client_assert(call(8081, "s0"), 0, "");
+    ck_assert_int_eq(refused, 2);
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -304,6 +396,7 @@ main(void)
     harness_add(suite, word_of_gateway);
     harness_add(suite, nowhere_else);
     harness_add(suite, gateways_disagree);
+    harness_add(suite, above);
 
     return harness_run(suite, "test_store_word");
 }
