@@ -175,6 +175,85 @@ START_TEST(store_queue_order)
 END_TEST
 
 
+/*
+ * New sessions come to the gateway all the time, while the instance ends its
+ * session, rests and is free: it goes to who waits.  A new one waits behind, or
+ * finds the line full.
+ */
+
+#define ROUNDS  3
+#define COMING  4                       /* at a time, each for a moment */
+
+static void
+come(client_t *client[COMING], client_call_t *coming[COMING], int n)
+{
+    char            session[24];
+    client_call_t  *old;
+
+    old = coming[n % COMING];
+
+    if (old != NULL && old->done) {
+        client_assert_refused(old, 8, "all instances are busy");
+
+    } else if (old != NULL) {
+        client_cancel(old);
+    }
+
+    snprintf(session, sizeof(session), "new-%d", n);
+    coming[n % COMING] = echo_start(client[n % COMING], session);
+}
+
+
+START_TEST(store_queue_newcomers)
+{
+    int             i, n, round;
+    char            owner[8], next[8];
+    client_t       *client[COMING];
+    long long       since;
+    client_call_t  *c, *coming[COMING];
+
+    begin(CONF(""), 8081);
+
+    for (i = 0; i < COMING; i++) {
+        client[i] = client_open(harness_port(8080));
+    }
+
+    memset(coming, 0, sizeof(coming));
+
+    for (round = n = 0; round < ROUNDS; round++) {
+        snprintf(owner, sizeof(owner), "s%d", round);
+        snprintf(next, sizeof(next), "s%d", round + 1);
+        c = enter(8080, next, 1);
+        come(client, coming, n++);
+        leave(8080 + round % 2, owner);
+
+        for (since = harness_now(); !c->done; /* void */) {
+            come(client, coming, n++);
+            client_poll(1);
+            harness_pause(since, "who waits gets no instance");
+        }
+
+        served(c, next);
+
+        for (i = 0; i < COMING; i++) {
+            if (coming[i] != NULL && coming[i]->done) {
+                client_assert_refused(coming[i], 8, "all instances are busy");
+
+            } else if (coming[i] != NULL) {
+                client_cancel(coming[i]);
+            }
+
+            coming[i] = NULL;
+        }
+
+        waiting(8080, 0);
+    }
+
+    ck_assert_int_gt(n, ROUNDS * COMING);
+}
+END_TEST
+
+
 /* Both gateways have a line: each session gets the instance once. */
 START_TEST(store_queue_two)
 {
@@ -302,6 +381,7 @@ main(void)
 
     suite = suite_create("store_queue");
     harness_add(suite, store_queue_order);
+    harness_add(suite, store_queue_newcomers);
     harness_add(suite, store_queue_two);
     harness_add(suite, store_queue_cancel);
     harness_add(suite, store_queue_gone);
