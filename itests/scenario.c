@@ -93,6 +93,8 @@ const scenario_t  scenarios[] = {
       "a gateway is cut off from the store (needs --stack)" },
     { "gateways_restart", gateways_restart,
       "a gateway is killed, all are reloaded (needs --stack)" },
+    { "gateways_revoke", gateways_revoke,
+      "what one of three gateways revokes, all refuse (needs --stack)" },
     { "gateways_instances", gateways_instances,
       "instances die one after the other (needs --stack)" },
     { NULL, NULL, NULL }

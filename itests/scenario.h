@@ -66,6 +66,7 @@ void gateways_store_dies(test_t *test);
 void gateways_failover(test_t *test);
 void gateways_partition(test_t *test);
 void gateways_restart(test_t *test);
+void gateways_revoke(test_t *test);
 void gateways_instances(test_t *test);
 
 
