@@ -177,9 +177,10 @@ ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was)
         return;
     }
 
-    if (was && sc->store->naddrs > 1) {
+    if (was) {
 
-        /* all workers of all gateways take the first that is the store */
+        /* all workers of all gateways take the first that is the store; calls
+         * wait for this round */
 
         sc->addr = 0;
         ngx_add_timer(&sc->timer, ms_store_conn_pause(MS_STORE_BACKOFF_MIN));

@@ -165,6 +165,32 @@ START_TEST(script_flushed)
 END_TEST
 
 
+/* The server closes the connections, as after an idle time, and takes others at
+ * once: calls wait for these. */
+
+START_TEST(closed)
+{
+    int            i;
+    redisContext  *c;
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    c = store_server_connect();
+    begin(STORE_URL);
+
+    for (i = 0; i < 10; i++) {
+        freeReplyObject(store_server_ask(c, (const char *[]) {
+                                             "CLIENT", "KILL", "TYPE",
+                                             "normal", NULL }));
+        bind_one(false);
+    }
+
+    ck_assert(gateway_logged("store is gone: the connection was closed"));
+    all_stay();
+    redisFree(c);
+}
+END_TEST
+
+
 /* the master and its replica change places while the gateway is connected */
 
 START_TEST(demoted)
@@ -302,6 +328,7 @@ main(void)
 
     suite = suite_create("store_live");
     harness_add(suite, script_flushed);
+    harness_add(suite, closed);
     harness_add(suite, demoted);
     harness_add(suite, pieces);
     harness_add(suite, halves);
