@@ -6,7 +6,7 @@
 
 #include "store/conn.h"
 
-#include "core/log.h"
+#include "store/report.h"
 #include "store/shake.h"
 
 
@@ -17,8 +17,6 @@
 #define MS_STORE_TICK         250
 #define MS_STORE_IDLE         1000      /* a connection that is so long silent
                                            is asked whether it lives */
-
-#define MS_STORE_COMPLAIN     60000     /* between two lines of one error */
 
 #define MS_STORE_READ         65536
 
@@ -34,9 +32,6 @@ static void ms_store_conn_pong(void *owner, redisReply *reply, void *data);
 static void ms_store_conn_shaken(ms_store_conn_t *sc, const char *why);
 static void ms_store_conn_verb(ms_store_conn_t *sc, ngx_uint_t keys,
     const char *verb, unsigned args);
-static void ms_store_conn_complain(ms_store_t *store, const char *error);
-static void ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected,
-    const char *why);
 
 
 static u_char  ms_store_buf[MS_STORE_READ];
@@ -123,7 +118,7 @@ ms_store_conn_connect(ms_store_conn_t *sc)
         }
 
         if (sc->tries + 1 >= sc->store->naddrs) {
-            ms_store_conn_log(sc, 0, "connect() failed");
+            ms_store_report(sc, 0, "connect() failed");
         }
 
         ms_store_conn_again(sc, 0);
@@ -286,7 +281,7 @@ ms_store_conn_close(ms_store_conn_t *sc, const char *why)
     /* that one address of several is no master is not worth a line */
 
     if (why && (was || sc->tries + 1 >= sc->store->naddrs)) {
-        ms_store_conn_log(sc, 0, why);
+        ms_store_report(sc, 0, why);
     }
 
     /* handlers of those who wait may ask whether there is a connection */
@@ -352,7 +347,7 @@ ms_store_conn_shaken(ms_store_conn_t *sc, const char *why)
 
     (void) ngx_atomic_fetch_add(&sc->store->sh->counts.connects, 1);
 
-    ms_store_conn_log(sc, 1, NULL);
+    ms_store_report(sc, 1, NULL);
 
     sc->up(sc);
 }
@@ -592,39 +587,9 @@ ms_store_conn_error(ms_store_conn_t *sc, redisReply *reply)
         }
     }
 
-    ms_store_conn_complain(sc->store, reply->str);
+    ms_store_report_error(sc->store, reply->str);
 
     return 1;
-}
-
-
-/* a store without memory answers all new sessions so: one line a minute */
-
-static void
-ms_store_conn_complain(ms_store_t *store, const char *error)
-{
-    size_t              len;
-    ngx_uint_t          hash;
-    ms_store_shared_t  *sh;
-
-    sh = store->sh;
-
-    len = strcspn(error, " ");
-    hash = ngx_crc32_short((u_char *) error, len);
-
-    if (sh->complaint == hash
-        && ngx_current_msec - sh->complained < MS_STORE_COMPLAIN)
-    {
-        return;
-    }
-
-    sh->complaint = hash;
-    sh->complained = ngx_current_msec;
-
-    ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                 "store answers with an error: %s, store=\"%V\" "
-                 "upstream=\"%V\"", error, &store->url,
-                 &store->upstream->host);
 }
 
 
@@ -685,42 +650,5 @@ ms_store_conn_nowhere(ms_store_conn_t *sc)
 {
     sc->tries = 1;
     ngx_memcpy(sc->name, "-", sizeof("-"));
-    ms_store_conn_log(sc, 0, "its name has no address");
-}
-
-
-/* one line for each change, whichever worker sees it first */
-
-static void
-ms_store_conn_log(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
-{
-    ms_store_t         *store;
-    ngx_atomic_t        was;
-    ms_store_shared_t  *sh;
-
-    store = sc->store;
-    sh = store->sh;
-    was = sh->connected;
-
-    if (connected) {
-        if (was != 1 && ngx_atomic_cmp_set(&sh->connected, was, 1)) {
-            sh->since = ngx_current_msec;
-            ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
-            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                          "store is connected: address %s, store=\"%V\" "
-                          "upstream=\"%V\"", sc->name, &store->url,
-                          &store->upstream->host);
-        }
-
-        return;
-    }
-
-    if (was != 2 && ngx_atomic_cmp_set(&sh->connected, was, 2)) {
-        sh->since = ngx_current_msec;
-        ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "store is gone: %s, address %s, store=\"%V\" "
-                      "upstream=\"%V\"", why, sc->name, &store->url,
-                      &store->upstream->host);
-    }
+    ms_store_report(sc, 0, "its name has no address");
 }

@@ -121,6 +121,10 @@ typedef struct {
     ngx_atomic_t                   since;       /* when that began, ms */
     u_char                         address[NGX_SOCKADDR_STRLEN + 1];
                                                 /* of the server */
+    ngx_atomic_t                   reason;      /* why it is gone, as it was
+                                                   logged last, a hash, and
+                                                   when */
+    ngx_atomic_t                   reasoned;
     ngx_atomic_t                   unresolved;  /* a name was not found: that
                                                    was logged */
     ngx_atomic_t                   read;        /* when an answer with changes,

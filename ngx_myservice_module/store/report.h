@@ -1,0 +1,20 @@
+/*
+ * What the log says of a store.
+ */
+
+#ifndef MS_STORE_REPORT_H
+#define MS_STORE_REPORT_H
+
+
+#include "store/store.h"
+
+
+/* the connection is ready, or has ended, or could not be made: "why" */
+void ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected,
+    const char *why);
+
+/* an answer of the store was an error */
+void ms_store_report_error(ms_store_t *store, const char *error);
+
+
+#endif /* MS_STORE_REPORT_H */
