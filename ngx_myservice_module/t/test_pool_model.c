@@ -11,247 +11,11 @@
 
 #include "pool/key.h"
 #include "harness.h"
-#include "pool_model.h"
+#include "pool_pair.h"
 
 
 #define POOLS   100
 #define STEPS   5000
-#define GRANTS  16
-
-
-/* Check's own assertions cost a system call each. */
-#define same(a, b)                                                            \
-    if ((a) != (b)) {                                                         \
-        ck_abort_msg("%s is not %s: %lld %lld", #a, #b, (long long) (a),      \
-                     (long long) (b));                                        \
-    }
-
-
-typedef struct {
-    ms_lease_t      lease;
-    model_lease_t   model;
-} grant_t;
-
-typedef struct {
-    uint64_t        random;
-    uint64_t        now;
-    uint64_t        last_lease;
-    unsigned        trouble;            /* how much more often calls fail */
-    void           *memory;
-    ms_pool_t      *pool;
-    model_t         model;
-    int             sessions;
-    int             grants;
-    grant_t         granted[GRANTS];
-    ms_pool_seek_t  seeks[MODEL_SESSIONS];
-    model_seek_t    model_seeks[MODEL_SESSIONS];
-    size_t          lengths[MODEL_SESSIONS];
-    uint8_t         texts[MODEL_SESSIONS][MS_POOL_SESSION_MAX];
-    char            names[MODEL_INSTANCES][32];
-} pair_t;
-
-
-static const uint8_t  subjects[2][MS_POOL_SUBJECT] = { { 1 }, { 2 } };
-
-
-/* as the handler has heard of them */
-static uint64_t  ended[MS_ENDS];
-
-
-static void
-count_end(const ms_ended_t *end)
-{
-    ended[end->why]++;
-    same(end->session_len > 0, 1);
-    same(end->name_len > 0, 1);
-}
-
-
-static unsigned
-pick(pair_t *pair, unsigned below)
-{
-    uint64_t  x;
-
-    x = pair->random += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-
-    return (unsigned) ((x ^ (x >> 31)) >> 33) % below;
-}
-
-
-static void
-pair_create(pair_t *pair, uint64_t seed)
-{
-    int      i;
-    bool     mostly_long;
-    size_t   size;
-    uint8_t  key[16];
-
-    memset(pair, 0, sizeof(pair_t));
-    memset(key, (int) (seed & 0xff), sizeof(key));
-    pair->random = seed;
-    pair->model.capacity = 1 + (int) pick(pair, MODEL_INSTANCES - 1);
-    pair->model.blocks = 8;
-    pair->model.drain = MODEL_NEVER;
-    pair->model.retry = pick(pair, 4) == 0 ? MODEL_NEVER
-                                           : 20 + pick(pair, 60);
-    pair->trouble = 4 * pick(pair, 4);
-    pair->sessions = 1 + (int) pick(pair, MODEL_SESSIONS);
-    mostly_long = pick(pair, 3) == 0;
-
-    if (mostly_long) {
-        pair->trouble = 0;
-        pair->model.capacity = MODEL_INSTANCES - 1;
-        pair->sessions = MODEL_SESSIONS;
-    }
-
-    size = ms_pool_size((uint32_t) pair->model.capacity);
-    pair->memory = malloc(size);
-    ck_assert_ptr_nonnull(pair->memory);
-    memset(pair->memory, 0xa5, size);
-    pair->pool = ms_pool_create(pair->memory, size, key);
-    ck_assert_ptr_nonnull(pair->pool);
-
-    for (i = 0; i < MODEL_INSTANCES; i++) {
-        snprintf(pair->names[i], sizeof(pair->names[i]), "10.0.%u.%d",
-                 pick(pair, 256), i);
-        pair->model.instance_at[i] = ms_key_position(pair->names[i],
-                                                     strlen(pair->names[i]));
-    }
-
-    for (i = 0; i < MODEL_SESSIONS; i++) {
-        pair->lengths[i] = 1 + pick(pair, mostly_long ? MS_POOL_SESSION_MAX
-                                                      : 80);
-        memset(pair->texts[i], 's', sizeof(pair->texts[i]));
-        pair->texts[i][0] = (uint8_t) ('a' + i);
-        pair->model.session_at[i] = ms_key_position(pair->texts[i],
-                                                    pair->lengths[i]);
-        pair->model.session_long[i] = pair->lengths[i] > 64;
-    }
-}
-
-
-static void
-compare_owner(const pair_t *pair, const model_instance_t *model,
-    const ms_instance_info_t *info)
-{
-    same(info->lease != 0, model->owner != MODEL_NOBODY);
-
-    if (model->owner == MODEL_NOBODY) {
-        same(info->session_len, 0);
-        return;
-    }
-
-    same(info->foreign, model->foreign);
-    same(info->epoch, model->epoch);
-    same(info->bound, model->subject != 0);
-    same(info->started, model->started);
-    same(info->used, model->used);
-    same(info->expires, model_lease_end(model));
-    same(info->drained, model_drained(&pair->model, (int) (model
-                                            - pair->model.instances)));
-
-    if (model->owner == MODEL_UNKNOWN) {
-        same(info->session_len, 0);
-        return;
-    }
-
-    same(info->session_len, pair->lengths[model->owner]);
-    same(memcmp(info->session, pair->texts[model->owner],
-                info->session_len),
-         0);
-}
-
-
-static void
-compare_ended(const pair_t *pair)
-{
-    int       i, k;
-    uint64_t  n;
-
-    for (i = MS_END_NONE + 1; i < MS_ENDS; i++) {
-        n = 0;
-
-        for (k = 0; k < MODEL_INSTANCES; k++) {
-            n += pair->model.instances[k].ended[i];
-        }
-
-        same(ms_pool_ended(pair->pool, (ms_end_t) i), n);
-        same(ended[i], n);
-    }
-}
-
-
-/* Users and subjects as some_terms() picks them. */
-static void
-compare_users(const pair_t *pair)
-{
-    unsigned         i, k;
-    ms_pool_terms_t  terms;
-
-    memset(&terms, 0, sizeof(terms));
-
-    for (i = 0; i < 4; i++) {
-        for (k = 0; k < 3; k++) {
-            terms.user = 2 * i;
-            terms.subject = k > 0 ? subjects[k - 1] : NULL;
-            same(ms_pool_user_sessions(pair->pool, &terms, UINT32_MAX,
-                                       pair->now),
-                 model_user_sessions(&pair->model, &terms));
-        }
-    }
-}
-
-
-static void
-compare(const pair_t *pair)
-{
-    int                      i;
-    bool                     rests;
-    uint32_t                 id;
-    const char              *broken;
-    ms_instance_info_t       info;
-    const model_instance_t  *model;
-
-    broken = ms_pool_check(pair->pool);
-
-    if (broken != NULL) {
-        ck_abort_msg("%s", broken);
-    }
-
-    same(ms_pool_alerts(pair->pool), 0);
-    same(ms_pool_epoch(pair->pool), pair->model.epoch);
-    compare_ended(pair);
-    compare_users(pair);
-
-    for (i = 0; i < MODEL_INSTANCES; i++) {
-        model = &pair->model.instances[i];
-        id = ms_pool_find(pair->pool, pair->names[i],
-                          strlen(pair->names[i]));
-        same(id != MS_POOL_NONE, model->member);
-
-        if (!model->member) {
-            continue;
-        }
-
-        ms_pool_info(pair->pool, id, &info);
-        same(info.state, model->state);
-        same(info.drain, model->drain != 0);
-        same(info.reported, (model->drain & 2) != 0);
-        same(info.removed, model->removed);
-        same(info.moves, model->moves);
-        same(info.health, model->health);
-        same(info.suspect, model->suspect != 0);
-        same(info.failures,
-                          model->failures < 255 ? model->failures : 255);
-        rests = (model->state == MS_INSTANCE_LEFT
-                 || model->state == MS_INSTANCE_DOWN)
-                && model->retry_at != MODEL_NEVER;
-        same(info.retry, rests ? model->retry_at : 0);
-        compare_owner(pair, model, &info);
-    }
-}
 
 
 static ms_pool_terms_t
@@ -259,7 +23,8 @@ some_terms(pair_t *pair)
 {
     ms_pool_terms_t  terms;
 
-    terms.subject = pick(pair, 3) == 0 ? NULL : subjects[pick(pair, 8) == 0];
+    terms.subject = pick(pair, 3) == 0 ? NULL
+                                       : pair_subjects[pick(pair, 8) == 0];
     terms.routes = pick(pair, 4) != 0;
     terms.tells = pick(pair, 3) == 0;
     terms.grace = 30 * pick(pair, 2);
@@ -315,7 +80,7 @@ keep_grant(pair_t *pair, const grant_t *grant)
          grant->lease.tentative
          && pair->model.instances[grant->model.instance].follows);
 
-    pair->granted[pair->grants++ % GRANTS] = *grant;
+    pair->granted[pair->grants++ % PAIR_GRANTS] = *grant;
 }
 
 
@@ -381,8 +146,9 @@ step_claim(pair_t *pair)
     }
 
     if (pair->grants > 0 && pick(pair, 6) == 0) {
-        grant = pair->granted[pick(pair, pair->grants < GRANTS
-                                         ? (unsigned) pair->grants : GRANTS)];
+        grant = pair->granted[pick(pair, pair->grants < PAIR_GRANTS
+                                         ? (unsigned) pair->grants
+                                         : PAIR_GRANTS)];
         pair->seeks[s].held = grant.lease.lease;
         pair->seeks[s].settled = pick(pair, 2) & 1;
         pair->model_seeks[s].held = grant.model.lease;
@@ -430,7 +196,8 @@ step_lease(pair_t *pair)
         return;
     }
 
-    known = pair->grants < GRANTS ? (unsigned) pair->grants : GRANTS;
+    known = pair->grants < PAIR_GRANTS ? (unsigned) pair->grants
+                                       : PAIR_GRANTS;
     grant = pair->granted[pick(pair, known)];
 
     /* of one that is back the record may be another */
@@ -698,7 +465,6 @@ START_TEST(test_random)
     steps = env != NULL ? atoi(env) : STEPS;
 
     pair_create(&pair, seed);
-    ms_pool_on_end(count_end);
 
     for (i = 0; i < steps; i++) {
 
@@ -744,7 +510,7 @@ START_TEST(test_random)
             step_claim(&pair);
         }
 
-        compare(&pair);
+        pair_compare(&pair);
     }
 
     free(pair.memory);
