@@ -71,6 +71,7 @@ ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain)
         ms_pool_info(pool, id, &info);
         mark = ms_store_word_mark(store, id, &info);
         mark->stamp = ms_store_stamp(mark->stamp);
+        mark->drain = drain;
         mark->told = 0;
 
         /* another gateway's word may have come since the operator's */
@@ -107,6 +108,7 @@ ms_store_word_mark(ms_store_t *store, uint32_t instance,
 
     if (mark->stamp == 0 && info->held) {
         mark->stamp = MS_STORE_OLDEST;
+        mark->drain = 1;
     }
 
     return mark;
@@ -163,6 +165,7 @@ ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain,
 
         if (stamp >= mark->stamp) {
             mark->stamp = stamp;
+            mark->drain = drain;
             mark->told = store->sh->round;
 
             if (info.held != drain) {
@@ -303,7 +306,7 @@ ms_store_words(ms_store_t *store, ms_store_words_t *batch)
 
             word->instance = i;
             word->stamp = mark->stamp;
-            word->drain = info.held;
+            word->drain = mark->drain;
             word->len = info.name_len;
             ngx_memcpy(word->name, info.name, info.name_len);
         }

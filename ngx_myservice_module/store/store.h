@@ -82,6 +82,7 @@ typedef struct {
     uint32_t                       told;        /* the round in which the store
                                                    has got the operator's last
                                                    word on it, */
+    uint32_t                       drain;       /* what that is, */
     uint64_t                       stamp;       /* and the word's stamp; 0: there
                                                    is none.  See drains.h. */
     ms_store_moves_t               moves;       /* these two by a hash, not of
