@@ -30,6 +30,7 @@ local S, I, C, L, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local call, fmt, match = redis.call, string.format, string.match
 
 local FORGET = 86400000     -- ms after which a record that has ended is dropped
+local SLICE = 1000          -- records that are looked at with one command
 local UNDRAINED = '^%d+ (%d+) %-'
 
 local t = call('TIME')
@@ -143,13 +144,21 @@ local full = verb == 'claim' and ARGV[10] ~= '-' and function(u, max, from, e)
 
     n = 0
     for _, v in ipairs(users) do
-        for _, entry in ipairs(call('ZRANGEBYLEX', U, '[' .. v .. ' ',
-                                    '(' .. v .. '!')) do
-            r = get(string.sub(entry, #v + 2))
-            if not r or user(r.u) ~= v then
-                call('ZREM', U, entry)
-            elseif live(r) then
-                n = n + 1
+        local tag = v == k and ':' .. k .. ' ' or ' ' .. subject .. ':~ '
+        local all = call('ZRANGEBYLEX', U, '[' .. v .. ' ', '(' .. v .. '!')
+        for first = 1, #all, SLICE do
+            local names = {}
+            for i = first, math.min(first + SLICE - 1, #all) do
+                names[#names + 1] = string.sub(all[i], #v + 2)
+            end
+            for i, o in ipairs(call('HMGET', I, unpack(names))) do
+                local x = o and string.find(o, tag, 1, true)
+                          and match(o, '^%d+ (%d+)')
+                if not x then
+                    call('ZREM', U, all[first + i - 1])
+                elseif tonumber(x) > now then
+                    n = n + 1
+                end
             end
         end
     end
