@@ -242,8 +242,8 @@ quick:                                  ## build and test what changed, in under
 	@scripts/run-unit $(UNIT_TESTS)
 
 .PHONY: check-coalesce
-check-coalesce: tests programs module   ## module tests with myservice_coalesce on
-	@NGINX_HTTP='myservice_coalesce on;' scripts/run-unit \
+check-coalesce: tests programs module   ## module tests with myservice_coalesce and myservice_decode_once
+	@NGINX_HTTP='myservice_coalesce on; myservice_decode_once on;' scripts/run-unit \
 	    $(COALESCE_TESTS:%=$(B)/t/test_%)
 
 .PHONY: check-multiplex
