@@ -23,8 +23,9 @@
 /* a few messages of 16 KB: to copy one costs less than to write it alone */
 #define MS_COALESCE_SIZE   65536
 
-/* buffers of a worker that wait to be used again: 4m */
-#define MS_COALESCE_FREE   64
+/* buffers of a worker, in use or free: 4m; if one more is wanted, the oldest is
+ * written */
+#define MS_COALESCE_MAX    64
 
 /* in c->buffered, with NGX_SSL_BUFFERED and NGX_HTTP_V2_BUFFERED */
 #define MS_COALESCE_BUFFERED  0x08
@@ -41,6 +42,8 @@ typedef struct {
 
 typedef struct {
     ngx_buf_t                       buf;         /* no memory if empty */
+    ngx_queue_t                     queue;       /* of those with memory */
+    ngx_connection_t               *connection;
     ngx_send_chain_pt               send_chain;  /* of the layer below */
 } ms_coalesce_t;
 
@@ -60,8 +63,8 @@ static void ms_coalesce_hold(ngx_connection_t *c, ms_coalesce_t *held,
 static ngx_chain_t *ms_coalesce_send(ngx_connection_t *c, ms_coalesce_t *held,
     ngx_chain_t *in, off_t limit);
 
-static ngx_int_t ms_coalesce_alloc(ngx_buf_t *b, ngx_log_t *log);
-static void ms_coalesce_free(ngx_buf_t *b);
+static ngx_int_t ms_coalesce_alloc(ms_coalesce_t *held);
+static void ms_coalesce_free(ms_coalesce_t *held);
 
 #endif
 
@@ -123,7 +126,8 @@ ngx_module_t  ngx_http_myservice_coalesce_module = {
 /* of this worker; the first bytes of a free buffer point to the next one */
 
 static u_char      *ms_coalesce_free_list;
-static ngx_uint_t   ms_coalesce_nfree;
+static ngx_queue_t  ms_coalesce_queue;  /* the oldest first */
+static ngx_uint_t   ms_coalesce_nheld;
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
@@ -195,6 +199,7 @@ ms_coalesce_install(ngx_connection_t *c)
     held = cln->data;
 
     ngx_memzero(held, sizeof(ms_coalesce_t));
+    held->connection = c;
     held->send_chain = c->send_chain;
 
     cln->handler = ms_coalesce_cleanup;
@@ -241,7 +246,7 @@ ms_coalesce_cleanup(void *data)
 {
     ms_coalesce_t  *held = data;
 
-    ms_coalesce_free(&held->buf);
+    ms_coalesce_free(held);
 }
 
 
@@ -330,7 +335,7 @@ ms_coalesce_may_hold(ngx_connection_t *c, ms_coalesce_t *held, ngx_chain_t *in)
         return 0;
     }
 
-    return b->start || ms_coalesce_alloc(b, c->log) == NGX_OK;
+    return b->start || ms_coalesce_alloc(held) == NGX_OK;
 }
 
 
@@ -357,7 +362,7 @@ ms_coalesce_hold(ngx_connection_t *c, ms_coalesce_t *held, ngx_chain_t *in)
     }
 
     if (b->pos == b->last) {
-        ms_coalesce_free(b);
+        ms_coalesce_free(held);
         return;
     }
 
@@ -402,30 +407,54 @@ ms_coalesce_send(ngx_connection_t *c, ms_coalesce_t *held, ngx_chain_t *in,
         return in;
     }
 
-    ms_coalesce_free(&held->buf);
+    ms_coalesce_free(held);
     c->buffered &= ~MS_COALESCE_BUFFERED;
 
     return cl;
 }
 
 
+/*
+ * A thousand clients that are answered in one turn shall not take a buffer
+ * each: these lie between what the calls keep, and their memory with them.
+ * The posted event of the oldest finds it written, or what has become of it.
+ */
+
 static ngx_int_t
-ms_coalesce_alloc(ngx_buf_t *b, ngx_log_t *log)
+ms_coalesce_alloc(ms_coalesce_t *held)
 {
-    u_char  *p;
+    u_char         *p;
+    ngx_buf_t      *b;
+    ms_coalesce_t  *oldest;
+
+    if (ms_coalesce_queue.next == NULL) {
+        ngx_queue_init(&ms_coalesce_queue);
+    }
+
+    if (ms_coalesce_nheld == MS_COALESCE_MAX) {
+        oldest = ngx_queue_data(ngx_queue_head(&ms_coalesce_queue),
+                                ms_coalesce_t, queue);
+
+        (void) ms_coalesce_send(oldest->connection, oldest, NULL, 0);
+
+        if (ms_coalesce_nheld == MS_COALESCE_MAX) {
+            return NGX_DECLINED;
+        }
+    }
 
     p = ms_coalesce_free_list;
 
     if (p) {
         ms_coalesce_free_list = *(u_char **) p;
-        ms_coalesce_nfree--;
 
     } else {
-        p = ngx_alloc(MS_COALESCE_SIZE, log);
+        p = ngx_alloc(MS_COALESCE_SIZE, held->connection->log);
         if (p == NULL) {
             return NGX_ERROR;
         }
     }
+
+    b = &held->buf;
 
     b->start = p;
     b->pos = p;
@@ -438,31 +467,39 @@ ms_coalesce_alloc(ngx_buf_t *b, ngx_log_t *log)
 
     b->flush = 1;
 
+    ngx_queue_insert_tail(&ms_coalesce_queue, &held->queue);
+    ms_coalesce_nheld++;
+
     return NGX_OK;
 }
 
 
 static void
-ms_coalesce_free(ngx_buf_t *b)
+ms_coalesce_free(ms_coalesce_t *held)
 {
+    ngx_buf_t  *b;
+
+    b = &held->buf;
+
     if (b->start == NULL) {
         return;
     }
 
-#if !(NGX_DEBUG_PALLOC)
+    ngx_queue_remove(&held->queue);
+    ms_coalesce_nheld--;
 
-    if (ms_coalesce_nfree < MS_COALESCE_FREE) {
-        *(u_char **) b->start = ms_coalesce_free_list;
-        ms_coalesce_free_list = b->start;
-        ms_coalesce_nfree++;
+#if (NGX_DEBUG_PALLOC)
 
-    } else
+    ngx_free(b->start);
+
+#else
+
+    /* there are never more than MS_COALESCE_MAX of them */
+
+    *(u_char **) b->start = ms_coalesce_free_list;
+    ms_coalesce_free_list = b->start;
 
 #endif
-
-    {
-        ngx_free(b->start);
-    }
 
     ngx_memzero(b, sizeof(ngx_buf_t));
 }

@@ -10,7 +10,7 @@
 #include "harness.h"
 
 
-#define CLIENTS_MAX  80
+#define CLIENTS_MAX  200
 #define CALLS_MAX    65536
 #define NV_MAX       64
 #define READS_MAX    64                 /* of a connection in a row */

@@ -3,6 +3,7 @@
  * are used up, calls that the client cancels, files between calls.
  */
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,14 +46,17 @@
 #define MEGABYTE  1000000
 #define PINGS     100
 
+#define SLOW       80
+#define SLOW_SIZE  3000
+
 
 /* The client does not read any more when the call's request is over. */
 static client_call_t *
-flood(client_t *client)
+flood_of(client_t *client, size_t size)
 {
     client_call_t  *call;
 
-    call = sized_start(client, SUBSCRIBE, "s1", MEGABYTE);
+    call = sized_start(client, SUBSCRIBE, "s1", size);
 
     while (call->headers == 0) {
         client_poll(100);
@@ -61,6 +65,13 @@ flood(client_t *client)
     client_pause(client, true);
 
     return call;
+}
+
+
+static client_call_t *
+flood(client_t *client)
+{
+    return flood_of(client, MEGABYTE);
 }
 
 
@@ -148,6 +159,106 @@ START_TEST(slow_reader_leaves)
     }
 
     client_assert(echo_get(client_open(harness_port(8080)), "s1"), 0, "");
+}
+END_TEST
+
+
+/* more clients read nothing than a worker has buffers for */
+START_TEST(slow_readers)
+{
+    int             i;
+    client_t       *slow[SLOW], *client;
+    client_call_t  *streams[SLOW];
+
+    (void) instance_start(8081, "one", "--subscribe-interval 1ms");
+    gateway_start(LISTEN("sndbuf=4k", ""));
+
+    for (i = 0; i < SLOW; i++) {
+        slow[i] = client_open_link(harness_port(8080), LINK_SMALL);
+        client_window(slow[i], 1 << 30);
+        client_window_all(slow[i], 1 << 30);
+        streams[i] = flood_of(slow[i], SLOW_SIZE);
+    }
+
+    client_await_still();
+    client = client_open(harness_port(8080));
+
+    for (i = 0; i < 10; i++) {
+        client_call_t  *call = sized_start(client, ECHO, "s1",
+                                           (size_t) i * 999);
+
+        client_wait(call);
+        sized_ok(call, (size_t) i * 999);
+    }
+
+    for (i = 0; i < SLOW; i++) {
+        client_pause(slow[i], false);
+    }
+
+    for (i = 0; i < SLOW; i++) {
+        client_wait_messages(streams[i], 20);
+        ck_assert(!streams[i]->done);
+        ck_assert_uint_ge(sized_check(streams[i], SLOW_SIZE), 20);
+        client_close(slow[i]);
+    }
+}
+END_TEST
+
+
+static void
+answer_begin(fake_call_t *call)
+{
+    fake_headers(call);
+    fake_hold(call);
+}
+
+
+static void
+answer_end(fake_call_t *call)
+{
+    fake_trailers(call, 0, "");
+}
+
+
+/* and more than there are buffers get something in the same turn */
+START_TEST(many_clients)
+{
+    int             i;
+    pid_t           worker;
+    fake_t         *fake;
+    client_call_t  *calls[2 * SLOW];
+
+    fake = fake_start(8081, "one", fake_hold);
+    gateway_start(CONF(""));
+    ck_assert_uint_eq(gateway_workers(&worker, 1), 1);
+
+    for (i = 0; i < 2 * SLOW; i++) {
+        calls[i] = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
+                               NULL, "s1", "", 0);
+    }
+
+    while (fake_held(fake) < 2 * SLOW) {
+        client_poll(5);
+    }
+
+    /* it finds them all when it wakes up */
+
+    kill(worker, SIGSTOP);
+    fake_release(fake, answer_begin);
+    kill(worker, SIGCONT);
+
+    for (i = 0; i < 2 * SLOW; i++) {
+        while (calls[i]->headers == 0) {
+            client_poll(5);
+        }
+    }
+
+    fake_release(fake, answer_end);
+
+    for (i = 0; i < 2 * SLOW; i++) {
+        client_wait(calls[i]);
+        client_assert(calls[i], 0, "");
+    }
 }
 END_TEST
 
@@ -453,6 +564,8 @@ main(int argc, char **argv)
     harness_add(suite, slow_reader);
     harness_add(suite, slow_reader_small);
     harness_add(suite, slow_reader_leaves);
+    harness_add(suite, slow_readers);
+    harness_add(suite, many_clients);
     harness_add(suite, windows);
     harness_add(suite, cancels);
     harness_add(suite, storm);
