@@ -393,13 +393,17 @@ START_TEST(closed_at_once)
     client = client_open(harness_port(8080));
     client_wait(echo(client));
 
+    /* one segment: of ten small ones the last waits until the first is
+       acknowledged */
+
     gateway_freeze(true);
+    link_hold(client_link(client));
 
     for (i = 0; i < 5; i++) {
         (void) echo(client);
     }
 
-    (void) client_link(client);
+    link_release(client_link(client), 0);
     client_close(client);
     gateway_freeze(false);
 
