@@ -42,7 +42,8 @@ typedef struct {
 
 typedef struct {
     ngx_buf_t                       buf;         /* no memory if empty */
-    ngx_queue_t                     queue;       /* of those with memory */
+    ngx_queue_t                     queue;       /* of those with memory that
+                                                    may be written */
     ngx_connection_t               *connection;
     ngx_send_chain_pt               send_chain;  /* of the layer below */
 } ms_coalesce_t;
@@ -64,6 +65,7 @@ static ngx_chain_t *ms_coalesce_send(ngx_connection_t *c, ms_coalesce_t *held,
     ngx_chain_t *in, off_t limit);
 
 static ngx_int_t ms_coalesce_alloc(ms_coalesce_t *held);
+static void ms_coalesce_write(ms_coalesce_t *held);
 static void ms_coalesce_free(ms_coalesce_t *held);
 
 #endif
@@ -396,15 +398,16 @@ ms_coalesce_send(ngx_connection_t *c, ms_coalesce_t *held, ngx_chain_t *in,
 
     cl = held->send_chain(c, &head, limit);
 
-    if (cl == NGX_CHAIN_ERROR) {
-        return cl;
-    }
+    if (cl == NGX_CHAIN_ERROR || cl == &head) {
 
-    if (cl == &head) {
+        /* no other connection has to try it again */
+
+        ngx_queue_remove(&held->queue);
+        ngx_queue_init(&held->queue);
 
         /* the socket is full; HTTP/2 comes back when it is writable */
 
-        return in;
+        return cl == &head ? in : cl;
     }
 
     ms_coalesce_free(held);
@@ -432,10 +435,12 @@ ms_coalesce_alloc(ms_coalesce_t *held)
     }
 
     if (ms_coalesce_nheld == MS_COALESCE_MAX) {
-        oldest = ngx_queue_data(ngx_queue_head(&ms_coalesce_queue),
-                                ms_coalesce_t, queue);
 
-        (void) ms_coalesce_send(oldest->connection, oldest, NULL, 0);
+        if (!ngx_queue_empty(&ms_coalesce_queue)) {
+            oldest = ngx_queue_data(ngx_queue_head(&ms_coalesce_queue),
+                                    ms_coalesce_t, queue);
+            ms_coalesce_write(oldest);
+        }
 
         if (ms_coalesce_nheld == MS_COALESCE_MAX) {
             return NGX_DECLINED;
@@ -471,6 +476,42 @@ ms_coalesce_alloc(ms_coalesce_t *held)
     ms_coalesce_nheld++;
 
     return NGX_OK;
+}
+
+
+/*
+ * What another connection holds.  Its posted event finds an error again, but
+ * nothing that watches a socket: HTTP/2 does not write to one that is full, and
+ * trusts that whoever found it full waits for it.
+ */
+
+static void
+ms_coalesce_write(ms_coalesce_t *held)
+{
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_v2_connection_t  *h2c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = held->connection;
+    wev = c->write;
+    h2c = c->data;
+
+    (void) ms_coalesce_send(c, held, NULL, 0);
+
+    if (wev->ready) {
+        return;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(h2c->http_connection->conf_ctx,
+                                        ngx_http_core_module);
+
+    if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+        c->error = 1;
+        return;
+    }
+
+    ngx_add_timer(wev, clcf->send_timeout);
 }
 
 

@@ -49,6 +49,9 @@
 #define SLOW       80
 #define SLOW_SIZE  3000
 
+#define LARGE      16000
+#define LARGE_N    3
+
 
 /* The client does not read any more when the call's request is over. */
 static client_call_t *
@@ -220,21 +223,41 @@ answer_end(fake_call_t *call)
 }
 
 
-/* and more than there are buffers get something in the same turn */
-START_TEST(many_clients)
+/* more than a small socket takes, less than a buffer and the first window */
+static void
+answer_large(fake_call_t *call)
 {
     int             i;
-    pid_t           worker;
-    fake_t         *fake;
-    client_call_t  *calls[2 * SLOW];
+    static uint8_t  frame[9 + LARGE] = { LARGE >> 16, LARGE >> 8 & 0xff,
+                                         LARGE & 0xff };
+
+    frame[8] = (uint8_t) call->stream;
+    fake_headers(call);
+
+    for (i = 0; i < LARGE_N; i++) {
+        fake_bytes(call, frame, sizeof(frame));
+    }
+
+    fake_hold(call);
+}
+
+
+/* More clients than there are buffers get the same in one turn. */
+static fake_t *
+answer_at_once(client_call_t **calls, const char *conf, link_kind_t kind,
+    fake_answer_pt answer)
+{
+    int      i;
+    pid_t    worker;
+    fake_t  *fake;
 
     fake = fake_start(8081, "one", fake_hold);
-    gateway_start(CONF(""));
+    gateway_start(conf);
     ck_assert_uint_eq(gateway_workers(&worker, 1), 1);
 
     for (i = 0; i < 2 * SLOW; i++) {
-        calls[i] = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
-                               NULL, "s1", "", 0);
+        calls[i] = client_grpc(client_open_link(harness_port(8080), kind),
+                               SUBSCRIBE, NULL, "s1", "", 0);
     }
 
     while (fake_held(fake) < 2 * SLOW) {
@@ -244,7 +267,7 @@ START_TEST(many_clients)
     /* it finds them all when it wakes up */
 
     kill(worker, SIGSTOP);
-    fake_release(fake, answer_begin);
+    fake_release(fake, answer);
     kill(worker, SIGCONT);
 
     for (i = 0; i < 2 * SLOW; i++) {
@@ -253,11 +276,40 @@ START_TEST(many_clients)
         }
     }
 
+    return fake;
+}
+
+
+START_TEST(many_clients)
+{
+    int             i;
+    fake_t         *fake;
+    client_call_t  *calls[2 * SLOW];
+
+    fake = answer_at_once(calls, CONF(""), LINK_PLAIN, answer_begin);
     fake_release(fake, answer_end);
 
     for (i = 0; i < 2 * SLOW; i++) {
         client_wait(calls[i]);
         client_assert(calls[i], 0, "");
+    }
+}
+END_TEST
+
+
+/* a socket that is full when another client wants the buffer */
+START_TEST(many_clients_small)
+{
+    int             i;
+    client_call_t  *calls[2 * SLOW];
+
+    (void) answer_at_once(calls, LISTEN("sndbuf=4k", ""), LINK_SMALL,
+                          answer_large);
+
+    for (i = 0; i < 2 * SLOW; i++) {
+        while (calls[i]->len < LARGE * LARGE_N) {
+            client_poll(5);
+        }
     }
 }
 END_TEST
@@ -566,6 +618,7 @@ main(int argc, char **argv)
     harness_add(suite, slow_reader_leaves);
     harness_add(suite, slow_readers);
     harness_add(suite, many_clients);
+    harness_add(suite, many_clients_small);
     harness_add(suite, windows);
     harness_add(suite, cancels);
     harness_add(suite, storm);
