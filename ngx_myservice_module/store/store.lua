@@ -4,7 +4,8 @@
 --   KEYS[1] hash    session -> instance
 --   KEYS[2] hash    instance -> "epoch expires flags who session"
 --   KEYS[3] hash    e: the highest epoch, n: number of the last change,
---                   g: the generation, which a script makes in an empty store
+--                   g: the generation, which a script makes in an empty store,
+--                   r: where "revoke" looks next for what has ended
 --   KEYS[4] stream  the last changes
 --   KEYS[5] zset    "user instance", all scores 0: the records of a user, one
 --                   who has a limit
@@ -31,6 +32,7 @@ local call, fmt, match = redis.call, string.format, string.match
 
 local FORGET = 86400000     -- ms after which a record that has ended is dropped
 local SLICE = 1000          -- records that are looked at with one command
+local SWEEP = 32            -- revocations that "revoke" looks at
 local UNDRAINED = '^%d+ (%d+) %-'
 
 local t = call('TIME')
@@ -407,9 +409,30 @@ if verb == 'list' then
             scan[1], out}
 end
 
+-- Some of the revocations, and the next cursor.  Those that have ended a day
+-- ago are dropped.
+local function revocations(cursor, count)
+    local scan = call('HSCAN', KEYS[6], cursor, 'COUNT', count)
+    local out = {}
+
+    for n = 1, #scan[2], 2 do
+        local till, entry = match(scan[2][n + 1], '^%d+ (%d+) (.*)$')
+        if now - till * 1000 > FORGET then
+            call('HDEL', KEYS[6], scan[2][n])
+        else
+            out[#out + 1] = entry
+        end
+    end
+
+    return out, scan[1]
+end
+
+
 -- revoke gw (id stamp until entry)...
 -- Revocations: of those with the same id the one with the highest stamp counts.
--- "until" is in seconds.  Only what the store knows better is answered:
+-- "until" is in seconds.  Each question looks at more of the others than the 16
+-- that it brings, so there are hardly more of those that have ended than of the
+-- others.  Only what the store knows better is answered:
 --   generation, entry...
 if verb == 'revoke' then
     local out = {}
@@ -429,30 +452,22 @@ if verb == 'revoke' then
         end
     end
 
+    local _, at = revocations(call('HGET', C, 'r') or '0', SWEEP)
+    call('HSET', C, 'r', at)
+
     return {g, out}
 end
 
 
 -- revoked gw cursor count
--- Some of the revocations; the answer begins as that to "list".  Those that
--- have ended a day ago are dropped.
+-- Some of the revocations; the answer begins as that to "list".
 --   generation id number cursor, entry...
 if verb == 'revoked' then
     local last = call('XREVRANGE', L, '+', '-', 'COUNT', '1')
-    local scan = call('HSCAN', KEYS[6], ARGV[3], 'COUNT', ARGV[4])
-    local out = {}
-
-    for n = 1, #scan[2], 2 do
-        local till, entry = match(scan[2][n + 1], '^%d+ (%d+) (.*)$')
-        if now - till * 1000 > FORGET then
-            call('HDEL', KEYS[6], scan[2][n])
-        else
-            out[#out + 1] = entry
-        end
-    end
+    local out, cursor = revocations(ARGV[3], ARGV[4])
 
     return {g, last[1] and last[1][1] or '0-0', call('HGET', C, 'n') or '0',
-            scan[1], out}
+            cursor, out}
 end
 
 return redis.error_reply('MS unknown verb')

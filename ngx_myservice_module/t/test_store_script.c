@@ -341,6 +341,34 @@ START_TEST(revocations)
 END_TEST
 
 
+/* also while no gateway reads them all, and there are too many for one look */
+
+START_TEST(revocations_end)
+{
+    int          i;
+    char         id[16];
+    redisReply  *r;
+
+    setup("FORGET = 86400000", "FORGET = 1000");
+
+    freeReplyObject(ask("revoke", "g1", "a", "2", "1990000000", "a"));
+
+    for (i = 0; i < 500; i++) {
+        snprintf(id, sizeof(id), "%d", i);
+        freeReplyObject(ask("revoke", "g1", id, "1", "1000000000", "b"));
+    }
+
+    r = store_server_ask(store, (const char *[]) { "HLEN", "{u}:r", NULL });
+    ck_assert_int_lt(r->integer, 64);
+    freeReplyObject(r);
+
+    r = ask("revoke", "g1", "a", "1", "1990000000", "b");
+    ck_assert_str_eq(text(r->element[1], 0), "a");
+    freeReplyObject(r);
+}
+END_TEST
+
+
 START_TEST(ends)
 {
     char      number[24];
@@ -781,6 +809,7 @@ main(void)
     harness_add(suite, drains);
     harness_add(suite, words);
     harness_add(suite, revocations);
+    harness_add(suite, revocations_end);
     harness_add(suite, ends);
     harness_add(suite, renewals);
     harness_add(suite, young);
