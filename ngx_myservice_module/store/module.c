@@ -7,6 +7,7 @@
 #include "core/values.h"
 #include "store/claim.h"
 #include "store/conn.h"
+#include "store/drains.h"
 #include "store/names.h"
 #include "store/renew.h"
 #include "zone/lock.h"
@@ -184,7 +185,17 @@ ms_store_init_process(ngx_cycle_t *cycle)
 static void
 ms_store_up(ms_store_conn_t *sc)
 {
-    ms_store_claim_up(sc->store);
+    ms_store_t  *store;
+
+    store = sc->store;
+
+    ms_store_claim_up(store);
+
+    /* the server that was told may be another one, and not be the master */
+
+    if (store->duty.held) {
+        ms_store_drains_again(store);
+    }
 }
 
 

@@ -365,6 +365,51 @@ START_TEST(away)
 END_TEST
 
 
+/* told to a server that is not the master any more, by a connection that ends
+ * alone: the one that reads changes stays */
+
+START_TEST(lost)
+{
+    char        *line, *save, id[24];
+    long         own;
+    redisReply  *r, *list;
+    const char  *key;
+
+    begin(LIST);
+
+    key = revoke("t-1");
+    await_stored(key, "t-1");
+    other("a", "t-2", EARLY, false);
+    await_call(revoked_token("t-2", NULL), 16);
+
+    freeReplyObject(store_server_ask(store, (const char *[]) {
+                        "HDEL", "{u}:r", key, NULL }));
+    r = store_server_ask(store, (const char *[]) { "CLIENT", "ID", NULL });
+    own = (long) r->integer;
+    freeReplyObject(r);
+
+    list = store_server_ask(store, (const char *[]) { "CLIENT", "LIST",
+                                                      NULL });
+
+    for (line = strtok_r(list->str, "\n", &save);
+         line != NULL;
+         line = strtok_r(NULL, "\n", &save))
+    {
+        snprintf(id, sizeof(id), "%ld", strtol(line + strlen("id="), NULL,
+                                               10));
+
+        if (strtol(id, NULL, 10) != own && strstr(line, " flags=b") == NULL) {
+            freeReplyObject(store_server_ask(store, (const char *[]) {
+                                "CLIENT", "KILL", "ID", id, NULL }));
+        }
+    }
+
+    freeReplyObject(list);
+    await_stored(key, "t-1");
+}
+END_TEST
+
+
 /* the last word of operators who did not hear of each other counts */
 
 START_TEST(last_word)
@@ -409,6 +454,7 @@ main(void)
     harness_add(suite, heard);
     harness_add(suite, learnt);
     harness_add(suite, away);
+    harness_add(suite, lost);
     harness_add(suite, last_word);
 
     return harness_run(suite, "test_store_revoked");
