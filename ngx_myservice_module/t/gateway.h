@@ -54,7 +54,7 @@ size_t gateway_workers(pid_t *pids, size_t max);
 void gateway_await_workers(size_t n);
 
 /* SIGKILL to any "n" of the workers; waits until the master has started others.
- * The test must allow "exited on signal 9". */
+ * What nginx logs of that is allowed. */
 void gateway_kill_workers(size_t n);
 
 /* How many system calls of the workers have written so far ("syscw" of

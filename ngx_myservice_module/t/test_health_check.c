@@ -501,7 +501,6 @@ START_TEST(health_worker_killed)
     fake_t  *fake;
 
     fake = fake_serving(8081, "one");
-    gateway_allow("exited on signal 9");
     gateway_start(CONF("3", FAST, ONE));
     await_requests(fake, 2);
 

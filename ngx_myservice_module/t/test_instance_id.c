@@ -304,7 +304,6 @@ END_TEST
  * and takes nobody for new */
 START_TEST(id_survives)
 {
-    gateway_allow("exited on signal 9");
     atomic_store(&id, "p1");
     start();
 

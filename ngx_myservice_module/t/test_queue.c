@@ -233,7 +233,6 @@ START_TEST(queue_killed)
 {
     client_call_t  *c, *other;
 
-    gateway_allow("exited on signal 9");
     start(CONF("myservice_queue length=1;\n", ""));
     c = enter("s1", 1);
     gateway_kill_workers(2);

@@ -324,7 +324,6 @@ START_TEST(sessions_worker_killed)
 {
     char  pod[128];
 
-    gateway_allow("exited on signal 9");
     start(2, CONF("", TWO));
     snprintf(pod, sizeof(pod), "%s", client_pod(echo_once("s1"), 0));
     client_assert(echo_once("s2"), 0, "");

@@ -453,7 +453,6 @@ START_TEST(reloads)
     const char  *pod, *second;
 
     begin(CONF(PREFIX));
-    gateway_allow("exited on signal 9");
 
     pod = pod_at(8080, "s1");
     second = pod_at(8081, "s2");
