@@ -8,8 +8,8 @@
 #include "operator/status.h"
 
 #include "core/session_text.h"
-#include "store/drains.h"
 #include "store/renew.h"
+#include "store/words.h"
 #include "zone/events.h"
 #include "zone/operator.h"
 
@@ -17,8 +17,6 @@
 static ngx_int_t ms_api_deadline(json_t *body, ngx_msec_t *limit);
 static ngx_int_t ms_api_unknown_key(json_t *body, const char *known,
     const char *other, const char **key);
-static ngx_int_t ms_api_address(ngx_pool_t *pool, const char *text,
-    ngx_addr_t *addr);
 static ngx_int_t ms_api_no_member(ms_api_t *api);
 
 
@@ -120,26 +118,26 @@ ngx_int_t
 ms_api_add(ms_api_t *api, json_t *body)
 {
     ngx_int_t    rc;
+    ngx_str_t    text;
     ngx_addr_t   addr;
-    const char  *key, *text;
+    const char  *key;
 
-    text = json_string_value(json_object_get(body, "address"));
+    text.data = (u_char *) json_string_value(json_object_get(body, "address"));
+    text.len = text.data ? ngx_strlen(text.data) : 0;
 
     if (ms_api_unknown_key(body, "address", "address", &key) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"%s\" is not "
                               "known, only \"address\"", key);
     }
 
-    if (text == NULL
-        || ms_api_address(api->request->pool, text, &addr) != NGX_OK)
-    {
+    if (ms_zone_address(api->request->pool, &text, &addr) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"address\" must "
                               "be an address and a port such as "
                               "\"10.0.0.5:5101\" or \"[fd00::5]:5101\"");
     }
 
     api->parts[3] = addr.name;
-    rc = ms_zone_join(api->zone, &addr, api->request->connection->log);
+    rc = ms_store_add(api->zone, &addr, api->request->connection->log);
 
     if (rc == NGX_ERROR) {
         return ms_api_problem(api, NGX_HTTP_INSUFFICIENT_STORAGE,
@@ -158,53 +156,29 @@ ms_api_add(ms_api_t *api, json_t *body)
 }
 
 
-/* the address as nginx writes that of a "server": it is the member's name */
-
-static ngx_int_t
-ms_api_address(ngx_pool_t *pool, const char *text, ngx_addr_t *addr)
-{
-    u_char  *copy;
-    size_t   len;
-
-    len = ngx_strlen(text);
-
-    if (len == 0 || len >= NGX_SOCKADDR_STRLEN) {
-        return NGX_DECLINED;
-    }
-
-    copy = ngx_pnalloc(pool, len);
-    addr->name.data = ngx_pnalloc(pool, NGX_SOCKADDR_STRLEN);
-
-    if (copy == NULL || addr->name.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(copy, text, len);
-
-    if (ngx_parse_addr_port(pool, addr, copy, len) != NGX_OK
-        || ngx_inet_get_port(addr->sockaddr) == 0)
-    {
-        return NGX_DECLINED;
-    }
-
-    addr->name.len = ngx_sock_ntop(addr->sockaddr, addr->socklen,
-                                   addr->name.data, NGX_SOCKADDR_STRLEN, 1);
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 ms_api_remove(ms_api_t *api, json_t *body)
 {
-    ngx_int_t  rc;
-    ngx_str_t  force;
+    ngx_int_t     rc;
+    ngx_str_t     arg;
+    ngx_uint_t    force;
+    ms_member_t   member;
 
-    rc = ms_zone_remove(api->zone, &api->parts[3],
-                        ngx_http_arg(api->request, (u_char *) "force", 5,
-                                     &force) == NGX_OK
-                        && force.len == 1 && force.data[0] == '1',
-                        api->request->connection->log);
+    force = ngx_http_arg(api->request, (u_char *) "force", 5, &arg) == NGX_OK
+            && arg.len == 1 && arg.data[0] == '1';
+
+    if (force
+        && ms_zone_member(api->zone, &api->parts[3], &member,
+                          api->request->connection->log)
+           == NGX_OK
+        && !(member.source & ~(MS_SOURCE_OPERATOR | MS_SOURCE_SEEN))
+        && member.session.len)
+    {
+        ms_store_release_session(api->zone, &member.session);
+    }
+
+    rc = ms_store_remove(api->zone, &api->parts[3], force,
+                         api->request->connection->log);
 
     if (rc == NGX_DECLINED) {
         return ms_api_no_member(api);

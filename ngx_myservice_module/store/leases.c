@@ -5,8 +5,8 @@
 
 #include "store/leases.h"
 
-#include "store/drains.h"
 #include "store/who.h"
+#include "store/words.h"
 #include "zone/lock.h"
 
 
@@ -465,5 +465,5 @@ ms_store_generation(ms_store_t *store, const void *data, size_t len)
         sh->marks[i].lease = 0;
     }
 
-    ms_store_drains_again(store);
+    ms_store_words_again(store);
 }

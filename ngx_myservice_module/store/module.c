@@ -7,15 +7,15 @@
 #include "core/values.h"
 #include "store/claim.h"
 #include "store/conn.h"
-#include "store/drains.h"
 #include "store/names.h"
 #include "store/renew.h"
+#include "store/words.h"
 #include "zone/lock.h"
 
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    11
+#define MS_STORE_LAYOUT    12
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_PASSWORD  512
 #define MS_STORE_SILENCE   1000         /* ms */
@@ -194,7 +194,7 @@ ms_store_up(ms_store_conn_t *sc)
     /* the server that was told may be another one, and not be the master */
 
     if (store->duty.held) {
-        ms_store_drains_again(store);
+        ms_store_words_again(store);
     }
 }
 

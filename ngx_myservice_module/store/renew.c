@@ -8,11 +8,11 @@
 
 #include "core/log.h"
 #include "store/conn.h"
-#include "store/drains.h"
 #include "store/leases.h"
 #include "store/revoked.h"
 #include "store/stream.h"
 #include "store/who.h"
+#include "store/words.h"
 
 
 #define MS_STORE_BATCH      64          /* leases */
@@ -59,7 +59,7 @@ ms_store_renew_work(void *data, ngx_uint_t taken)
         ms_store_stream_start(store);
     }
 
-    ms_store_drains_tell(store);
+    ms_store_words_tell(store);
     ms_store_revoked_tell(store);
 
     if (store->conn.ready && !store->renewing

@@ -32,6 +32,7 @@
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
+#define MS_STORE_REMOVED     256        /* instances that operators removed */
 #define MS_STORE_SUBJECT     (2 * MS_POOL_SUBJECT)
 #define MS_STORE_WHO         (MS_STORE_SUBJECT + 1 + 16)
 
@@ -71,6 +72,21 @@ typedef struct {
     uint32_t                       instance;
 } ms_store_place_t;
 
+/* an operator's word */
+
+typedef struct {
+    uint64_t                       stamp;       /* 0: there is none */
+    uint32_t                       told;        /* the round in which the store
+                                                   has got it */
+    u_char                         word;        /* as in store.lua */
+} ms_store_said_t;
+
+typedef struct {
+    ms_store_said_t                said;
+    size_t                         len;         /* 0: not in use */
+    u_char                         name[MS_POOL_NAME_MAX];
+} ms_store_removed_t;
+
 /* a lease of the zone that the store has, by instance */
 
 typedef struct {
@@ -78,13 +94,10 @@ typedef struct {
     ngx_msec_t                     asked;       /* when the question was sent
                                                    that the store confirmed */
     ms_store_known_e               known;
-    uint32_t                       name;        /* of the instance, a hash, */
-    uint32_t                       told;        /* the round in which the store
-                                                   has got the operator's last
-                                                   word on it, */
-    uint32_t                       drain;       /* what that is, */
-    uint64_t                       stamp;       /* and the word's stamp; 0: there
-                                                   is none.  See drains.h. */
+    uint32_t                       name;        /* of the instance, a hash, for
+                                                   the last words on it: */
+    ms_store_said_t                drain;       /* see drains.h, */
+    ms_store_said_t                member;      /* members.h */
     ms_store_moves_t               moves;       /* these two by a hash, not of
                                                    this lease: there are as many
                                                    sessions as instances */
@@ -150,6 +163,9 @@ typedef struct {
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
     ms_store_counts_t              counts;
+    ngx_atomic_t                   refused;     /* when it was logged that one
+                                                   is no member here, ms */
+    ms_store_removed_t             removed[MS_STORE_REMOVED];
     uint32_t                       capacity;
     ms_store_mark_t                marks[1];    /* capacity */
 } ms_store_shared_t;
@@ -260,7 +276,8 @@ struct ms_store_s {
     ngx_uint_t                     npending;
     ngx_event_t                    reaper;
     uint32_t                       renew_from;
-    uint32_t                       tell_from;   /* operators' words */
+    uint32_t                       tell_from;   /* operators' words: those on
+                                                   removed instances first */
     ngx_uint_t                     tell_until;
     uint64_t                       revoke_from; /* a place in the list */
     ngx_uint_t                     revoke_until;

@@ -14,8 +14,9 @@
 -- A session has an entry exactly while an instance's record names it, so the
 -- number of instances bounds the memory, and no key has a time to live.
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
---            who said so last, then "t" (tentative: no call has succeeded yet)
---            or "c" (confirmed)
+--            who said so last; if an operator has said it, "a" (added) or "r"
+--            (removed), with that stamp; then "t" (tentative: no call has
+--            succeeded yet) or "c" (confirmed)
 --   who      "subject" or "subject:user", both hashes: whose the session is
 --            ("-": not known), and for whom it counts ("~": for the subject,
 --            until a call says it)
@@ -42,9 +43,9 @@ local now = math.floor(us / 1000)
 local function str(n) return fmt('%.0f', n) end     -- tostring(): "1.7e+15"
 
 local function parse(v)
-    local e, x, d, c, u, s = match(v,
-                                   '^(%d+) (%d+) ([d-]%d*)([tc]) (%S+) (.*)$')
-    return {e = tonumber(e), x = tonumber(x), d = d, c = c, u = u, s = s}
+    local e, x, d, m, c, u, s = match(v, '^(%d+) (%d+) ([d-]%d*)([ar]?%d*)'
+                                         .. '([tc]) (%S+) (.*)$')
+    return {e = tonumber(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
 end
 
 local function get(inst)
@@ -62,8 +63,8 @@ end
 
 -- the record of an instance, which was "r"
 local function put(inst, r, e, x, c, u, s)
-    call('HSET', I, inst, str(e) .. ' ' .. str(x) .. ' ' .. (r and r.d or '-')
-         .. c .. ' ' .. u .. ' ' .. s)
+    call('HSET', I, inst, str(e) .. ' ' .. str(x) .. ' '
+         .. (r and r.d .. r.m or '-') .. c .. ' ' .. u .. ' ' .. s)
     local was = r and r.u or '-'
     if was == u then return end
     local from, to = user(was), user(u)
@@ -109,9 +110,9 @@ local function own(sid)
     return inst, get(inst)
 end
 
-local function drained(r) return string.byte(r.d) == 100 end     -- "d"
+local function says(said) return string.sub(said, 1, 1) end
 
-local function stamp(r) return tonumber(string.sub(r.d, 2)) or 0 end
+local function stamp(said) return tonumber(string.sub(said, 2)) or 0 end
 
 local function left(r) return str(math.max(r.x - now, 0)) end
 
@@ -351,26 +352,29 @@ if verb == 'word' then
 end
 
 
--- drain gw (instance d|- stamp)...
--- Operators' words.  A gateway that finds an empty store tells all that it
--- knows.  Only what the store knows better is answered:
---   generation, (instance d|- stamp)...
-if verb == 'drain' then
+-- operator gw (instance d|-|a|r stamp)...
+-- Operators' words, those on drains and those on membership apart.  A gateway
+-- that finds an empty store tells all that it knows.  An instance that was
+-- removed may be a member of some gateways by their configuration: it gets
+-- leases from those who name it.  Only what the store knows better is answered:
+--   generation, (instance d|-|a|r stamp)...
+if verb == 'operator' then
+    local ops = {d = 'drain', ['-'] = 'undrain', a = 'add', r = 'remove'}
     local out = {}
 
     for n = 3, #ARGV - 2, 3 do
-        local inst, d, st = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
+        local inst, w, st = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
         local r = get(inst)
-                  or {e = 0, x = 0, d = '-', c = 'c', u = '-', s = ''}
+                  or {e = 0, x = 0, d = '-', m = '', c = 'c', u = '-', s = ''}
+        local k = (w == 'a' or w == 'r') and 'm' or 'd'
 
-        if st > stamp(r) then
-            r.d = d .. str(st)
+        if st > stamp(r[k]) then
+            r[k] = w .. str(st)
             put(inst, r, r.e, r.x, r.c, r.u, r.s)
-            tell(d == 'd' and 'drain' or 'undrain', inst, st, '', gw)
+            tell(ops[w], inst, st, '', gw)
 
-        elseif r.d ~= d .. str(st) then
-            for _, v in ipairs({inst, string.sub(r.d, 1, 1), str(stamp(r))})
-            do
+        elseif r[k] ~= w .. str(st) then
+            for _, v in ipairs({inst, says(r[k]), str(stamp(r[k]))}) do
                 out[#out + 1] = v
             end
         end
@@ -391,15 +395,16 @@ if verb == 'list' then
 
     for n = 1, #scan[2], 2 do
         local inst, r = scan[2][n], parse(scan[2][n + 1])
-        if now - r.x > FORGET and not drained(r)
-           and now - stamp(r) / 1000 > FORGET
+        local drain, member = stamp(r.d), stamp(r.m)
+        if now - r.x > FORGET and now - math.max(drain, member) / 1000 > FORGET
+           and says(r.m) ~= 'a' and (says(r.d) ~= 'd' or drain < member)
         then
             if r.s ~= '' then call('HDEL', S, r.s) end
             call('HDEL', I, inst)
             if user(r.u) then call('ZREM', U, user(r.u) .. ' ' .. inst) end
         else
-            for _, v in ipairs({inst, str(r.e), left(r), r.d .. r.c, r.u,
-                                r.s}) do
+            for _, v in ipairs({inst, str(r.e), left(r), r.d .. r.m .. r.c,
+                                r.u, r.s}) do
                 out[#out + 1] = v
             end
         end

@@ -9,9 +9,9 @@
 #include "store/stream.h"
 
 #include "store/conn.h"
-#include "store/drains.h"
 #include "store/leases.h"
 #include "store/revoked.h"
+#include "store/words.h"
 
 
 #define MS_STORE_LIST     256           /* records of a slice */
@@ -64,7 +64,7 @@ ms_store_stream_up(ms_store_conn_t *sc)
 {
     sc->store->position[0] = '\0';
 
-    ms_store_drains_again(sc->store);
+    ms_store_words_again(sc->store);
     ms_store_list(sc, 0, "0");
 }
 
@@ -246,34 +246,46 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
 }
 
 
-/* "d" or "-", the stamp of an operator's word if there was one, "t" or "c" */
+/* "d" or "-", "a", "r" or nothing, each with the stamp of an operator's word if
+ * there was one, "t" or "c"; a member drains only once it is one */
 
 static ngx_int_t
 ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     const redisReply *flags, ngx_uint_t *tentative)
 {
-    off_t   stamp;
-    size_t  len;
+    char     *p, *last;
+    off_t     drain, member;
 
-    len = flags->len;
-
-    if (len < 2) {
+    if (flags->len < 2) {
         return NGX_ERROR;
     }
 
-    *tentative = flags->str[len - 1] == 't';
+    last = flags->str + flags->len - 1;
+    *tentative = *last == 't';
 
-    if (len == 2) {
-        return NGX_OK;
+    for (p = flags->str + 1; p < last && *p >= '0' && *p <= '9'; p++) {
+        /* void */
     }
 
-    stamp = ngx_atoof((u_char *) flags->str + 1, len - 2);
+    if (p < last) {
+        member = ngx_atoof((u_char *) p + 1, last - p - 1);
 
-    if (stamp == NGX_ERROR) {
-        return NGX_ERROR;
+        if (member == NGX_ERROR || (*p != 'a' && *p != 'r')) {
+            return NGX_ERROR;
+        }
+
+        ms_store_words_hear(store, instance, *p, member);
     }
 
-    ms_store_drained(store, instance, flags->str[0] == 'd', stamp);
+    if (p > flags->str + 1) {
+        drain = ngx_atoof((u_char *) flags->str + 1, p - flags->str - 1);
+
+        if (drain == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        ms_store_words_hear(store, instance, flags->str[0], drain);
+    }
 
     return NGX_OK;
 }
@@ -458,10 +470,16 @@ ms_store_change(ms_store_t *store, redisReply *entry)
         ms_store_ended(store, &session, &instance, epoch, 0);
 
     } else if (ngx_strcmp(op.data, "drain") == 0) {
-        ms_store_drained(store, &instance, 1, epoch);
+        ms_store_words_hear(store, &instance, 'd', epoch);
 
     } else if (ngx_strcmp(op.data, "undrain") == 0) {
-        ms_store_drained(store, &instance, 0, epoch);
+        ms_store_words_hear(store, &instance, '-', epoch);
+
+    } else if (ngx_strcmp(op.data, "add") == 0) {
+        ms_store_words_hear(store, &instance, 'a', epoch);
+
+    } else if (ngx_strcmp(op.data, "remove") == 0) {
+        ms_store_words_hear(store, &instance, 'r', epoch);
 
     } else if (ngx_strcmp(op.data, "revoke") == 0) {
         ms_store_revoked_hear(value['s']);

@@ -139,7 +139,7 @@ api_ask(const char *method, const char *path, const char *template,
     }
 
     json_decref(root);
-    client_close(client);
+    client_forget(client);
 
     return answer;
 }

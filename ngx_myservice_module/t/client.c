@@ -327,6 +327,29 @@ client_close(client_t *client)
 }
 
 
+void
+client_forget(client_t *client)
+{
+    client_call_t  *call;
+
+    client_close(client);
+
+    while (client_ncalls > 0
+           && client_calls[client_ncalls - 1]->client == client)
+    {
+        call = client_calls[--client_ncalls];
+        free(call->body);
+        free(call->pending);
+        free(call);
+    }
+
+    if (client == &client_list[client_count - 1]) {
+        memset(client, 0, sizeof(client_t));
+        client_count--;
+    }
+}
+
+
 bool
 client_gone(client_t *client)
 {

@@ -62,6 +62,10 @@ client_t *client_open_link(int port, link_kind_t kind);
 client_t *client_open_held(int port);
 void client_close(client_t *client);
 
+/* Closes the client that was opened last, which has room for another one then: a
+ * test that polls may open as many as it likes.  Its calls are gone, too. */
+void client_forget(client_t *client);
+
 /* The client's link, with all submitted frames written to it. */
 link_t *client_link(client_t *client);
 

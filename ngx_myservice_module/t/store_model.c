@@ -635,8 +635,8 @@ store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
     }
 
     if (variant == STORE_NO_STAMPS) {
-        m->script = store_server_replace(m->script, "st > stamp(r)",
-                                         "r.d ~= d .. str(st)");
+        m->script = store_server_replace(m->script, "st > stamp(r[k])",
+                                         "r[k] ~= w .. str(st)");
     }
 
     for (i = 0; i < STORE_INSTANCES; i++) {

@@ -57,7 +57,7 @@ store_gateway_tell(store_model_t *m, store_gateway_t *g)
     const char  *v[3 + STORE_INSTANCES * 3];
 
     k = 0;
-    v[k++] = "drain";
+    v[k++] = "operator";
     v[k++] = "g";
 
     for (i = 0; i < STORE_INSTANCES; i++) {

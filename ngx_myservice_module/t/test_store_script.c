@@ -138,7 +138,7 @@ START_TEST(claims)
 
     /* neither a drained instance nor one with an owner */
 
-    freeReplyObject(ask("drain", "g1", "c", "d", "1"));
+    freeReplyObject(ask("operator", "g1", "c", "d", "1"));
     first_text_is(ask("claim", "g1", "s3", "10000", "0", "", "0", "-", "0",
                       "-", "b", "a", "c"), "busy");
 
@@ -206,7 +206,7 @@ START_TEST(subjects)
 END_TEST
 
 
-/* the answer to "drain": nothing differs, or one instance has that word */
+/* the answer to "operator": nothing differs, or one instance has that word */
 
 static void
 drain_is(redisReply *r, const char *word, const char *stamp)
@@ -234,17 +234,17 @@ START_TEST(drains)
 
     setup(NULL, NULL);
 
-    drain_is(ask("drain", "g1", "a", "d", "1700000000000001"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "d", "1700000000000001"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
                         "0", "-", "a", "b"), "new", "b");
 
-    drain_is(ask("drain", "g1", "a", "-", "1700000000000002"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "-", "1700000000000002"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
                         "0", "-", "a", "b"), "new", "a");
 
     /* an owner stays */
 
-    drain_is(ask("drain", "g1", "a", "d", "1700000000000003"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "d", "1700000000000003"), NULL, NULL);
     (void) epoch_of(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
                         "0", "-", "b"), "own", "a");
 
@@ -266,15 +266,15 @@ START_TEST(words)
 
     setup(NULL, NULL);
 
-    drain_is(ask("drain", "g1", "a", "-", "20"), NULL, NULL);
-    drain_is(ask("drain", "g2", "a", "d", "10"), "-", "20");
-    drain_is(ask("drain", "g2", "a", "-", "20"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "-", "20"), NULL, NULL);
+    drain_is(ask("operator", "g2", "a", "d", "10"), "-", "20");
+    drain_is(ask("operator", "g2", "a", "-", "20"), NULL, NULL);
 
     /* the first of two that are as late stays */
 
-    drain_is(ask("drain", "g2", "a", "d", "20"), "-", "20");
-    drain_is(ask("drain", "g1", "a", "d", "21", "b", "d", "5"), NULL, NULL);
-    drain_is(ask("drain", "g2", "b", "d", "5", "a", "-", "7"), "d", "21");
+    drain_is(ask("operator", "g2", "a", "d", "20"), "-", "20");
+    drain_is(ask("operator", "g1", "a", "d", "21", "b", "d", "5"), NULL, NULL);
+    drain_is(ask("operator", "g2", "b", "d", "5", "a", "-", "7"), "d", "21");
 
     first_text_is(ask("claim", "g1", "s1", "10000", "0", "", "0", "-", "0",
                       "-", "a", "b"), "busy");
@@ -289,6 +289,37 @@ START_TEST(words)
 
     r = store_server_ask(store, (const char *[]) { "XLEN", "{u}:log", NULL });
     ck_assert_int_eq(r->integer, 3);
+    freeReplyObject(r);
+}
+END_TEST
+
+
+/* words on membership beside those on drains: neither changes the other */
+
+START_TEST(members)
+{
+    redisReply  *r;
+
+    setup(NULL, NULL);
+
+    drain_is(ask("operator", "g1", "a", "a", "20"), NULL, NULL);
+    drain_is(ask("operator", "g2", "a", "r", "10"), "a", "20");
+    drain_is(ask("operator", "g2", "a", "d", "5"), NULL, NULL);
+    r = ask("list", "g1", "0", "100");
+    ck_assert_str_eq(text(r->element[4], 3), "d5a20c");
+    freeReplyObject(r);
+
+    drain_is(ask("operator", "g2", "a", "-", "6", "a", "r", "21"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "a", "21"), "r", "21");
+    drain_is(ask("operator", "g1", "a", "d", "5"), "-", "6");
+
+    /* who names it has it by the configuration */
+
+    (void) epoch_of(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                        "0", "-", "a"), "new", "a");
+    r = ask("list", "g1", "0", "100");
+    ck_assert_str_eq(text(r->element[4], 3), "-6r21t");
+    ck_assert_str_eq(text(r->element[4], 5), "s1");
     freeReplyObject(r);
 }
 END_TEST
@@ -467,17 +498,30 @@ END_TEST
 
 START_TEST(forgets)
 {
+    size_t       i;
     redisReply  *r;
 
     setup("FORGET = 86400000", "FORGET = -1000000");
 
     (void) epoch_of(ask("claim", "g1", "s1", "10", "0", "", "0", "-", "0",
                         "-", "a"), "new", "a");
-    drain_is(ask("drain", "g1", "b", "d", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "b", "d", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "c", "a", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "d", "r", "1", "d", "d", "2"), NULL, NULL);
+
+    /* removed, also if it drained before */
+
+    drain_is(ask("operator", "g1", "e", "r", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "f", "d", "1", "f", "r", "2"), NULL, NULL);
 
     r = ask("list", "g1", "0", "100");
-    ck_assert_uint_eq(r->element[4]->elements, 6);
-    ck_assert_str_eq(text(r->element[4], 0), "b");
+    ck_assert_uint_eq(r->element[4]->elements, 18);
+
+    for (i = 0; i < 18; i += 6) {
+        ck_assert_int_ge(text(r->element[4], i)[0], 'b');
+        ck_assert_int_le(text(r->element[4], i)[0], 'd');
+    }
+
     freeReplyObject(r);
 
     r = store_server_ask(store, (const char *[]) { "HLEN", "{u}:s", NULL });
@@ -493,7 +537,7 @@ START_TEST(stream)
     redisReply  *r;
 
     static const char  *ops[] = { "claim", "leave", "claim", "release",
-                                  "drain", "undrain" };
+                                  "drain", "undrain", "add", "remove" };
 
     char         number[24];
     uint64_t     epoch;
@@ -507,8 +551,10 @@ START_TEST(stream)
                          "-", "0", "-", "b"), "new", "b");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch);
     first_text_is(ask("release", "g1", "s1", "b", number, "1"), "ok");
-    drain_is(ask("drain", "g1", "a", "d", "1"), NULL, NULL);
-    drain_is(ask("drain", "g1", "a", "-", "2"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "d", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "-", "2"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "a", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "a", "r", "2"), NULL, NULL);
 
     r = store_server_ask(store, (const char *[]) { "XRANGE", "{u}:log", "-",
                                                    "+", NULL });
@@ -591,7 +637,7 @@ START_TEST(limits)
 
     /* a move, also to where another gateway has it */
 
-    drain_is(ask("drain", "g1", "d", "d", "1"), NULL, NULL);
+    drain_is(ask("operator", "g1", "d", "d", "1"), NULL, NULL);
     first_text_is(ask("claim", "g1", "s1", "10000", "0", "a", number,
                       "u1:k1", "0", "2", "e"), "new");
     ck_assert_str_eq(users(), "k c,k1 b,k1 e");
@@ -808,6 +854,7 @@ main(void)
     harness_add(suite, subjects);
     harness_add(suite, drains);
     harness_add(suite, words);
+    harness_add(suite, members);
     harness_add(suite, revocations);
     harness_add(suite, revocations_end);
     harness_add(suite, ends);

@@ -152,18 +152,44 @@ ms_zone_move(ms_zone_t *zone, ngx_str_t *session, ngx_str_t *from,
 
 
 ngx_int_t
-ms_zone_join(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log)
+ms_zone_address(ngx_pool_t *pool, ngx_str_t *text, ngx_addr_t *addr)
 {
-    uint32_t     instance;
-    ms_pool_t   *pool;
-    ngx_uint_t   fresh, rebuilt;
+    u_char  *copy;
 
-    pool = ms_zone_lock(zone, &rebuilt);
+    if (text->len == 0 || text->len >= NGX_SOCKADDR_STRLEN) {
+        return NGX_DECLINED;
+    }
+
+    copy = ngx_pnalloc(pool, text->len);
+    addr->name.data = ngx_pnalloc(pool, NGX_SOCKADDR_STRLEN);
+
+    if (copy == NULL || addr->name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(copy, text->data, text->len);
+
+    if (ngx_parse_addr_port(pool, addr, copy, text->len) != NGX_OK
+        || ngx_inet_get_port(addr->sockaddr) == 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    addr->name.len = ngx_sock_ntop(addr->sockaddr, addr->socklen,
+                                   addr->name.data, NGX_SOCKADDR_STRLEN, 1);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ms_zone_join_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_addr_t *addr)
+{
+    uint32_t    instance;
+    ngx_uint_t  fresh;
 
     instance = ms_members_join_locked(zone, pool, addr, MS_SOURCE_OPERATOR,
                                       MS_OPERATOR_FAIL_TIMEOUT, &fresh);
-
-    ms_zone_unlock(zone, rebuilt, log);
 
     if (instance == MS_POOL_NONE) {
         return NGX_ERROR;
@@ -174,22 +200,17 @@ ms_zone_join(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log)
 
 
 ngx_int_t
-ms_zone_remove(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t force,
-    ngx_log_t *log)
+ms_zone_remove_locked(ms_zone_t *zone, ms_pool_t *pool, ngx_str_t *name,
+    ngx_uint_t force)
 {
-    uint16_t    *source;
-    uint32_t     instance;
-    ngx_int_t    rc;
-    ms_pool_t   *pool;
-    ngx_uint_t   rebuilt;
-
-    pool = ms_zone_lock(zone, &rebuilt);
+    uint16_t   *source;
+    uint32_t    instance;
+    ngx_int_t   rc;
 
     instance = ms_pool_find(pool, (char *) name->data, name->len);
 
     if (instance == MS_POOL_NONE) {
-        rc = NGX_DECLINED;
-        goto done;
+        return NGX_DECLINED;
     }
 
     source = &zone->sh->sources[instance];
@@ -197,17 +218,12 @@ ms_zone_remove(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t force,
     if (*source & ~(MS_SOURCE_OPERATOR | MS_SOURCE_SEEN)) {
         rc = *source & MS_SOURCE_OPERATOR ? NGX_OK : NGX_ABORT;
         *source &= ~MS_SOURCE_OPERATOR;
-        goto done;
+        return rc;
     }
 
     *source = 0;
     ms_zone_note(MS_EVENT_REMOVED, name, NULL, "operator");
     ms_pool_remove(pool, instance, force, ngx_current_msec);
-    rc = NGX_OK;
 
-done:
-
-    ms_zone_unlock(zone, rebuilt, log);
-
-    return rc;
+    return NGX_OK;
 }

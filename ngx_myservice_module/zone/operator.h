@@ -41,18 +41,28 @@ ngx_int_t ms_zone_move(ms_zone_t *zone, ngx_str_t *session, ngx_str_t *from,
     ms_member_t *member, ngx_log_t *log);
 
 /*
- * Adds a member that stays over reloads.  NGX_DECLINED if the operator has
- * added it before, NGX_ERROR if the zone is full.
+ * "addr" gets the address of "text" from "pool", and its name as nginx writes
+ * that of a "server": it is the member's.  NGX_DECLINED if it is no address with
+ * a port.
  */
-ngx_int_t ms_zone_join(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log);
+ngx_int_t ms_zone_address(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_addr_t *addr);
+
+/*
+ * Adds a member that stays over reloads.  NGX_DECLINED if the operator has
+ * added it before, NGX_ERROR if the zone is full.  The caller holds the lock.
+ */
+ngx_int_t ms_zone_join_locked(ms_zone_t *zone, ms_pool_t *pool,
+    ngx_addr_t *addr);
 
 /*
  * Removes a member that the operator has added: when its lease has ended, or at
  * once with "force".  It stays one if the configuration or a name has it, too.
- * NGX_DECLINED if it is no member, NGX_ABORT if it is one by those alone.
+ * NGX_DECLINED if it is no member, NGX_ABORT if it is one by those alone.  The
+ * caller holds the lock.
  */
-ngx_int_t ms_zone_remove(ms_zone_t *zone, ngx_str_t *name, ngx_uint_t force,
-    ngx_log_t *log);
+ngx_int_t ms_zone_remove_locked(ms_zone_t *zone, ms_pool_t *pool,
+    ngx_str_t *name, ngx_uint_t force);
 
 
 #endif /* MS_ZONE_OPERATOR_H */
