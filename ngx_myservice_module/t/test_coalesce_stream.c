@@ -15,6 +15,7 @@
 #include "harness.h"
 #include "instance.h"
 #include "sized.h"
+#include "tls_front.h"
 
 
 #define CONF(directives)  LISTEN("", directives)
@@ -42,6 +43,10 @@
     "        }\n"                                                             \
     "    }\n"                                                                 \
     "}\n"
+
+#define CERTIFICATE                                                           \
+    "ssl_certificate %%DIR%%/tls/server.crt;\n"                               \
+    "ssl_certificate_key %%DIR%%/tls/server.key;\n"
 
 #define MEGABYTE  1000000
 #define PINGS     100
@@ -297,20 +302,35 @@ START_TEST(many_clients)
 END_TEST
 
 
-/* a socket that is full when another client wants the buffer */
-START_TEST(many_clients_small)
+static void
+many_clients_large(const char *conf, link_kind_t kind)
 {
     int             i;
     client_call_t  *calls[2 * SLOW];
 
-    (void) answer_at_once(calls, LISTEN("sndbuf=4k", ""), LINK_SMALL,
-                          answer_large);
+    (void) answer_at_once(calls, conf, kind, answer_large);
 
     for (i = 0; i < 2 * SLOW; i++) {
         while (calls[i]->len < LARGE * LARGE_N) {
             client_poll(5);
         }
     }
+}
+
+
+/* a socket that is full when another client wants the buffer */
+START_TEST(many_clients_small)
+{
+    many_clients_large(LISTEN("sndbuf=4k", ""), LINK_SMALL);
+}
+END_TEST
+
+
+/* TLS takes a part of a buffer into its own */
+START_TEST(many_clients_tls)
+{
+    tls_front_certs("tls");
+    many_clients_large(LISTEN("ssl sndbuf=4k", CERTIFICATE), LINK_TLS13);
 }
 END_TEST
 
@@ -619,6 +639,7 @@ main(int argc, char **argv)
     harness_add(suite, slow_readers);
     harness_add(suite, many_clients);
     harness_add(suite, many_clients_small);
+    harness_add(suite, many_clients_tls);
     harness_add(suite, windows);
     harness_add(suite, cancels);
     harness_add(suite, storm);
