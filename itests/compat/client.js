@@ -3,7 +3,8 @@
 // usage: node client.js DIRECTORY-OF-NODE_MODULES PROTO-DIRECTORY
 // GATEWAY_ADDR is the gateway of three fresh instances; STACK, if set, the
 // script that can kill an instance, and then there are four. The steps are the
-// same as in client.py and client.go. Prints TAP.
+// same as in client.py and client.go, and one more: the library comes again when
+// a refusal says so. Prints TAP.
 
 'use strict';
 
@@ -28,6 +29,15 @@ const TIMEOUT = 60000;
 const VALUE = 'h\u00e9llo';
 const code = grpc.status;
 
+// Without the gateway's advice, a second or a quarter less, its four further
+// tries would take no time.
+const TRIES = 5;
+const SHORTEST = 750;
+const RETRY = JSON.stringify({ methodConfig: [{ name: [{}], retryPolicy: {
+  maxAttempts: TRIES, initialBackoff: '0.01s', maxBackoff: '0.01s',
+  backoffMultiplier: 1, retryableStatusCodes: ['RESOURCE_EXHAUSTED'],
+} }] });
+
 let checks = 0;
 let failed = 0;
 
@@ -45,11 +55,11 @@ function equal(got, want, text) {
 
 // A session with a connection of its own.
 class Client {
-  constructor(label) {
+  constructor(label, options) {
     this.session =
         `compat-node-${label}-${process.hrtime.bigint()}-${process.pid}`;
     this.stub = new api(GATEWAY, grpc.credentials.createInsecure(),
-        { 'grpc.use_local_subchannel_pool': 1 });
+        { 'grpc.use_local_subchannel_pool': 1, ...options });
     this.token = '';
     this.pod = '';
   }
@@ -143,8 +153,8 @@ async function refused(text, call, want, message) {
   expectStatus(text, (await call).status, want, message);
 }
 
-async function signIn(label) {
-  const client = new Client(label);
+async function signIn(label, options) {
+  const client = new Client(label, options);
   const answer = good(`${label}: Login`, await client.login());
   if (answer === null) {
     process.exit(1);
@@ -287,6 +297,16 @@ async function killed(client) {
   await echo(client, client.pod, 'Echo on the new instance');
 }
 
+async function patient() {
+  const client = await signIn('patient', { 'grpc.service_config': RETRY });
+  const began = Date.now();
+  await refused('a client that comes again', client.echo(),
+      code.RESOURCE_EXHAUSTED, 'all instances are busy');
+  const took = Date.now() - began;
+  check(took >= (TRIES - 1) * SHORTEST,
+      `it waited ${took} ms, ${SHORTEST} or more before each further try`);
+}
+
 async function busy(client) {
   const others = [await signIn('second'), await signIn('third')];
   for (const other of others) {
@@ -295,6 +315,7 @@ async function busy(client) {
   const last = await signIn('last');
   await refused('no instance is free', last.echo(),
       code.RESOURCE_EXHAUSTED, 'all instances are busy');
+  await patient();
 
   const pod = client.pod;
   const answer = good('Shutdown', await client.shutdown());
