@@ -56,7 +56,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
     ms_call_t  *call = data;
 
     ngx_int_t    rc;
-    ngx_uint_t   i;
+    ngx_uint_t   i, placed;
     ms_grant_t  *grant;
     ms_lease_pt  known;
 
@@ -94,6 +94,9 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
      * have just failed this call need not be asked again
      */
 
+    call->seek.queued = 0;
+    placed = 0;
+
     switch (ms_queue_state(call->request)) {
 
     case MS_QUEUE_WAITS:
@@ -107,7 +110,12 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
     case MS_QUEUE_AT_ONCE:
         call->seek.queued = 1;
+        placed = 1;
         break;
+
+    case MS_QUEUE_ASKS:
+        placed = 1;
+        /* fall through */
 
     case MS_QUEUE_STORED:
         call->seek.waited = 1;
@@ -124,8 +132,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
         if (rc == NGX_OK) {
 
-            if (call->seek.queued) {
-                call->seek.queued = 0;
+            if (placed) {
                 ms_queue_leave(call->request);
             }
 
@@ -143,6 +150,13 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
 
         if (rc == NGX_BUSY) {
             grant->lease.lease = 0;
+
+            if (ms_queue_lost(call, 1)) {
+                call->pause = MS_QUEUE_PAUSE;
+                call->begin_limited = 0;
+                return ms_paused_begin(call, pc);
+            }
+
             return ms_attempt_refuse(call);
         }
 
@@ -150,7 +164,8 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
                                        &call->terms, &call->seek, grant,
                                        pc->log);
 
-        if (call->seek.queued) {
+        if (placed) {
+            placed = 0;
             call->seek.queued = 0;
             ms_queue_leave(call->request);
         }
@@ -168,7 +183,7 @@ ms_attempt_get_peer(ngx_peer_connection_t *pc, void *data)
                 return ms_paused_begin(call, pc);
             }
 
-            if (ms_queue_lost(call)) {
+            if (ms_queue_lost(call, 0)) {
                 call->pause = MS_QUEUE_PAUSE;
                 call->begin_limited = 0;
                 return ms_paused_begin(call, pc);

@@ -20,6 +20,9 @@ typedef enum {
     MS_QUEUE_WAITS,
     MS_QUEUE_STORED,                    /* it had one, and the store has
                                            answered */
+    MS_QUEUE_ASKS,                      /* its turn has come to ask the store;
+                                           ms_queue_leave() when that gives it
+                                           an instance */
     MS_QUEUE_AT_ONCE,                   /* as MS_QUEUE_TURN, without a wait */
     MS_QUEUE_TURN                       /* the claim gets what is kept for the
                                            session; ms_queue_leave() then */
@@ -32,10 +35,11 @@ void ms_queue_leave(ngx_http_request_t *r);
 
 /*
  * From peer.get(), when all instances are busy: a session that has lost its
- * instance gets a place before all sessions that have lost none.  Returns 1 if
- * the call is to wait.
+ * instance gets a place before all sessions that have lost none, or keeps the
+ * one that it has if the store was asked in vain.  "stored": the store says that
+ * they are busy.  Returns 1 if the call is to wait.
  */
-ngx_uint_t ms_queue_lost(ms_call_t *call);
+ngx_uint_t ms_queue_lost(ms_call_t *call, ngx_uint_t stored);
 
 
 extern ngx_module_t  ngx_http_myservice_queue_module;

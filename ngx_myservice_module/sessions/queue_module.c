@@ -144,11 +144,20 @@ ms_queue_state(ngx_http_request_t *r)
         return MS_QUEUE_NONE;
     }
 
+    if (ctx->lost && ctx->asks) {
+        return MS_QUEUE_ASKS;
+    }
+
     if (ctx->lost) {
 
         if (ms_waiter_waits(ctx)) {
             ms_waiter_pause(ctx);
             return MS_QUEUE_WAITS;
+        }
+
+        if (ctx->ticket.number && ctx->looked == MS_TURN_ASKS) {
+            ctx->asks = 1;
+            return MS_QUEUE_ASKS;
         }
 
         ms_waiter_waited(ctx);
@@ -171,9 +180,16 @@ ms_queue_leave(ngx_http_request_t *r)
 
     ctx = ms_queue_get_ctx(r);
 
-    if (ctx && ctx->ticket.number) {
-        ms_zone_line_leave(ctx->zone, &ctx->ticket, r->connection->log);
+    if (ctx == NULL || ctx->ticket.number == 0) {
+        return;
     }
+
+    if (ctx->lost && ctx->asks) {
+        ctx->asks = 0;
+        ms_waiter_waited(ctx);
+    }
+
+    ms_zone_line_leave(ctx->zone, &ctx->ticket, r->connection->log);
 }
 
 
@@ -183,7 +199,7 @@ ms_queue_leave(ngx_http_request_t *r)
  */
 
 ngx_uint_t
-ms_queue_lost(ms_call_t *call)
+ms_queue_lost(ms_call_t *call, ngx_uint_t stored)
 {
     ms_waiter_t          *ctx;
     ms_queue_srv_conf_t  *conf;
@@ -195,11 +211,23 @@ ms_queue_lost(ms_call_t *call)
                                            ngx_http_myservice_queue_module);
 
     if (conf->length == 0
-        || (call->decision != MS_CLAIM_BUSY && call->decision != MS_CLAIM_EMPTY)
-        || (ctx && ctx->lost)
+        || (call->decision != MS_CLAIM_BUSY
+            && call->decision != MS_CLAIM_EMPTY))
+    {
+        return 0;
+    }
+
+    if (ctx && ctx->lost && ctx->asks && stored) {
+        ctx->asks = 0;
+        ms_zone_line_back(ctx->zone, &ctx->ticket, r->connection->log);
+        return 1;
+    }
+
+    if ((ctx && ctx->lost)
         || (call->attempts == 0
-            && !ms_zone_leased(call->conf->zone, &call->key,
-                               r->connection->log)))
+            && ((ctx && ctx->queued)
+                || !ms_zone_leased(call->conf->zone, &call->key,
+                                   r->connection->log))))
     {
         return 0;
     }
@@ -219,9 +247,8 @@ ms_queue_lost(ms_call_t *call)
     ctx->lost = 1;
     ctx->asks = 0;
 
-    /* here the zone decides */
-
-    ctx->ticket.store = 0;
+    ctx->ticket.store = ms_store_of(ctx->zone->upstream) != NULL;
+    ctx->ticket.local = ctx->ticket.store && !stored;
 
     if (ms_zone_line_enter(ctx->zone, &ctx->key, &ctx->terms, 1, &ctx->ticket,
                            r->connection->log)

@@ -299,6 +299,8 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
         return ms_stored_given(store, st, call, log);
 
     case NGX_BUSY:
+        st->asks = 0;
+
         if (ms_stored_stays(store, st, call)) {
             return NGX_DECLINED;
         }

@@ -213,9 +213,9 @@ ms_waiter_end_pause(ms_waiter_t *w)
 {
     ms_call_t  *call;
 
-    /* the pause may have ended by itself meanwhile */
+    /* the pause may have ended by itself meanwhile, or is one for the store */
 
-    if (!w->waits) {
+    if (!w->waits || w->asks) {
         return;
     }
 

@@ -5,6 +5,7 @@
  */
 
 #include <check.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,14 +21,15 @@
 #define STORE      8095
 #define STORE_URL  "redis://127.0.0.1:8095 prefix=u timeout=5s"
 
-#define UPSTREAM(name, queue, more)                                           \
+#define UPSTREAM(name, queue, more, second)                                   \
     "    upstream " name " {\n"                                               \
     "        myservice_sessions $myservice_session zone=" name ":1m;\n"       \
     "        myservice_release " SHUTDOWN ";\n"                               \
     "        myservice_health interval=500ms;\n"                              \
-    "        myservice_queue " queue " timeout=120s;\n"                       \
+    "        myservice_queue " queue ";\n"                       \
     "        myservice_store " STORE_URL " " more ";\n"                       \
     "        server 127.0.0.1:8082;\n"                                        \
+    second                                                                    \
     "        keepalive 16;\n"                                                 \
     "    }\n"
 
@@ -37,11 +39,14 @@
     "        myservice_grpc_errors on;\n"                                     \
     "        access_log %%DIR%%/access.log queue;\n"                          \
     "        location / {\n"                                                  \
+    "            myservice_retry MyServiceEcho;\n"                            \
     "            grpc_pass grpc://" name ";\n"                                \
     "        }\n"                                                             \
     "    }\n"
 
-#define CONF(more)                                                            \
+#define CONF(more)  CONF_TWO(more, "120s", "")
+
+#define CONF_TWO(more, timeout, second)                                       \
     "%%GLOBALS%%\n"                                                           \
     "worker_processes 2;\n"                                                   \
     "events {}\n"                                                             \
@@ -51,8 +56,8 @@
     "        'grpc=$myservice_grpc_status session=$myservice_session '\n"     \
     "        'waited=$myservice_queue_time';\n"                               \
     STATUS_SERVER                                                             \
-    UPSTREAM("u", "length=8", more)                                           \
-    UPSTREAM("v", "length=7", more)                                           \
+    UPSTREAM("u", "length=8 timeout=" timeout, more, second)                  \
+    UPSTREAM("v", "length=7 timeout=" timeout, more, second)                  \
     SERVER("8080", "u")                                                       \
     SERVER("8081", "v")                                                       \
     "}\n"
@@ -254,6 +259,107 @@ START_TEST(store_queue_newcomers)
 END_TEST
 
 
+/* A session loses its instance in a call, and finds the other one busy. */
+
+#define SECOND  "        server 127.0.0.1:8083;\n"
+
+static fake_t       *two;
+static const char   *first, *loser;     /* sessions */
+static atomic_bool   holding;
+
+
+static void
+serve_two(fake_call_t *call)
+{
+    if (holding && strcmp(call->path, "/grpc.health.v1.Health/Check") != 0) {
+        fake_hold(call);
+        return;
+    }
+
+    serve(call);
+}
+
+
+static client_call_t *
+lose(const char *conf)
+{
+    long long       since;
+    client_call_t  *c;
+
+    holding = false;
+    two = fake_start(8083, "two", serve_two);
+    begin(conf, 8081);
+
+    c = echo_once("s0");
+    client_assert(c, 0, "");
+    loser = strcmp(client_pod(c, 0), "two") == 0 ? "s0" : "s9";
+    first = strcmp(loser, "s0") == 0 ? "s9" : "s0";
+    client_assert(echo_once("s9"), 0, "");
+
+    holding = true;
+    c = echo_start(client_open(harness_port(8080)), loser);
+    since = harness_now();
+
+    while (fake_held(two) == 0) {
+        client_poll(1);
+        harness_pause(since, "the call is at its instance");
+    }
+
+    return c;
+}
+
+
+START_TEST(store_queue_lost)
+{
+    client_call_t  *lost, *next;
+
+    lost = lose(CONF_TWO("", "120s", SECOND));
+    next = enter(8080, "s1", 1);
+    fake_stop(two);
+    waiting(8080, 2);
+
+    leave(8081, first);
+    client_wait(lost);
+    client_assert(lost, 0, "");
+    ck_assert_str_eq(client_pod(lost, 0), "one");
+    ck_assert(!next->done);
+    waiting(8080, 1);
+
+    leave(8080, loser);
+    served(next, "s1");
+    waiting(8080, 0);
+}
+END_TEST
+
+
+START_TEST(store_queue_lost_timeout)
+{
+    client_call_t  *lost;
+
+    lost = lose(CONF_TWO("", "1500ms", SECOND));
+    fake_stop(two);
+    client_wait(lost);
+    client_assert_refused(lost, 8, "all instances are busy");
+    waiting(8080, 0);
+}
+END_TEST
+
+
+START_TEST(store_queue_lost_gone)
+{
+    client_call_t  *lost;
+
+    lost = lose(CONF_TWO("failure=refuse", "120s", SECOND));
+    fake_stop(two);
+    waiting(8080, 1);
+    store_server_kill(server);
+    client_wait(lost);
+    client_assert_refused(lost, 14, UNAVAILABLE);
+    waiting(8080, 0);
+}
+END_TEST
+
+
 /* Both gateways have a line: each session gets the instance once. */
 START_TEST(store_queue_two)
 {
@@ -382,6 +488,9 @@ main(void)
     suite = suite_create("store_queue");
     harness_add(suite, store_queue_order);
     harness_add(suite, store_queue_newcomers);
+    harness_add(suite, store_queue_lost);
+    harness_add(suite, store_queue_lost_timeout);
+    harness_add(suite, store_queue_lost_gone);
     harness_add(suite, store_queue_two);
     harness_add(suite, store_queue_cancel);
     harness_add(suite, store_queue_gone);
