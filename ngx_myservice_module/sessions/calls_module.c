@@ -454,10 +454,7 @@ ms_calls_message_handler(ngx_http_request_t *r)
     stream = r->stream;
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_myservice_sessions_module);
 
-    if (stream == NULL || slcf->balancer == NULL || r != r->main
-        || r->request_body || stream->in_closed
-        || ms_calls_message(r, stream->preread))
-    {
+    if (stream == NULL || slcf->balancer == NULL || r != r->main) {
         return NGX_DECLINED;
     }
 
@@ -465,6 +462,12 @@ ms_calls_message_handler(ngx_http_request_t *r)
 
     if (r->connection->error) {
         return NGX_HTTP_CLIENT_CLOSED_REQUEST;
+    }
+
+    if (r->request_body || stream->in_closed
+        || ms_calls_message(r, stream->preread))
+    {
+        return NGX_DECLINED;
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_myservice_calls_module);

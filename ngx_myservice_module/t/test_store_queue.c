@@ -14,6 +14,7 @@
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
+#include "link.h"
 #include "status.h"
 #include "store_server.h"
 
@@ -360,6 +361,36 @@ START_TEST(store_queue_lost_gone)
 END_TEST
 
 
+/* The reset of a call comes with its header: the call leaves no place. */
+START_TEST(store_queue_reset)
+{
+    int             i;
+    char            session[24];
+    client_t       *client;
+    client_call_t  *c, *reset;
+
+    begin(CONF(""), 8081);
+    c = enter(8080, "s1", 1);
+    client = client_open(harness_port(8080));
+
+    for (i = 0; i < 20; i++) {
+        snprintf(session, sizeof(session), "new-%d", i);
+        link_hold(client_link(client));
+        reset = echo_start(client, session);
+        (void) client_link(client);
+        client_cancel(reset);
+        link_release(client_link(client), 0);
+        client_poll(0);
+    }
+
+    waiting(8080, 1);
+    leave(8080, "s0");
+    served(c, "s1");
+    waiting(8080, 0);
+}
+END_TEST
+
+
 /* Both gateways have a line: each session gets the instance once. */
 START_TEST(store_queue_two)
 {
@@ -491,6 +522,7 @@ main(void)
     harness_add(suite, store_queue_lost);
     harness_add(suite, store_queue_lost_timeout);
     harness_add(suite, store_queue_lost_gone);
+    harness_add(suite, store_queue_reset);
     harness_add(suite, store_queue_two);
     harness_add(suite, store_queue_cancel);
     harness_add(suite, store_queue_gone);
