@@ -67,6 +67,7 @@ start_args(const char *const *args)
 START_TEST(test_metrics)
 {
     int          port;
+    int64_t      since;
     const char  *text, *start;
 
     static const char *const  args[] = {
@@ -83,7 +84,16 @@ START_TEST(test_metrics)
     scrape_has(text, "\nmyservice_session_age_seconds 0\n");
 
     assert_answer(call_echo(&instance, NULL, "s1"), GRPC_STATUS_OK, "");
-    text = scrape(port, NULL);
+
+    /* a call ends a moment after its answer */
+
+    since = rpc_now();
+
+    do {
+        text = scrape(port, NULL);
+    } while (strstr(text, "\nmyservice_session_calls 1\n") != NULL
+             && rpc_now() - since < 10000);
+
     scrape_has(text, "grpc_method=\"MyServiceEcho\",grpc_code=\"OK\"} 1\n");
     scrape_has(text, "\nmyservice_session_held 1\n");
     scrape_has(text, "\nmyservice_session_calls 0\n");

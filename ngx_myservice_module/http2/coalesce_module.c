@@ -128,7 +128,9 @@ ngx_module_t  ngx_http_myservice_coalesce_module = {
 /* of this worker; the first bytes of a free buffer point to the next one */
 
 static u_char      *ms_coalesce_free_list;
-static ngx_queue_t  ms_coalesce_queue;  /* the oldest first */
+static ngx_queue_t  ms_coalesce_queue = {       /* the oldest first */
+    &ms_coalesce_queue, &ms_coalesce_queue
+};
 static ngx_uint_t   ms_coalesce_nheld;
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -429,10 +431,6 @@ ms_coalesce_alloc(ms_coalesce_t *held)
     u_char         *p;
     ngx_buf_t      *b;
     ms_coalesce_t  *oldest;
-
-    if (ms_coalesce_queue.next == NULL) {
-        ngx_queue_init(&ms_coalesce_queue);
-    }
 
     if (ms_coalesce_nheld == MS_COALESCE_MAX) {
 

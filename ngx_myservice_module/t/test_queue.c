@@ -8,6 +8,7 @@
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
+#include "link.h"
 #include "status.h"
 
 
@@ -228,6 +229,37 @@ START_TEST(queue_left)
 END_TEST
 
 
+/* The reset of a call comes with its header: it leaves no place. */
+START_TEST(queue_reset)
+{
+    int             i;
+    char            session[24];
+    client_t       *client;
+    client_call_t  *c, *reset;
+
+    start(CONF(QUEUE, ""));
+    c = enter("s1", 1);
+    client = client_open(harness_port(8080));
+
+    for (i = 0; i < 5; i++) {
+        snprintf(session, sizeof(session), "new-%d", i);
+        link_hold(client_link(client));
+        reset = echo_start(client, session);
+        (void) client_link(client);
+        client_cancel(reset);
+        link_release(client_link(client), 0);
+        client_poll(0);
+    }
+
+    status_await("\"waiting\":1,");
+    leave("s0");
+    client_wait(c);
+    client_assert(c, 0, "");
+    status_await("\"waiting\":0,");
+}
+END_TEST
+
+
 /* A worker dies: its place is free a second later.  What it kept, too. */
 START_TEST(queue_killed)
 {
@@ -396,6 +428,7 @@ main(void)
     harness_add(suite, queue_starts);
     harness_add(suite, queue_timeout);
     harness_add(suite, queue_left);
+    harness_add(suite, queue_reset);
     harness_add(suite, queue_killed);
     harness_add(suite, queue_reload);
     harness_add(suite, queue_lost);
