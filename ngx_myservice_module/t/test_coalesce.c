@@ -381,12 +381,40 @@ START_TEST(cancelled_at_once)
 END_TEST
 
 
+/* Whether the kernel has a connection of the port whose client is there. */
+static bool
+established(int port)
+{
+    bool      found;
+    FILE     *file;
+    char      line[256];
+    unsigned  local, state;
+
+    found = false;
+    file = fopen("/proc/net/tcp", "r");
+    ck_assert_ptr_nonnull(file);
+
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, " %*u: %*x:%x %*x:%*x %x", &local, &state) == 2
+            && (int) local == port && state == TCP_ESTABLISHED)
+        {
+            found = true;
+        }
+    }
+
+    (void) fclose(file);
+
+    return found;
+}
+
+
 /* the same with the end of the connection */
 START_TEST(closed_at_once)
 {
-    int        i;
-    fake_t    *fake;
-    client_t  *client;
+    int         i;
+    fake_t     *fake;
+    client_t   *client;
+    long long   since;
 
     fake = fake_start(8081, "one", fake_ok);
     gateway_start(ON);
@@ -405,6 +433,12 @@ START_TEST(closed_at_once)
 
     link_release(client_link(client), 0);
     client_close(client);
+    since = harness_now();
+
+    while (established(harness_port(8080))) {
+        harness_pause(since, "the gateway's side of the connection ends");
+    }
+
     gateway_freeze(false);
 
     gateway_await_access("status=499 grpc=-\nstatus=499 grpc=-\n"
