@@ -239,9 +239,13 @@ ms_store_member_said(ms_store_t *store, ms_pool_t *pool, ngx_str_t *instance,
 
     (void) ms_store_member_last(store, pool, instance, &mark);
 
-    mark->member.stamp = stamp;
-    mark->member.word = 'a';
-    mark->member.told = round;
+    /* no mark: it has left meanwhile */
+
+    if (mark) {
+        mark->member.stamp = stamp;
+        mark->member.word = 'a';
+        mark->member.told = round;
+    }
 }
 
 
