@@ -324,6 +324,7 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
     size_t             i;
     uint64_t           stamp;
     ngx_str_t          instance;
+    ngx_uint_t         rebuilt;
     redisReply        *out;
     ms_store_said_t   *said;
     const redisReply  *name, *word;
@@ -336,7 +337,9 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
         return NGX_ERROR;
     }
 
-    /* without the lock: a word that was not seen is told once more */
+    /* a later word may have come meanwhile */
+
+    (void) ms_zone_lock(store->zone, &rebuilt);
 
     for (i = 0; i < batch->n; i++) {
         said = batch->words[i].said;
@@ -345,6 +348,8 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
             said->told = (uint32_t) batch->round;
         }
     }
+
+    ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
 
     out = reply->element[1];
 
