@@ -232,9 +232,9 @@ ms_repeated_string(ms_repeated_t *repeated, const uint8_t *p, size_t len,
     ms_repeated_value_t  *value;
 
     for (i = 0; i < MS_REPEATED_VALUES; i++) {
-        value = &repeated->values[i];
-
-        if (value->len == len && memcmp(value->data, p, len) == 0) {
+        if (repeated->values[i].len == len
+            && memcmp(repeated->values[i].data, p, len) == 0)
+        {
             break;
         }
     }
@@ -244,6 +244,7 @@ ms_repeated_string(ms_repeated_t *repeated, const uint8_t *p, size_t len,
         return;
     }
 
+    value = &repeated->values[i];
     repeated->last = i;
 
     if (value->plain_len == 0) {
