@@ -498,17 +498,39 @@ fake_early(fake_t *fake)
 }
 
 
-void
-fake_run(fake_t *fake, fake_work_pt work)
+static void
+run(fake_t *fake, fake_work_pt work, bool full)
 {
     long long  since;
 
-    atomic_store(&fake->work, work);
     since = harness_now();
 
     while (atomic_load(&fake->work) != NULL) {
+        harness_pause(since, "the fake has done what it was told");
+    }
+
+    atomic_store(&fake->full, false);
+    atomic_store(&fake->work, work);
+
+    while (atomic_load(&fake->work) != NULL
+           && !(full && atomic_load(&fake->full)))
+    {
         harness_pause(since, "the fake does what it is told");
     }
+}
+
+
+void
+fake_run(fake_t *fake, fake_work_pt work)
+{
+    run(fake, work, false);
+}
+
+
+void
+fake_run_full(fake_t *fake, fake_work_pt work)
+{
+    run(fake, work, true);
 }
 
 

@@ -128,6 +128,10 @@ unsigned fake_held(fake_t *fake);
  * again. */
 void fake_release(fake_t *fake, fake_answer_pt answer);
 
+/* While the gateway reads nothing: what its sockets do not take is written when it
+ * reads. */
+void fake_release_full(fake_t *fake, fake_answer_pt answer);
+
 /* Runs "order" for each open connection. */
 void fake_tell(fake_t *fake, fake_order_pt order);
 

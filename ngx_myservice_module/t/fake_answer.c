@@ -2,6 +2,7 @@
  * What a fake writes.
  */
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,7 +31,13 @@ fake_write(fake_conn_t *conn, const void *data, size_t len)
 
     for (p = data; len > 0; p += n, len -= (size_t) n) {
         size = atomic_load(&conn->fake->bytewise) ? 1 : len;
-        n = conn->fd == -1 ? -1 : send(conn->fd, p, size, MSG_NOSIGNAL);
+        n = conn->fd == -1 ? -1 : send(conn->fd, p, size,
+                                       MSG_NOSIGNAL|MSG_DONTWAIT);
+
+        if (n == -1 && errno == EAGAIN) {
+            atomic_store(&conn->fake->full, true);
+            n = send(conn->fd, p, size, MSG_NOSIGNAL);
+        }
 
         if (n <= 0) {
             return;

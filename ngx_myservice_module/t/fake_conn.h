@@ -94,6 +94,7 @@ struct fake_s {
     atomic_bool     early;
     atomic_bool     bytewise;
     atomic_bool     forgets;
+    atomic_bool     full;               /* a socket, during fake_run() */
     atomic_int      credit;             /* fake_credit_t */
     fake_work_pt _Atomic  work;         /* of fake_run() */
     fake_answer_pt  release;            /* of fake_release() */
@@ -122,8 +123,10 @@ void fake_frame(fake_conn_t *conn, uint8_t type, uint8_t flags,
 void fake_frame_rest(fake_conn_t *conn);
 void fake_close_conn(fake_conn_t *conn);
 
-/* Runs it in the fake's thread, and waits for its end. */
+/* Runs it in the fake's thread, and waits for its end, or also for a socket that
+ * takes no more. */
 void fake_run(fake_t *fake, fake_work_pt work);
+void fake_run_full(fake_t *fake, fake_work_pt work);
 
 /* What a frame does to streams and windows. The test fails when the gateway
  * breaks a rule of RFC 9113: order of ids, windows, limits, blocks in one. */

@@ -217,6 +217,14 @@ fake_release(fake_t *fake, fake_answer_pt answer)
 
 
 void
+fake_release_full(fake_t *fake, fake_answer_pt answer)
+{
+    fake->release = answer;
+    fake_run_full(fake, work_release);
+}
+
+
+void
 fake_ping(fake_conn_t *conn)
 {
     fake_frame(conn, PING, 0, 0, "12345678", 8);

@@ -272,7 +272,7 @@ answer_at_once(client_call_t **calls, const char *conf, link_kind_t kind,
     /* it finds them all when it wakes up */
 
     kill(worker, SIGSTOP);
-    fake_release(fake, answer);
+    fake_release_full(fake, answer);
     kill(worker, SIGCONT);
 
     for (i = 0; i < 2 * SLOW; i++) {
