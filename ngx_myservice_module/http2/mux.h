@@ -106,6 +106,7 @@ struct ms_mux_stream_s {
     ms_mux_conn_t             *conn;         /* NULL: it has ended */
     ngx_queue_t                queue;        /* of conn->streams */
     ngx_queue_t                waiting;      /* of conn->blocked */
+    ngx_queue_t                holding;      /* of conn->held, if "held" */
     ms_mux_stream_t           *next;         /* of a bucket, or free */
     uint32_t                   id;           /* 0: no HEADERS yet */
     uint64_t                   number;       /* of the connection */
@@ -122,13 +123,16 @@ struct ms_mux_stream_s {
                                                 the window */
     ngx_uint_t                 update;       /* it is to learn more */
 
-    /* what the grpc module has not received yet: buf, then span */
+    /* what the grpc module has not received yet: buf, then held, then span */
     u_char                    *buf;
     u_char                    *pos;
     u_char                    *last;
     size_t                     size;         /* of buf */
+    u_char                    *held;
+    u_char                    *held_last;
     u_char                    *span;
     u_char                    *span_last;
+    ngx_uint_t                 span_type;    /* of its last frame */
     size_t                     limit;        /* our window */
     size_t                     first;        /* it began with this */
     size_t                     unacked;      /* DATA since WINDOW_UPDATE */
@@ -166,6 +170,9 @@ struct ms_mux_conn_s {
     ms_mux_stream_t           *buckets[MS_MUX_BUCKETS];
     ngx_queue_t                streams;
     ngx_queue_t                blocked;
+    ngx_queue_t                held;         /* streams with the header of an
+                                                answer, while a read is looked
+                                                at */
     ngx_uint_t                 nstreams;
     uint32_t                   next_id;
     ngx_uint_t                 nrequests;    /* some may have no id yet */

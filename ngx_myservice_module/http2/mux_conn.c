@@ -116,6 +116,7 @@ ms_mux_conn_init(ms_mux_conn_t *mc, ngx_connection_t *c, ms_mux_conf_t *conf)
 
     ngx_queue_init(&mc->streams);
     ngx_queue_init(&mc->blocked);
+    ngx_queue_init(&mc->held);
 
     mc->flush.handler = ms_mux_conn_flush_handler;
     mc->flush.data = c;

@@ -13,8 +13,11 @@
 
 static ngx_int_t ms_mux_demux_piece(ms_mux_conn_t *mc, ms_mux_piece_t *piece,
     ms_mux_stream_t **current);
-static ngx_int_t ms_mux_demux_deliver(ms_mux_conn_t *mc,
+static ngx_int_t ms_mux_demux_leave(ms_mux_conn_t *mc,
     ms_mux_stream_t **current);
+static ngx_int_t ms_mux_demux_all(ms_mux_conn_t *mc,
+    ms_mux_stream_t **current);
+static ngx_int_t ms_mux_demux_deliver(ms_mux_conn_t *mc, ms_mux_stream_t *s);
 static ngx_int_t ms_mux_demux_control(ms_mux_conn_t *mc, ms_mux_piece_t *piece);
 static ngx_int_t ms_mux_demux_settings(ms_mux_conn_t *mc,
     ms_mux_piece_t *piece);
@@ -42,7 +45,7 @@ ms_mux_demux(ms_mux_conn_t *mc, u_char *p, u_char *last)
             rc = ms_mux_demux_piece(mc, &piece, &s);
 
         } else {
-            rc = ms_mux_demux_deliver(mc, &s);
+            rc = ms_mux_demux_all(mc, &s);
         }
 
         if (rc == NGX_OK && what == MS_MUX_IN_CONTROL) {
@@ -111,14 +114,15 @@ ms_mux_demux_piece(ms_mux_conn_t *mc, ms_mux_piece_t *piece,
 
     if (s == NULL || s->id != piece->stream) {
 
-        rc = ms_mux_demux_deliver(mc, current);
+        if (piece->stream >= mc->next_id && (piece->stream & 1)) {
+            rc = ms_mux_demux_all(mc, current);
+            return rc == NGX_OK ? NGX_DECLINED : rc;
+        }
+
+        rc = ms_mux_demux_leave(mc, current);
 
         if (rc != NGX_OK) {
             return rc;
-        }
-
-        if (piece->stream >= mc->next_id && (piece->stream & 1)) {
-            return NGX_DECLINED;
         }
 
         s = ms_mux_stream_find(mc, piece->stream);
@@ -137,6 +141,7 @@ ms_mux_demux_piece(ms_mux_conn_t *mc, ms_mux_piece_t *piece,
     }
 
     s->span_last = piece->last;
+    s->span_type = piece->type;
     s->unacked += piece->data;
 
     if (piece->end) {
@@ -151,11 +156,15 @@ ms_mux_demux_piece(ms_mux_conn_t *mc, ms_mux_piece_t *piece,
 }
 
 
+/*
+ * Another stream has its turn.  An instance that answers many calls at once
+ * sends their headers first: a header alone waits for what the same read may
+ * have for its call, which then has less to do.
+ */
+
 static ngx_int_t
-ms_mux_demux_deliver(ms_mux_conn_t *mc, ms_mux_stream_t **current)
+ms_mux_demux_leave(ms_mux_conn_t *mc, ms_mux_stream_t **current)
 {
-    ngx_int_t         rc;
-    uint32_t          id;
     ms_mux_stream_t  *s;
 
     s = *current;
@@ -164,6 +173,48 @@ ms_mux_demux_deliver(ms_mux_conn_t *mc, ms_mux_stream_t **current)
     if (s == NULL) {
         return NGX_OK;
     }
+
+    if (s->held || s->in_closed || s->span_type != MS_FRAME_HEADERS) {
+        return ms_mux_demux_deliver(mc, s);
+    }
+
+    s->held = s->span;
+    s->held_last = s->span_last;
+    s->span = NULL;
+    s->span_last = NULL;
+
+    ngx_queue_insert_tail(&mc->held, &s->holding);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ms_mux_demux_all(ms_mux_conn_t *mc, ms_mux_stream_t **current)
+{
+    ngx_int_t         rc;
+    ms_mux_stream_t  *s;
+
+    s = *current;
+    *current = NULL;
+
+    rc = s ? ms_mux_demux_deliver(mc, s) : NGX_OK;
+
+    while (rc == NGX_OK && !ngx_queue_empty(&mc->held)) {
+        s = ngx_queue_data(ngx_queue_head(&mc->held), ms_mux_stream_t,
+                           holding);
+        rc = ms_mux_demux_deliver(mc, s);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ms_mux_demux_deliver(ms_mux_conn_t *mc, ms_mux_stream_t *s)
+{
+    uint32_t   id;
+    ngx_int_t  rc;
 
     id = s->id;
     rc = ms_mux_stream_deliver(mc, s);

@@ -47,7 +47,8 @@ ms_mux_receive(ngx_connection_t *c, u_char *buf, size_t size)
     mc = s->conn;
 
     p = ms_mux_receive_copy(s, buf, size);
-    left = (s->last - s->pos) + (s->span_last - s->span);
+    left = (s->last - s->pos) + (s->held_last - s->held)
+           + (s->span_last - s->span);
 
     s->own = 0;
 
@@ -131,6 +132,13 @@ ms_mux_receive_copy(ms_mux_stream_t *s, u_char *p, size_t size)
         if (s->pos == s->last) {
             ms_mux_receive_drained(s);
         }
+    }
+
+    if (size && s->held < s->held_last) {
+        n = ngx_min(size, (size_t) (s->held_last - s->held));
+        p = ngx_cpymem(p, s->held, n);
+        s->held += n;
+        size -= n;
     }
 
     if (size && s->span < s->span_last) {

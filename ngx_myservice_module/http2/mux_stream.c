@@ -224,6 +224,12 @@ ms_mux_stream_detach(ms_mux_stream_t *s)
     ngx_queue_remove(&s->queue);
     mc->nstreams--;
 
+    if (s->held) {
+        ngx_queue_remove(&s->holding);
+        s->held = NULL;
+        s->held_last = NULL;
+    }
+
     if (s->blocked) {
         ngx_queue_remove(&s->waiting);
         s->blocked = 0;
@@ -261,6 +267,11 @@ ms_mux_stream_deliver(ms_mux_conn_t *mc, ms_mux_stream_t *s)
 
     id = s->id;
 
+    if (s->held) {
+        ngx_queue_remove(&s->holding);
+        ngx_queue_init(&s->holding);
+    }
+
     s->rev.ready = 1;
     s->rev.handler(&s->rev);
 
@@ -274,10 +285,16 @@ ms_mux_stream_deliver(ms_mux_conn_t *mc, ms_mux_stream_t *s)
 
     rc = NGX_OK;
 
-    if (s->span < s->span_last) {
+    if (s->held < s->held_last) {
+        rc = ms_mux_receive_keep(s, s->held, s->held_last - s->held);
+    }
+
+    if (rc == NGX_OK && s->span < s->span_last) {
         rc = ms_mux_receive_keep(s, s->span, s->span_last - s->span);
     }
 
+    s->held = NULL;
+    s->held_last = NULL;
     s->span = NULL;
     s->span_last = NULL;
 

@@ -553,6 +553,106 @@ START_TEST(mux_workers)
 END_TEST
 
 
+static int  answer_way;
+
+
+static uint8_t *
+answer_frame(uint8_t *p, uint8_t type, uint8_t flags, uint32_t stream,
+    const char *payload, size_t len)
+{
+    (void) fake_u32(p, (uint32_t) len << 8);
+    p[3] = type;
+    p[4] = flags;
+    p = fake_u32(p + 5, stream);
+    memcpy(p, payload, len);
+
+    return p + len;
+}
+
+
+/* in one piece, as an instance does that answers many calls at once */
+static void
+answer_headers_first(fake_conn_t *conn)
+{
+    uint32_t     id;
+    uint8_t      bytes[1024], *p;
+    fake_call_t  call = { .conn = conn };
+
+    static const char  header[] = "\x88\0\x0c" "content-type"
+                                  "\x10" "application/grpc";
+    static const char  trailers[] = "\0\x0b" "grpc-status" "\1" "0";
+
+    p = bytes;
+
+    for (id = 1; id <= 7; id += 2) {
+        p = answer_frame(p, HEADERS, END_HEADERS, id, header,
+                         sizeof(header) - 1);
+    }
+
+    if (answer_way == 1) {
+        p = answer_frame(p, RST_STREAM, 0, 3, "\0\0\0\2", 4);
+        p = answer_frame(p, GOAWAY, 0, 0, "\0\0\0\7\0\0\0\0", 8);
+    }
+
+    if (answer_way == 2) {
+        p = answer_frame(p, PING, 0, 3, "12345678", 8);
+    }
+
+    for (id = 1; id <= 7; id += 2) {
+
+        if (answer_way == 1 && id == 3) {
+            continue;
+        }
+
+        p = answer_frame(p, DATA, 0, id, "\0\0\0\0\0", 5);
+        p = answer_frame(p, HEADERS, END_HEADERS|END_STREAM, id, trailers,
+                         sizeof(trailers) - 1);
+    }
+
+    fake_bytes(&call, bytes, (size_t) (p - bytes));
+}
+
+
+static void
+answered(fake_call_t *call)
+{
+    (void) call;
+}
+
+
+/* Headers wait for the rest of their answers, but not longer than that can
+ * come: it may be the end of the call, or of the connection. */
+START_TEST(mux_headers_first)
+{
+    size_t   i;
+    fake_t  *fake;
+
+    answer_way = _i;
+    fake = start(CONF(ONE, ON, ""));
+    mux_start(&mux, client, "s1", 4);
+    mux_await_held(fake, 4);
+    fake_tell(fake, answer_headers_first);
+
+    for (i = 0; i < mux.n; i++) {
+        client_wait(mux.calls[i]);
+        ck_assert_int_eq(mux.calls[i]->http, 200);
+
+        if (answer_way == 2 || (answer_way == 1 && i == 1)) {
+            ck_assert_int_ne(mux.calls[i]->grpc, 0);
+            ck_assert_uint_eq(mux.calls[i]->len, 0);
+
+        } else {
+            client_assert(mux.calls[i], 0, "");
+            ck_assert_uint_eq(mux.calls[i]->len, 5);
+        }
+    }
+
+    fake_release(fake, answered);
+    ck_assert_uint_eq(fake_requests(fake), 4);
+}
+END_TEST
+
+
 int
 main(int argc, char **argv)
 {
@@ -579,6 +679,7 @@ main(int argc, char **argv)
     harness_add(suite, mux_streams);
     harness_add(suite, mux_same_address);
     harness_add(suite, mux_workers);
+    harness_add_loop(suite, mux_headers_first, 3);
 
     return harness_run(suite, argv[0]);
 }
