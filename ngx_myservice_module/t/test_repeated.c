@@ -342,25 +342,43 @@ START_TEST(second_time_is_plain)
 END_TEST
 
 
-/* Two tokens take turns; a third one takes the place of that which came
- * earlier. */
-START_TEST(two_tokens)
+/* Tokens take turns; one more takes the place of that which came earliest. */
+START_TEST(several_tokens)
 {
-    int  i;
+    unsigned  i;
 
     begin();
-    (void) growth(1, TOKEN);
-    (void) growth(2, TOKEN);
 
-    for (i = 0; i < 10; i++) {
-        ck_assert_uint_gt(growth(1, TOKEN), 0);
-        ck_assert_uint_gt(growth(2, TOKEN), 0);
+    for (i = 1; i <= MS_REPEATED_VALUES; i++) {
+        ck_assert_uint_eq(growth(i, TOKEN), 0);
     }
 
-    ck_assert_uint_eq(growth(3, TOKEN), 0);
+    for (i = 0; i < 5 * MS_REPEATED_VALUES; i++) {
+        ck_assert_uint_gt(growth(i % MS_REPEATED_VALUES + 1, TOKEN), 0);
+    }
+
+    ck_assert_uint_eq(growth(i, TOKEN), 0);
     ck_assert_uint_gt(growth(2, TOKEN), 0);
-    ck_assert_uint_gt(growth(3, TOKEN), 0);
+    ck_assert_uint_gt(growth(i, TOKEN), 0);
     ck_assert_uint_eq(growth(1, TOKEN), 0);
+}
+END_TEST
+
+
+/* A new token comes to stay, whatever came before it and comes beside it. */
+START_TEST(token_changes)
+{
+    unsigned  i, token;
+
+    begin();
+
+    for (token = 1; token < 20; token++) {
+
+        for (i = 0; i < 5; i++) {
+            ck_assert_int_eq(growth(token, TOKEN) > 0, i > 0);
+            (void) growth(100 * token + i, TOKEN + 1);
+        }
+    }
 }
 END_TEST
 
@@ -577,8 +595,8 @@ START_TEST(limits)
     most = MS_REPEATED_MAX * 8 / 7;
 
     begin();
-    (void) growth(1, 60);
-    ck_assert_uint_eq(growth(1, 60), 0);
+    (void) growth(1, 25);
+    ck_assert_uint_eq(growth(1, 25), 0);
     (void) growth(1, most);
     ck_assert_uint_gt(growth(1, most), most / 10);
     (void) growth(1, most * 3 / 2);
@@ -666,7 +684,8 @@ main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_checked_fixture(tc, start, stop);
     tcase_add_test(tc, second_time_is_plain);
-    tcase_add_test(tc, two_tokens);
+    tcase_add_test(tc, several_tokens);
+    tcase_add_test(tc, token_changes);
     tcase_add_test(tc, others_are_new);
     tcase_add_test(tc, many_at_once);
     tcase_add_test(tc, any_cut);

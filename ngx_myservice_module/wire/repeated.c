@@ -36,6 +36,7 @@ static void ms_repeated_string(ms_repeated_t *repeated, const uint8_t *p,
     size_t len, ms_repeated_edits_t *edits);
 static void ms_repeated_remember(ms_repeated_t *repeated, const uint8_t *p,
     size_t len);
+static ms_repeated_value_t *ms_repeated_victim(ms_repeated_t *repeated);
 static void ms_repeated_decode(ms_repeated_value_t *value, size_t limit);
 static void ms_repeated_replace(const ms_repeated_edits_t *edits,
     uint8_t *last);
@@ -245,7 +246,7 @@ ms_repeated_string(ms_repeated_t *repeated, const uint8_t *p, size_t len,
     }
 
     value = &repeated->values[i];
-    repeated->last = i;
+    value->number = ++repeated->came;
 
     if (value->plain_len == 0) {
         ms_repeated_decode(value, repeated->limit);
@@ -263,21 +264,13 @@ ms_repeated_string(ms_repeated_t *repeated, const uint8_t *p, size_t len,
 }
 
 
-/* In place of one that came once only, or else of the one that came earlier. */
 static void
 ms_repeated_remember(ms_repeated_t *repeated, const uint8_t *p, size_t len)
 {
     size_t                room;
-    unsigned              i;
     ms_repeated_value_t  *value;
 
-    i = repeated->last;
-
-    if (repeated->values[i].plain_len || !repeated->values[!i].plain_len) {
-        i = !i;
-    }
-
-    value = &repeated->values[i];
+    value = ms_repeated_victim(repeated);
 
     if (value->used) {
         return;
@@ -304,7 +297,42 @@ ms_repeated_remember(ms_repeated_t *repeated, const uint8_t *p, size_t len)
 
     value->len = len;
     value->plain_len = 0;
-    repeated->last = i;
+    value->number = ++repeated->came;
+}
+
+
+/*
+ * What came once only makes room, so that values that are new with each call do
+ * not drive out the token; but the last two of these stay, as one of them may
+ * be a new token.
+ */
+static ms_repeated_value_t *
+ms_repeated_victim(ms_repeated_t *repeated)
+{
+    unsigned              i, n;
+    ms_repeated_value_t  *value, *oldest, *once;
+
+    oldest = &repeated->values[0];
+    once = NULL;
+    n = 0;
+
+    for (i = 0; i < MS_REPEATED_VALUES; i++) {
+        value = &repeated->values[i];
+
+        if (value->number < oldest->number) {
+            oldest = value;
+        }
+
+        if (value->plain_len == 0) {
+            n++;
+
+            if (once == NULL || value->number < once->number) {
+                once = value;
+            }
+        }
+    }
+
+    return n > 1 ? once : oldest;
 }
 
 

@@ -22,11 +22,11 @@
 
 
 /* Bytes of a coded value: less is decoded quickly, more is not remembered. */
-#define MS_REPEATED_MIN      64
+#define MS_REPEATED_MIN      24
 #define MS_REPEATED_MAX      2560
 
-/* Values that are remembered: the token, and what else is as long. */
-#define MS_REPEATED_VALUES   2
+/* Values that are remembered: the token, the path, and what else is as long. */
+#define MS_REPEATED_VALUES   4
 
 /* Replaced in one read. */
 #define MS_REPEATED_EDITS    256
@@ -43,13 +43,15 @@ typedef struct {
     size_t     len;                     /* of the string; 0: there is none */
     size_t     plain_len;               /* of what replaces it; 0: it came
                                            once */
+    uint64_t   number;                  /* of those that came, when it last
+                                           did */
     unsigned   used;                    /* in this read */
 } ms_repeated_value_t;
 
 
 typedef struct {
     ms_repeated_value_t  values[MS_REPEATED_VALUES];
-    unsigned             last;          /* the value that came last */
+    uint64_t             came;          /* values */
     size_t               limit;         /* longer values are not replaced */
     size_t               replaced;      /* values, in the last read */
 
