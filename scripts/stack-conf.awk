@@ -17,6 +17,8 @@ skip { skip = !/;/; next }
 multiplex != "" && /^ *(keepalive [0-9]+|myservice_multiplex .*);/ {
     print "        " (multiplex == "on" ? "myservice_multiplex on;" : "keepalive 64;")
     muxed++; next }
+valgrind != "" && /^ *grpc_connect_timeout / {
+    sub(/[0-9]+s;/, "60s;"); patient++ }
 workers != "" && /^worker_processes / {
     print "worker_processes " workers ";"; set++; next }
 ttl != "" && /^ *myservice_sessions / {
@@ -82,7 +84,7 @@ END {
         exit 1
     }
     if ((resume == "off" && !dropped) || (retry == "off" && !cut) ||
-        (multiplex != "" && !muxed) ||
+        (multiplex != "" && !muxed) || (valgrind != "" && !patient) ||
         (workers != "" && !set) || (ttl != "" && !given) ||
         (drain != "" && !bounded) || (tell == "on" && !told) ||
         (limit != "" && !limited) || (queue == "on" && !queued) || (store != "" && !stored))
