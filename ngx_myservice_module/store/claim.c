@@ -282,6 +282,7 @@ ms_store_answered(void *owner, redisReply *reply, void *data)
         return;
     }
 
+    sc->useful = 1;
     took = ms_store_now() - g->began;
 
     (void) ngx_atomic_fetch_add(&sc->store->sh->counts.answers, 1);

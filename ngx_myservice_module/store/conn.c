@@ -15,6 +15,8 @@
 #define MS_STORE_BACKOFF_MAX  2000
 #define MS_STORE_HANDSHAKE    1000
 #define MS_STORE_TICK         250
+#define MS_STORE_LASTS        4000      /* renewals and changes are asked for
+                                           more often */
 #define MS_STORE_IDLE         1000      /* a connection that is so long silent
                                            is asked whether it lives */
 
@@ -26,6 +28,8 @@ static void ms_store_conn_write(ngx_event_t *wev);
 static void ms_store_conn_flush(ngx_event_t *ev);
 static void ms_store_conn_timer(ngx_event_t *ev);
 static void ms_store_conn_tick(ngx_event_t *ev);
+static void ms_store_conn_lost(ms_store_conn_t *sc, const char *why);
+static ngx_uint_t ms_store_conn_vain(ms_store_conn_t *sc);
 static void ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was);
 static ngx_msec_t ms_store_conn_pause(ngx_msec_t delay);
 static void ms_store_conn_pong(void *owner, redisReply *reply, void *data);
@@ -57,6 +61,7 @@ ms_store_conn_start(ms_store_conn_t *sc)
 
     sc->stopped = 0;
     sc->tries = 0;
+    sc->vain = 0;
     sc->addr = 0;
 
     if (sc->c == NULL && !sc->timer.timer_set) {
@@ -178,21 +183,23 @@ ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was)
          * wait for this round */
 
         sc->addr = 0;
-        ngx_add_timer(&sc->timer, ms_store_conn_pause(MS_STORE_BACKOFF_MIN));
-        return;
+        delay = sc->vain ? sc->vain - 1 : 0;
+
+    } else {
+
+        /* the next address at once, a pause after each round */
+
+        sc->tries++;
+        sc->addr = (sc->addr + 1) % sc->store->naddrs;
+
+        if (sc->tries % sc->store->naddrs) {
+            ngx_add_timer(&sc->timer, 1);
+            return;
+        }
+
+        delay = sc->tries / sc->store->naddrs;
     }
 
-    /* the next address at once, a pause after each round */
-
-    sc->tries++;
-    sc->addr = (sc->addr + 1) % sc->store->naddrs;
-
-    if (sc->tries % sc->store->naddrs) {
-        ngx_add_timer(&sc->timer, 1);
-        return;
-    }
-
-    delay = sc->tries / sc->store->naddrs;
     delay = MS_STORE_BACKOFF_MIN << ngx_min(delay, 7);
     delay = ngx_min(delay, MS_STORE_BACKOFF_MAX);
 
@@ -244,6 +251,10 @@ ms_store_conn_close(ms_store_conn_t *sc, const char *why)
 
     was = sc->ready;
 
+    if (was) {
+        sc->vain = ms_store_conn_vain(sc) ? sc->vain + 1 : 0;
+    }
+
     sc->c = NULL;
     sc->ready = 0;
     sc->connecting = 0;
@@ -289,6 +300,26 @@ ms_store_conn_close(ms_store_conn_t *sc, const char *why)
     ms_resp_close(&sc->resp);
 
     ms_store_conn_again(sc, was);
+}
+
+
+/* the server has ended it, and not by what it answered */
+
+static void
+ms_store_conn_lost(ms_store_conn_t *sc, const char *why)
+{
+    sc->lost = sc->useful;
+    ms_store_conn_close(sc, why);
+}
+
+
+/* A server that lets the gateway in, and then answers with errors, or ends each
+ * connection, is not asked at once again. */
+
+static ngx_uint_t
+ms_store_conn_vain(ms_store_conn_t *sc)
+{
+    return !sc->lost && ngx_current_msec - sc->since < MS_STORE_LASTS;
 }
 
 
@@ -343,11 +374,18 @@ ms_store_conn_shaken(ms_store_conn_t *sc, const char *why)
     ngx_add_timer(&sc->tick, MS_STORE_TICK);
 
     sc->ready = 1;
+    sc->useful = 0;
+    sc->lost = 0;
+    sc->since = ngx_current_msec;
     sc->tries = 0;
 
     (void) ngx_atomic_fetch_add(&sc->store->sh->counts.connects, 1);
 
-    ms_store_report(sc, 1, NULL);
+    /* after vain ones it has to last */
+
+    if (sc->vain == 0) {
+        ms_store_report(sc, 1, NULL);
+    }
 
     sc->up(sc);
 }
@@ -376,7 +414,7 @@ ms_store_conn_flush(ngx_event_t *ev)
         }
 
         if (n <= 0) {
-            ms_store_conn_close(sc, "the connection was closed");
+            ms_store_conn_lost(sc, "the connection was closed");
             return;
         }
 
@@ -421,7 +459,7 @@ ms_store_conn_read(ngx_event_t *rev)
         }
 
         if (n <= 0) {
-            ms_store_conn_close(sc, "the connection was closed");
+            ms_store_conn_lost(sc, "the connection was closed");
             return;
         }
 
@@ -468,8 +506,13 @@ ms_store_conn_tick(ngx_event_t *ev)
     silent = ngx_current_msec - sc->heard;
 
     if (resp->asked && silent > sc->silence) {
-        ms_store_conn_close(sc, "it does not answer");
+        ms_store_conn_lost(sc, "it does not answer");
         return;
+    }
+
+    if (sc->vain && !ms_store_conn_vain(sc)) {
+        sc->vain = 0;
+        ms_store_report(sc, 1, NULL);
     }
 
     ngx_add_timer(ev, MS_STORE_TICK);
@@ -602,7 +645,8 @@ ms_store_conn_usable(ms_store_conn_t *sc)
 
     /* a round of all addresses is waited for, the next ones are not */
 
-    return !sc->stopped && sc->tries < ngx_max(sc->store->naddrs, 1);
+    return !sc->stopped && sc->vain <= 1
+           && sc->tries < ngx_max(sc->store->naddrs, 1);
 }
 
 
@@ -636,6 +680,7 @@ ms_store_conn_moved(ms_store_conn_t *sc)
 
     sc->addr = 0;
     sc->tries = 0;
+    sc->vain = 0;
 
     if (sc->timer.timer_set) {
         ngx_del_timer(&sc->timer);

@@ -15,7 +15,7 @@
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    12
+#define MS_STORE_LAYOUT    13
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_PASSWORD  512
 #define MS_STORE_SILENCE   1000         /* ms */

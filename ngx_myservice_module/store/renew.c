@@ -143,6 +143,8 @@ ms_store_renewed(void *owner, redisReply *reply, void *data)
         return;
     }
 
+    sc->useful = 1;
+
     if (store->renew_from && store->duty.held && sc->ready) {
         ms_store_renew_next(store);
     }

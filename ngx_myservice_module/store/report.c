@@ -90,28 +90,41 @@ ms_store_report_due(ms_store_shared_t *sh, const char *why)
 }
 
 
-/* a store without memory answers all new sessions so: one line a minute */
+/* a store without memory answers all new sessions so: one line a minute, of each
+ * kind of errors */
 
 void
 ms_store_report_error(ms_store_t *store, const char *error)
 {
-    size_t              len;
-    ngx_uint_t          hash;
-    ms_store_shared_t  *sh;
-
-    sh = store->sh;
+    size_t                 len;
+    ngx_uint_t             i, hash;
+    ms_store_complaint_t  *complaint, *list;
 
     len = strcspn(error, " ");
-    hash = ngx_crc32_short((u_char *) error, len);
+    hash = ngx_crc32_short((u_char *) error, len) | 1;
 
-    if (sh->complaint == hash
-        && ngx_current_msec - sh->complained < MS_STORE_COMPLAIN)
-    {
-        return;
+    list = store->sh->complaints;
+    complaint = list;
+
+    for (i = 0; i < MS_STORE_COMPLAINTS; i++) {
+
+        if (list[i].error == hash) {
+            complaint = &list[i];
+
+            if (ngx_current_msec - complaint->at < MS_STORE_COMPLAIN) {
+                return;
+            }
+
+            break;
+        }
+
+        if (list[i].error == 0 || list[i].at < complaint->at) {
+            complaint = &list[i];
+        }
     }
 
-    sh->complaint = hash;
-    sh->complained = ngx_current_msec;
+    complaint->error = hash;
+    complaint->at = ngx_current_msec;
 
     ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                  "store answers with an error: %s, store=\"%V\" "

@@ -30,6 +30,7 @@ static const char *ms_store_shake_fits(redisReply *reply);
 static void ms_store_shake_script(void *owner, redisReply *reply, void *data);
 static void ms_store_shake_memory(void *owner, redisReply *reply, void *data);
 static void ms_store_shake_stepped(ms_store_conn_t *sc);
+static void ms_store_shake_refused(ms_store_conn_t *sc, redisReply *reply);
 
 
 static u_char  ms_store_script[] = { NGX_HTTP_MYSERVICE_STORE_SCRIPT };
@@ -272,7 +273,7 @@ ms_store_shake_ok(void *owner, redisReply *reply, void *data)
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {
-        sc->shaken(sc, reply->str);
+        ms_store_shake_refused(sc, reply);
         return;
     }
 
@@ -291,8 +292,12 @@ ms_store_shake_role(void *owner, redisReply *reply, void *data)
         return;
     }
 
-    why = reply->type == REDIS_REPLY_ERROR ? reply->str
-                                           : ms_store_shake_fits(reply);
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ms_store_shake_refused(sc, reply);
+        return;
+    }
+
+    why = ms_store_shake_fits(reply);
 
     if (why) {
         sc->shaken(sc, why);
@@ -360,7 +365,7 @@ ms_store_shake_script(void *owner, redisReply *reply, void *data)
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {
-        sc->shaken(sc, reply->str);
+        ms_store_shake_refused(sc, reply);
         return;
     }
 
@@ -426,4 +431,13 @@ ms_store_shake_stepped(ms_store_conn_t *sc)
     if (--sc->steps == 0) {
         sc->shaken(sc, NULL);
     }
+}
+
+
+static void
+ms_store_shake_refused(ms_store_conn_t *sc, redisReply *reply)
+{
+    (void) ngx_atomic_fetch_add(&sc->store->sh->counts.errors, 1);
+
+    sc->shaken(sc, reply->str);
 }

@@ -33,6 +33,7 @@
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
 #define MS_STORE_REMOVED     256        /* instances that operators removed */
+#define MS_STORE_COMPLAINTS  8
 #define MS_STORE_SUBJECT     (2 * MS_POOL_SUBJECT)
 #define MS_STORE_WHO         (MS_STORE_SUBJECT + 1 + 16)
 
@@ -128,6 +129,13 @@ typedef struct {
                                                    changes included */
 } ms_store_counts_t;
 
+/* an error that was logged */
+
+typedef struct {
+    ngx_atomic_t                   error;       /* a hash; 0: none */
+    ngx_atomic_t                   at;
+} ms_store_complaint_t;
+
 typedef struct {
     ngx_uint_t                     layout;
     ngx_atomic_t                   connected;   /* 0: not yet, 1: yes,
@@ -144,9 +152,7 @@ typedef struct {
     ngx_atomic_t                   read;        /* when an answer with changes,
                                                    or with none, came; ms,
                                                    0: never */
-    ngx_atomic_t                   complaint;   /* the error that was logged
-                                                   last, a hash, and when */
-    ngx_atomic_t                   complained;
+    ms_store_complaint_t           complaints[MS_STORE_COMPLAINTS];
     ngx_atomic_t                   evicts;      /* it may: that was logged */
     ngx_atomic_t                   round;       /* operators' words of an older
                                                    one are told again */
@@ -205,8 +211,11 @@ struct ms_store_conn_s {
     ngx_event_t                    tick;
     ngx_msec_t                     silence;     /* after which it is closed */
     ngx_msec_t                     heard;       /* the last byte */
+    ngx_msec_t                     since;       /* when it was ready */
     ngx_uint_t                     addr;
     ngx_uint_t                     tries;       /* since it was ready */
+    ngx_uint_t                     vain;        /* so many were ready, and were
+                                                   of no use */
     ngx_uint_t                     steps;       /* of the hand-shake */
     u_char                         sha[41];
 
@@ -223,6 +232,8 @@ struct ms_store_conn_s {
     unsigned                       connecting:1;
     unsigned                       ready:1;
     unsigned                       suspect:1;   /* a question got no answer */
+    unsigned                       useful:1;    /* and one got a good one */
+    unsigned                       lost:1;      /* then the server ended it */
     unsigned                       stopped:1;
 };
 

@@ -163,8 +163,11 @@ ms_store_list_answer(ms_store_conn_t *sc, redisReply *reply,
     ms_store_t        *store;
     const redisReply  *generation, *id, *cursor;
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ms_store_conn_close(sc, reply->str);
+    if (ms_store_conn_error(sc, reply)) {
+
+        /* it reads all anew */
+
+        ms_store_conn_close(sc, NULL);
         return NULL;
     }
 
@@ -328,11 +331,12 @@ ms_store_changed(void *owner, redisReply *reply, void *data)
         return;
     }
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        ms_store_conn_close(sc, reply->str);
+    if (ms_store_conn_error(sc, reply)) {
+        ms_store_conn_close(sc, NULL);
         return;
     }
 
+    sc->useful = 1;
     sc->store->sh->read = ngx_current_msec;
 
     if (reply->type == REDIS_REPLY_NIL) {

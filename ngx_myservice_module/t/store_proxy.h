@@ -1,6 +1,6 @@
 /*
- * Between a gateway and its store: answers come in pieces, or end in the
- * middle.  One thread.
+ * Between a gateway and its store: answers come in pieces, end in the middle, or
+ * are others.  One thread.
  */
 
 #ifndef MODULE_T_STORE_PROXY_H
@@ -24,6 +24,10 @@ void store_proxy_cut(size_t bytes);
 
 /* Connections that ended so. */
 unsigned store_proxy_cuts(void);
+
+/* From now on this comes in place of the answers of the script; "": the connection
+ * ends; NULL: they come. */
+void store_proxy_instead(const char *text);
 
 
 #endif /* MODULE_T_STORE_PROXY_H */
