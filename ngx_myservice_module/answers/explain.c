@@ -64,7 +64,7 @@ ms_errors_explain(ngx_http_request_t *r, const char *reason, const char *key,
     info.domain = "ngx_http_myservice_module";
     info.key = key;
     info.value = (char *) text[1];
-    info.retry = retry > 0 ? (uint32_t) retry : 0;
+    info.retry = retry > 0 ? retry : 0;
 
     if (retry) {
         ctx->pushback.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);

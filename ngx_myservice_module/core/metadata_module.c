@@ -12,6 +12,7 @@
 #include "core/context.h"
 #include "core/header.h"
 #include "core/session_text.h"
+#include "core/values.h"
 #include "core/variable.h"
 #include "jwt/token.h"
 
@@ -60,11 +61,11 @@ static char *ms_metadata_session_from(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
-static ngx_conf_enum_t  ms_metadata_ids[] = {
-    { ngx_string("plain"), 0 },
-    { ngx_string("hash"), 1 },
-    { ngx_null_string, 0 }
-};
+static const char  *ms_metadata_ids_words[] = { "plain", "hash", NULL };
+
+
+static ms_value_t  ms_metadata_ids =
+    { ngx_null_string, ms_value_word, 0, 0, 0, ms_metadata_ids_words, 0 };
 
 
 static ngx_command_t  ms_metadata_commands[] = {
@@ -78,10 +79,10 @@ static ngx_command_t  ms_metadata_commands[] = {
 
     { ngx_string("myservice_session_ids"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ms_value_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ms_metadata_main_conf_t, hide),
-      ms_metadata_ids },
+      &ms_metadata_ids },
 
       ngx_null_command
 };

@@ -11,9 +11,39 @@
 #define MS_VALUE_TEXT  256
 
 
+static ngx_uint_t ms_value_unset(ngx_command_t *cmd, void *conf);
 static ngx_uint_t ms_value_is(const ms_value_t *parameter, ngx_str_t *word);
 static u_char *ms_value_time_text(u_char *p, ngx_int_t ms);
+static u_char *ms_value_size_text(u_char *p, ngx_int_t size);
 static ngx_uint_t ms_value_off(const ms_value_t *parameter, ngx_str_t *value);
+
+
+char *
+ms_value_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t   *value;
+    ms_value_t   parameter;
+
+    if (!ms_value_unset(cmd, conf)) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    parameter = *(const ms_value_t *) cmd->post;
+    parameter.offset = cmd->offset;
+
+    return parameter.set(cf, &parameter, &value[1], conf);
+}
+
+
+/* all bits of NGX_CONF_UNSET, _UINT, _SIZE and _MSEC are set */
+
+static ngx_uint_t
+ms_value_unset(ngx_command_t *cmd, void *conf)
+{
+    return *(ngx_int_t *) ((u_char *) conf + cmd->offset) == NGX_CONF_UNSET;
+}
 
 
 char *
@@ -165,6 +195,46 @@ ms_value_number(ngx_conf_t *cf, const ms_value_t *parameter, ngx_str_t *value,
     *(ngx_uint_t *) ((u_char *) conf + parameter->offset) = n;
 
     return NGX_CONF_OK;
+}
+
+
+char *
+ms_value_size(ngx_conf_t *cf, const ms_value_t *parameter, ngx_str_t *value,
+    void *conf)
+{
+    u_char   text[MS_VALUE_TEXT], *p;
+    ssize_t  size;
+
+    size = ngx_parse_size(value);
+
+    if (size < parameter->min || size > parameter->max) {
+        p = ngx_sprintf(text, "a size of ");
+        p = ms_value_size_text(p, parameter->min);
+        p = ngx_cpymem(p, " to ", 4);
+        p = ms_value_size_text(p, parameter->max);
+        *p = '\0';
+
+        return ms_value_invalid(cf, parameter, value, (char *) text);
+    }
+
+    *(size_t *) ((u_char *) conf + parameter->offset) = size;
+
+    return NGX_CONF_OK;
+}
+
+
+static u_char *
+ms_value_size_text(u_char *p, ngx_int_t size)
+{
+    if (size && size % 1048576 == 0) {
+        return ngx_sprintf(p, "%im", size / 1048576);
+    }
+
+    if (size && size % 1024 == 0) {
+        return ngx_sprintf(p, "%ik", size / 1024);
+    }
+
+    return ngx_sprintf(p, "%i", size);
 }
 
 

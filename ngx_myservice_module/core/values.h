@@ -25,7 +25,7 @@ struct ms_value_s {
     char       *(*set)(ngx_conf_t *cf, const ms_value_t *parameter,
                        ngx_str_t *value, void *conf);
     size_t        offset;               /* in the conf */
-    ngx_int_t     min;                  /* of numbers, and of milliseconds */
+    ngx_int_t     min;                  /* of numbers, bytes, milliseconds */
     ngx_int_t     max;                  /* 0: no limit */
     const char  **words;                /* ends with NULL */
     ngx_uint_t    flags;
@@ -38,10 +38,19 @@ struct ms_value_s {
 char *ms_values_parse(ngx_conf_t *cf, const ms_value_t *table,
     ngx_uint_t first, void *conf);
 
-/* setters: ngx_msec_t, ngx_uint_t, the number of a word, 1 if it is there */
+/*
+ * A directive with one value: "post" of the command is its ms_value_t, without
+ * a name, and the field at the command's offset is NGX_CONF_UNSET... before.
+ */
+char *ms_value_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* setters: ngx_msec_t, ngx_uint_t, size_t, the number of a word, 1 if it is
+ * there */
 char *ms_value_time(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);
 char *ms_value_number(ngx_conf_t *cf, const ms_value_t *parameter,
+    ngx_str_t *value, void *conf);
+char *ms_value_size(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);
 char *ms_value_word(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);

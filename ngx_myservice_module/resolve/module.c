@@ -8,6 +8,7 @@
 
 #include "answers/wait.h"
 #include "core/compat.h"
+#include "core/values.h"
 
 
 #define MS_RESOLVE_TIMEOUT  2000
@@ -39,6 +40,10 @@ static ngx_resolver_t *ms_resolve_clone(ngx_conf_t *cf,
     ngx_resolver_t *resolver, time_t valid);
 
 
+static ms_value_t  ms_resolver_timeout =
+    { ngx_null_string, ms_value_time, 0, 100, 86400000, NULL, 0 };
+
+
 static ngx_command_t  ms_resolve_commands[] = {
 
     { ngx_string("myservice_resolve"),
@@ -57,10 +62,10 @@ static ngx_command_t  ms_resolve_commands[] = {
 
     { ngx_string("myservice_resolver_timeout"),
       NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ms_value_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ms_resolve_srv_conf_t, timeout),
-      NULL },
+      &ms_resolver_timeout },
 
       ngx_null_command
 };

@@ -128,6 +128,14 @@ ms_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
+    if (ngx_http_script_variables_count(&value[1]) == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\": invalid key \"%V\", expected a text "
+                           "with a variable, which tells users apart", value,
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
     lcf->key = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
     if (lcf->key == NULL) {
         return NGX_CONF_ERROR;

@@ -9,6 +9,7 @@
 #include "core/compat.h"
 #include "core/metadata.h"
 #include "core/methods.h"
+#include "core/values.h"
 #include "http2/multiplex.h"
 #include "sessions/call.h"
 #include "sessions/fallback.h"
@@ -58,11 +59,21 @@ static ngx_int_t ms_sessions_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_myservice_sessions_init_module(ngx_cycle_t *cycle);
 
 
-static ngx_conf_enum_t  ms_sessions_moved[] = {
-    { ngx_string("allow"), 0 },
-    { ngx_string("fail"), 1 },
-    { ngx_null_string, 0 }
-};
+static const char  *ms_sessions_moved_words[] = { "allow", "fail", NULL };
+
+
+static ms_value_t  ms_sessions_moved =
+    { ngx_null_string, ms_value_word, 0, 0, 0, ms_sessions_moved_words, 0 };
+
+
+/* also of "myservice_retry_timeout" */
+
+static ms_value_t  ms_sessions_time =
+    { ngx_null_string, ms_value_time, 0, 0, 86400000, NULL, 0 };
+
+
+static ms_value_t  ms_sessions_buffer =
+    { ngx_null_string, ms_value_size, 0, 0, 1073741824, NULL, 0 };
 
 
 static ngx_command_t  ms_sessions_commands[] = {
@@ -83,17 +94,17 @@ static ngx_command_t  ms_sessions_commands[] = {
 
     { ngx_string("myservice_moved"),
       NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ms_value_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ms_sessions_srv_conf_t, tells),
       &ms_sessions_moved },
 
     { ngx_string("myservice_pushback"),
       NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ms_value_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ms_sessions_srv_conf_t, pushback),
-      NULL },
+      &ms_sessions_time },
 
     { ngx_string("myservice_retry"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
@@ -104,17 +115,17 @@ static ngx_command_t  ms_sessions_commands[] = {
 
     { ngx_string("myservice_retry_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ms_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ms_sessions_loc_conf_t, retry_timeout),
-      NULL },
+      &ms_sessions_time },
 
     { ngx_string("myservice_replay_buffer"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ms_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ms_sessions_loc_conf_t, replay_buffer),
-      NULL },
+      &ms_sessions_buffer },
 
       ngx_null_command
 };

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/methods.h"
 #include "core/timeout.h"
+#include "core/values.h"
 #include "sessions/call.h"
 #include "sessions/deadline.h"
 #include "sessions/loss.h"
@@ -70,6 +71,10 @@ static char *ms_resume_merge_loc_conf(ngx_conf_t *cf, void *parent,
 static ngx_int_t ms_resume_init(ngx_conf_t *cf);
 
 
+static ms_value_t  ms_resume_buffer =
+    { ngx_null_string, ms_value_size, 0, 0, 1073741824, NULL, 0 };
+
+
 static ngx_command_t  ms_resume_commands[] = {
 
     { ngx_string("myservice_resume"),
@@ -81,10 +86,10 @@ static ngx_command_t  ms_resume_commands[] = {
 
     { ngx_string("myservice_resume_buffer"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ms_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ms_resume_loc_conf_t, buffer),
-      NULL },
+      &ms_resume_buffer },
 
       ngx_null_command
 };

@@ -396,12 +396,11 @@ END_TEST
 START_TEST(conf_moved)
 {
     refused(CONF(SESSIONS "myservice_moved on;\n" SERVER, ""),
-            "invalid value \"on\"");
+            "\"myservice_moved\": invalid \"on\", expected \"allow\" or "
+            "\"fail\"");
     refused(CONF(SESSIONS "myservice_moved fail;\nmyservice_moved fail;\n"
                  SERVER, ""),
             "duplicate");
-    refused(CONF(SESSIONS "myservice_pushback soon;\n" SERVER, ""),
-            "\"myservice_pushback\" directive invalid value");
     refused(CONF(SESSIONS SERVER, "myservice_moved fail;\n"),
             "not allowed here");
     refused(CONF(SESSIONS SERVER, "myservice_tell maybe;\n"),
@@ -448,8 +447,6 @@ END_TEST
 
 START_TEST(conf_jwt_values)
 {
-    refused(CONF(SERVER, JWT "myservice_jwt_leeway x;\n"),
-            "myservice_jwt_leeway");
     refused(CONF(SERVER, JWT "myservice_jwt_cache x;\n"), "\"x\"");
     refused(CONF(SERVER, JWT "myservice_jwt_cache 0;\n"), "\"0\"");
     refused(CONF(SERVER, JWT "myservice_jwt_session_claim '';\n"),
@@ -461,8 +458,6 @@ END_TEST
 
 START_TEST(conf_call_values)
 {
-    refused(CONF(SESSIONS SERVER, "myservice_replay_buffer x;\n"),
-            "myservice_replay_buffer");
     refused(CONF(SESSIONS SERVER, "myservice_retry;\n"), "myservice_retry");
     refused(CONF(SESSIONS SERVER, "myservice_grpc_errors 1;\n"), "\"1\"");
     refused(CONF(SESSIONS SERVER, "myservice_no_such_directive on;\n"),

@@ -71,7 +71,7 @@ static const char *const  in_upstream[] = {
     "<|! x|!zone=z~:1m>;",
     "myservice_release <MyServiceShutdown|/a.B/C a.B/D|off|!/|!a/b/c/d>;",
     "myservice_moved <allow|fail|!on>;",
-    "myservice_pushback <0|500ms|!soon>;",
+    "myservice_pushback <0|500ms|1d|!soon|!2d>;",
     "myservice_queue length=<1|100|!0|!4097|!x><| timeout=1s| !timeout=0>;",
     "myservice_calls <max=1024|max=8 rate=10r/s|rate=1r/m|!max=0|!x|!rate=x>;",
     "myservice_health <interval=1s|timeout=1s|fails=3 passes=2|mandatory|"
@@ -79,7 +79,7 @@ static const char *const  in_upstream[] = {
     "myservice_resolve <localhost:8081|a.test:8081|a.test:8081 valid=1s|"
     "a.test:8082 removed=drop|!a.test|!:1|!127.0.0.1:8081|!a.test:99999>;",
     "myservice_resolver 127.0.0.1:8110<| valid=1s|!x=1>;",
-    "myservice_resolver_timeout <1s|30s|!x>;",
+    "myservice_resolver_timeout <1s|30s|!x|!0>;",
     "server 127.0.0.1:<8081|8082|8083><| down| fail_timeout=3s| fail_timeout=0|"
     "! weight=2|! backup|! max_conns=1|! max_fails=0|! resolve|! slow_start=1s|"
     "! drain|! service=a|! route=a>;",

@@ -6,6 +6,7 @@
 
 #include "core/metadata.h"
 #include "core/revoked.h"
+#include "core/values.h"
 #include "core/variable.h"
 #include "token/access.h"
 #include "token/claims.h"
@@ -46,6 +47,10 @@ static ngx_int_t ms_jwt_collect_claims(ngx_conf_t *cf,
 static ngx_int_t ms_jwt_init(ngx_conf_t *cf);
 static ngx_int_t ms_jwt_init_process(ngx_cycle_t *cycle);
 static void ms_jwt_exit_process(ngx_cycle_t *cycle);
+
+
+static ms_value_t  ms_jwt_leeway =
+    { ngx_null_string, ms_value_time, 0, 0, 86400000, NULL, MS_VALUE_SEC };
 
 
 static ngx_command_t  ms_jwt_commands[] = {
@@ -101,10 +106,10 @@ static ngx_command_t  ms_jwt_commands[] = {
 
     { ngx_string("myservice_jwt_leeway"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_sec_slot,
+      ms_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ms_jwt_loc_conf_t, leeway),
-      NULL },
+      &ms_jwt_leeway },
 
     { ngx_string("myservice_jwt_session_claim"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,

@@ -25,7 +25,7 @@
 #define MS_DURATION_NANOS      2
 
 
-static uint8_t *ms_error_info_retry(uint8_t *p, uint32_t ms);
+static uint8_t *ms_error_info_retry(uint8_t *p, uint64_t ms);
 static uint8_t *ms_error_info_any(uint8_t *p, const char *type,
     const uint8_t *value, const uint8_t *end);
 static uint8_t *ms_error_info_number(uint8_t *p, unsigned number,
@@ -65,7 +65,7 @@ ms_error_info_write(uint8_t *p, const ms_error_info_t *info)
 
 
 static uint8_t *
-ms_error_info_retry(uint8_t *p, uint32_t ms)
+ms_error_info_retry(uint8_t *p, uint64_t ms)
 {
     uint8_t  *end, duration[16], value[18];
 

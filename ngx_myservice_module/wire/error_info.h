@@ -26,7 +26,7 @@ typedef struct {
     const char  *domain;
     const char  *key;
     const char  *value;
-    uint32_t     retry;                 /* milliseconds from now on; 0: no
+    uint64_t     retry;                 /* milliseconds from now on; 0: no
                                            RetryInfo */
 } ms_error_info_t;
 
