@@ -7,6 +7,7 @@
 #include "core/values.h"
 #include "store/claim.h"
 #include "store/conn.h"
+#include "store/login.h"
 #include "store/names.h"
 #include "store/renew.h"
 #include "store/words.h"
@@ -17,7 +18,6 @@
 
 #define MS_STORE_LAYOUT    13
 #define MS_STORE_TIMEOUT   100
-#define MS_STORE_PASSWORD  512
 #define MS_STORE_SILENCE   1000         /* ms */
 
 
@@ -36,9 +36,6 @@ static char *ms_store_text(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);
 static char *ms_store_prefix(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);
-static char *ms_store_password(ngx_conf_t *cf, const ms_value_t *parameter,
-    ngx_str_t *value, void *conf);
-static char *ms_store_tls(ngx_conf_t *cf, ms_store_t *store);
 static char *ms_store_keys(ngx_conf_t *cf, ms_store_t *store);
 static char *ms_store_memory(ngx_conf_t *cf, ms_store_t *store);
 static ngx_int_t ms_store_init_zone(ngx_shm_zone_t *shm_zone, void *data);
@@ -283,6 +280,17 @@ ms_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
     rv = NGX_CONF_OK;
 
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '$')) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"myservice_store\": \"%V\" has a \"$\", "
+                               "and the directive takes no variables",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
     for (i = 1; i < cf->args->nelts && rv == NGX_CONF_OK; i++) {
 
         if (i > 1 && ngx_strstr(value[i].data, "://") == NULL) {
@@ -297,7 +305,7 @@ ms_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (rv == NGX_CONF_OK) {
-        rv = ms_store_tls(cf, store);
+        rv = ms_store_login(cf, store);
     }
 
     if (rv != NGX_CONF_OK) {
@@ -349,136 +357,6 @@ ms_store_prefix(ngx_conf_t *cf, const ms_value_t *parameter,
     }
 
     return ms_store_text(cf, parameter, value, conf);
-}
-
-
-static char *
-ms_store_password(ngx_conf_t *cf, const ms_value_t *parameter,
-    ngx_str_t *value, void *conf)
-{
-    ms_store_t *store = conf;
-
-    ssize_t     n;
-    ngx_file_t  file;
-    ngx_str_t   name;
-
-    name = *value;
-
-    if (value->len == 0 || ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
-        return ms_value_invalid(cf, parameter, value, "a file");
-    }
-
-    ngx_memzero(&file, sizeof(ngx_file_t));
-
-    file.name = name;
-    file.log = cf->log;
-    file.fd = ngx_open_file(name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (file.fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"myservice_store\": the password file \"%V\" "
-                           "cannot be opened", &name);
-        return NGX_CONF_ERROR;
-    }
-
-    store->password.data = ngx_pcalloc(cf->pool, MS_STORE_PASSWORD + 1);
-
-    n = store->password.data
-        ? ngx_read_file(&file, store->password.data, MS_STORE_PASSWORD + 1, 0)
-        : NGX_ERROR;
-
-    if (ngx_close_file(file.fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", &name);
-    }
-
-    while (n > 0 && (store->password.data[n - 1] == LF
-                     || store->password.data[n - 1] == CR))
-    {
-        n--;
-    }
-
-    if (n <= 0 || n > MS_STORE_PASSWORD) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": the password file \"%V\" "
-                           "has no password of 1-%d bytes", &name,
-                           MS_STORE_PASSWORD);
-        return NGX_CONF_ERROR;
-    }
-
-    store->password.len = n;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ms_store_tls(ngx_conf_t *cf, ms_store_t *store)
-{
-    if (store->user.len && store->password.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": \"user=\" needs "
-                           "\"password_file=\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (!store->tls) {
-
-        if (store->ca.len) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"myservice_store\": \"ca=\" needs a store "
-                               "with TLS, \"rediss://\"");
-            return NGX_CONF_ERROR;
-        }
-
-        return NGX_CONF_OK;
-    }
-
-    if (store->ca.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": \"rediss://\" needs "
-                           "\"ca=\", a file with the certificates of "
-                           "those who issue the store's");
-        return NGX_CONF_ERROR;
-    }
-
-#if (NGX_HTTP_SSL)
-
-    store->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
-    if (store->ssl == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    store->ssl->log = cf->log;
-
-    if (ngx_ssl_create(store->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_ssl_trusted_certificate(cf, store->ssl, &store->ca, 2) != NGX_OK) {
-        ngx_ssl_cleanup_ctx(store->ssl);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_pool_cleanup_add(cf->pool, 0) == NULL) {
-        ngx_ssl_cleanup_ctx(store->ssl);
-        return NGX_CONF_ERROR;
-    }
-
-    cf->pool->cleanup->handler = ngx_ssl_cleanup_ctx;
-    cf->pool->cleanup->data = store->ssl;
-
-    return NGX_CONF_OK;
-
-#else
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "\"myservice_store\": this nginx has no TLS");
-    return NGX_CONF_ERROR;
-
-#endif
 }
 
 

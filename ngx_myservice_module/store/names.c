@@ -12,6 +12,8 @@
 
 #define MS_STORE_PORT     6379
 #define MS_STORE_DB_MAX   1023
+#define MS_STORE_HOST     253
+#define MS_STORE_LABEL    63
 
 #define MS_STORE_LOOKUP   5000          /* ms, of a lookup */
 #define MS_STORE_AGAIN    1000          /* ms, after one that failed */
@@ -20,6 +22,7 @@
 
 static char *ms_store_url(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url,
     ngx_str_t *rest);
+static ngx_uint_t ms_store_names_valid(const ngx_str_t *host);
 static char *ms_store_names_resolve(ngx_conf_t *cf, ms_store_name_t *name,
     ngx_url_t *u);
 static void ms_store_names_set(ms_store_name_t *name, ngx_uint_t i,
@@ -53,7 +56,9 @@ ms_store_names_add(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url)
     u.default_port = MS_STORE_PORT;
     u.no_resolve = 1;
 
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.host.len == 0) {
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK
+        || (u.naddrs == 0 && !ms_store_names_valid(&u.host)))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"myservice_store\": invalid store \"%V\"%s%s, "
                            "expected an address or a name, and a port, as "
@@ -143,13 +148,13 @@ ms_store_url(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url,
         return NGX_CONF_ERROR;
     }
 
-    if (store->naddrs && (store->tls != tls
+    if (store->nnames && (store->tls != tls
                           || store->db != (ngx_uint_t) db))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"myservice_store\": all addresses of a store "
-                           "have the same scheme and database, \"%V\" has "
-                           "others", url);
+                           "\"myservice_store\": all addresses and names of "
+                           "a store have the same scheme and database, "
+                           "\"%V\" has others", url);
         return NGX_CONF_ERROR;
     }
 
@@ -157,6 +162,54 @@ ms_store_url(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url,
     store->db = db;
 
     return NGX_CONF_OK;
+}
+
+
+/* RFC 1123, and the "_" that names of containers have; what ends with digits
+ * alone is an address that has a mistake */
+
+static ngx_uint_t
+ms_store_names_valid(const ngx_str_t *host)
+{
+    u_char      *p, *dot, *last;
+    ngx_uint_t   digits;
+
+    last = host->data + host->len;
+
+    /* "store.test." is a name, too */
+
+    if (host->len && last[-1] == '.') {
+        last--;
+    }
+
+    if (last - host->data > MS_STORE_HOST) {
+        return 0;
+    }
+
+    for (p = host->data; /* void */ ; p = dot + 1) {
+        dot = ngx_strlchr(p, last, '.');
+        dot = dot ? dot : last;
+        digits = 1;
+
+        if (dot == p || dot - p > MS_STORE_LABEL || *p == '-'
+            || dot[-1] == '-')
+        {
+            return 0;
+        }
+
+        for ( /* void */ ; p < dot; p++) {
+
+            if (!isalnum(*p) && *p != '-' && *p != '_') {
+                return 0;
+            }
+
+            digits = digits && isdigit(*p);
+        }
+
+        if (dot == last) {
+            return !digits;
+        }
+    }
 }
 
 

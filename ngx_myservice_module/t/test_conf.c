@@ -31,12 +31,6 @@
                    "myservice_jwt_secret_file %%DIR%%/secret;\n"
 
 
-/* a format: nginx's words have two "%" */
-#define STORE_CONF                                                            \
-    "%%%%GLOBALS%%%%\nevents {}\nhttp {\n    upstream u {\n" SESSIONS SERVER     \
-    "myservice_store %s;\n    }\n}\n"
-
-
 /* The same for what not every nginx has. */
 static void
 refused_if_known(const char *conf, const char *directive, const char *text)
@@ -487,65 +481,6 @@ START_TEST(conf_coalesce)
 END_TEST
 
 
-START_TEST(conf_store)
-{
-    size_t  i;
-    char    conf[1024];
-
-    static const char *const  good[] = {
-        "redis://127.0.0.1", "redis://127.0.0.1:6379", "redis://[::1]:6379/3",
-        "redis://127.0.0.1:1 redis://127.0.0.1:2/ failure=local",
-        "redis://127.0.0.1 prefix=games timeout=50ms failure=refuse",
-        "redis://127.0.0.1 user=gateway password_file=%%DIR%%/secret",
-        "redis://store.test:6379 redis://other.test"
-    };
-
-    static const char *const  bad[][2] = {
-        { "", "myservice_store" },
-        { "127.0.0.1:6379", "expected \"redis://\"" },
-        { "http://127.0.0.1", "expected \"redis://\"" },
-        { "redis://", "expected an address" },
-        { "redis://127.0.0.1:x", "expected an address" },
-        { "redis://127.0.0.1/x", "database 0-1023" },
-        { "redis://127.0.0.1/9999", "database 0-1023" },
-        { "redis://me:secret@127.0.0.1", "\"password_file=\"" },
-        { "redis://127.0.0.1/1 redis://127.0.0.1/2", "same scheme" },
-        { "redis://127.0.0.1 timeout=1ms", "timeout=1ms" },
-        { "redis://127.0.0.1 timeout=1m", "timeout=1m" },
-        { "redis://127.0.0.1 failure=x", "\"refuse\" or \"local\"" },
-        { "redis://127.0.0.1 prefix=", "prefix=" },
-        { "redis://127.0.0.1 'prefix={a}'", "without braces" },
-        { "redis://127.0.0.1 user=a", "\"user=\" needs" },
-        { "redis://127.0.0.1 password_file=none", "cannot be opened" },
-        { "redis://127.0.0.1 password_file=/dev/null", "no password" },
-        { "redis://127.0.0.1 ca=x", "\"ca=\" needs" },
-        { "rediss://127.0.0.1", "needs \"ca=\"" },
-        { "rediss://127.0.0.1 ca=none", "none" },
-        { "redis://127.0.0.1 x=1", "x=1" },
-        { "redis://127.0.0.1 timeout=1s timeout=2s", "duplicate" }
-    };
-
-    (void) harness_file("secret", "a password\n", 11);
-
-    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        snprintf(conf, sizeof(conf), STORE_CONF, good[i]);
-        accepted(conf);
-    }
-
-    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        snprintf(conf, sizeof(conf), STORE_CONF, bad[i][0]);
-        refused(conf, bad[i][1]);
-    }
-
-    refused(CONF("myservice_store redis://127.0.0.1;\n" SERVER, ""),
-            "no effect without \"myservice_sessions\"");
-    refused(CONF(SESSIONS "myservice_store redis://127.0.0.1;\n"
-                 "myservice_store redis://127.0.0.1;\n" SERVER, ""),
-            "duplicate");
-}
-END_TEST
-
-
 static const char *
 multiplex(const char *method, const char *arguments)
 {
@@ -686,7 +621,6 @@ main(int argc, char **argv)
     harness_add(suite, conf_call_values);
     harness_add(suite, conf_coalesce);
     harness_add(suite, conf_decode_once);
-    harness_add(suite, conf_store);
     harness_add(suite, conf_multiplex);
     harness_add(suite, conf_multiplex_events);
 
