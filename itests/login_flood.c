@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "itests/client.h"
+#include "itests/process.h"
 #include "itests/scenario.h"
 #include "itests/stack.h"
 #include "itests/times.h"
@@ -92,9 +93,9 @@ login_flood(test_t *test)
     if (clients_open(clients, 2, test, "flood") == 0
         && client_login(&clients[0]) && client_echo(&clients[0], NULL))
     {
-        memory = stack_memory(test, "authsvc");
+        memory = process_memory(test, "authsvc");
         ok = flood_run(test, &clients[0]);
-        grown = stack_memory(test, "authsvc") - memory;
+        grown = process_memory(test, "authsvc") - memory;
 
         if (memory <= 0) {
             check_skip(test, "the stack is not known (--stack)",
@@ -154,7 +155,7 @@ flood_single(flood_run_t *run, client_t *client)
     char       name[64];
     outcome_t  outcome;
 
-    run->single = -stack_cpu(client->test, "authsvc");
+    run->single = -process_cpu(client->test, "authsvc");
 
     for (i = 0; i < FLOOD_SINGLE; i++) {
         snprintf(name, sizeof(name), "single-%d", i);
@@ -162,7 +163,7 @@ flood_single(flood_run_t *run, client_t *client)
         outcome_free(&outcome);
     }
 
-    run->single += stack_cpu(client->test, "authsvc");
+    run->single += process_cpu(client->test, "authsvc");
 }
 
 
@@ -193,7 +194,7 @@ flood_loud(flood_run_t *run, client_t *client, int round)
 
     run->times.n = 0;
     atomic_init(&running, FLOOD_THREADS);
-    run->used -= stack_cpu(client->test, "authsvc");
+    run->used -= process_cpu(client->test, "authsvc");
     start = times_now();
 
     for (i = 0; i < FLOOD_THREADS; i++) {
@@ -215,7 +216,7 @@ flood_loud(flood_run_t *run, client_t *client, int round)
     }
 
     run->took += times_now() - start;
-    run->used += stack_cpu(client->test, "authsvc");
+    run->used += process_cpu(client->test, "authsvc");
     run->failed = run->times.failed;
     run->loud[round] = times_quantile(run->times.us, run->times.n, 990);
 }

@@ -9,6 +9,7 @@
 
 #include "itests/client.h"
 #include "itests/load.h"
+#include "itests/process.h"
 #include "itests/scenario.h"
 #include "itests/stack.h"
 #include "rpc/server.h"
@@ -209,7 +210,7 @@ update_await(test_t *test, const char *what,
 static bool
 update_gone(const test_t *test, int instance)
 {
-    return !stack_runs(test, instance);
+    return !process_runs(test, instance);
 }
 
 

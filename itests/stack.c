@@ -156,11 +156,11 @@ stack_regateway(test_t *test)
 
 
 bool
-stack_address(const test_t *test, const char *part, char *address,
-    size_t size)
+stack_part(const test_t *test, const char *part, char *rest, size_t size)
 {
+    int    n;
     bool   found;
-    char   line[512], name[64], value[STACK_ADDRESS];
+    char   line[512], name[64];
     FILE  *out;
 
     if (test->settings->stack == NULL) {
@@ -173,15 +173,31 @@ stack_address(const test_t *test, const char *part, char *address,
     found = false;
 
     while (out != NULL && fgets(line, sizeof(line), out) != NULL) {
-        if (sscanf(line, "%63s %255s", name, value) == 2
-            && strcmp(name, part) == 0)
-        {
-            snprintf(address, size, "%s", value);
+        if (sscanf(line, "%63s %n", name, &n) == 1 && strcmp(name, part) == 0) {
+            snprintf(rest, size, "%s", line + n);
             found = true;
         }
     }
 
     return out != NULL && pclose(out) == 0 && found;
+}
+
+
+bool
+stack_address(const test_t *test, const char *part, char *address,
+    size_t size)
+{
+    char  rest[512], value[STACK_ADDRESS];
+
+    if (!stack_part(test, part, rest, sizeof(rest))
+        || sscanf(rest, "%255s", value) != 1)
+    {
+        return false;
+    }
+
+    snprintf(address, size, "%s", value);
+
+    return true;
 }
 
 
@@ -381,34 +397,6 @@ stack_calls(rpc_client_t *instance, const char *session)
 }
 
 
-/* -1 when the process is unknown. */
-static long
-stack_pid(const test_t *test, const char *name)
-{
-    long   pid, n;
-    char   line[512], found[64];
-    FILE  *file;
-
-    if (test->settings->stack == NULL) {
-        return -1;
-    }
-
-    snprintf(line, sizeof(line), "'%s' addresses", test->settings->stack);
-    file = popen(line, "re");
-    pid = -1;
-
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "%63s %*s %ld", found, &n) == 2
-            && strcmp(found, name) == 0)
-        {
-            pid = n;
-        }
-    }
-
-    return file != NULL && pclose(file) == 0 && pid > 0 ? pid : -1;
-}
-
-
 bool
 stack_joined(const test_t *test, int instance)
 {
@@ -433,66 +421,6 @@ stack_joined(const test_t *test, int instance)
     }
 
     return out != NULL && pclose(out) == 0 && joined;
-}
-
-
-bool
-stack_runs(const test_t *test, int instance)
-{
-    char  name[32];
-
-    snprintf(name, sizeof(name), "myservice-%d", instance);
-
-    return stack_pid(test, name) > 0;
-}
-
-
-long
-stack_memory(const test_t *test, const char *name)
-{
-    long   pid, kb;
-    char   line[512], path[64];
-    FILE  *file;
-
-    pid = stack_pid(test, name);
-    if (pid < 0) {
-        return -1;
-    }
-
-    snprintf(path, sizeof(path), "/proc/%ld/status", pid);
-    file = fopen(path, "re");
-    kb = -1;
-
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "VmRSS: %ld", &kb) == 1) {
-            break;
-        }
-    }
-
-    if (file != NULL) {
-        fclose(file);
-    }
-
-    return kb;
-}
-
-
-int64_t
-stack_cpu(const test_t *test, const char *name)
-{
-    long             pid;
-    clockid_t        clock;
-    struct timespec  used;
-
-    pid = stack_pid(test, name);
-
-    if (pid < 0 || clock_getcpuclockid((pid_t) pid, &clock) != 0
-        || clock_gettime(clock, &used) != 0)
-    {
-        return -1;
-    }
-
-    return (int64_t) used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
 

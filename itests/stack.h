@@ -50,9 +50,6 @@ bool stack_retire(test_t *test, int instance);
 /* Whether all gateways give the instance sessions, or it has one. */
 bool stack_joined(const test_t *test, int instance);
 
-/* Whether its process runs. */
-bool stack_runs(const test_t *test, int instance);
-
 /* Like stack_kill(), without a check: false if the instance was not running. */
 bool stack_kill_if_running(const test_t *test, int instance);
 
@@ -77,7 +74,11 @@ bool stack_user(const test_t *test, const char *arguments);
  * (GATEWAYS=3), 0 when it is not known. */
 void stack_gateways(const test_t *test, stack_gateways_t *gateways);
 
-/* The address of a part of the stack ("store"); false when there is none. */
+/* What the stack's command "addresses" has behind the name of a part ("store"):
+ * its address and its process; false when there is none. */
+bool stack_part(const test_t *test, const char *part, char *rest, size_t size);
+
+/* Its address alone. */
 bool stack_address(const test_t *test, const char *part, char *address,
     size_t size);
 
@@ -113,13 +114,6 @@ rpc_client_t *stack_owner(const test_t *test, const char *session,
 /* How many calls and streams of "session" are in flight on an instance; -1
  * when the instance does not answer or serves another session. */
 int stack_calls(rpc_client_t *instance, const char *session);
-
-/* The resident memory of a process of the stack ("authsvc"), in kB; -1 when it
- * is not known. */
-long stack_memory(const test_t *test, const char *name);
-
-/* How much processor time it has used, in microseconds; -1 likewise. */
-int64_t stack_cpu(const test_t *test, const char *name);
 
 
 #endif /* ITESTS_STACK_H */

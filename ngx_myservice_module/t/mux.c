@@ -47,6 +47,16 @@ mux_all_ok(mux_calls_t *calls)
 
 
 void
+mux_together(mux_calls_t *calls, client_t *client, fake_t *fake, unsigned n)
+{
+    mux_start(calls, client, "s1", n);
+    mux_await_held(fake, n);
+    fake_release(fake, fake_ok);
+    mux_all_ok(calls);
+}
+
+
+void
 mux_await_held(fake_t *fake, unsigned n)
 {
     long long  since;

@@ -90,6 +90,11 @@ void mux_all_ok(mux_calls_t *calls);
 /* The same for a status and its message. */
 void mux_all(mux_calls_t *calls, int status, const char *message);
 
+/* "n" calls of the session "s1" at once, which the fake holds, then answers; all
+ * are well. */
+void mux_together(mux_calls_t *calls, client_t *client, fake_t *fake,
+    unsigned n);
+
 /* Serves the clients until the fake holds that many calls. */
 void mux_await_held(fake_t *fake, unsigned n);
 

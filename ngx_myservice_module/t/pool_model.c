@@ -499,3 +499,23 @@ model_await(model_t *model, int instance)
         i->suspect = 0;
     }
 }
+
+
+uint32_t
+model_user_sessions(const model_t *model, const ms_pool_terms_t *terms)
+{
+    int                      k;
+    uint32_t                 n;
+    const model_instance_t  *i;
+
+    n = 0;
+
+    for (k = 0; k < MODEL_INSTANCES; k++) {
+        i = &model->instances[k];
+        n += i->member && i->owner >= 0 && !i->foreign && i->user != 0
+             && (i->user == (int) terms->user
+                 || i->user == -model_subject(terms));
+    }
+
+    return n;
+}

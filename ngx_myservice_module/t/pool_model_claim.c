@@ -220,26 +220,6 @@ crowds(const model_t *model, const ms_pool_terms_t *terms)
 }
 
 
-uint32_t
-model_user_sessions(const model_t *model, const ms_pool_terms_t *terms)
-{
-    int                      k;
-    uint32_t                 n;
-    const model_instance_t  *i;
-
-    n = 0;
-
-    for (k = 0; k < MODEL_INSTANCES; k++) {
-        i = &model->instances[k];
-        n += i->member && i->owner >= 0 && !i->foreign && i->user != 0
-             && (i->user == (int) terms->user
-                 || i->user == -model_subject(terms));
-    }
-
-    return n;
-}
-
-
 /* As many calls as fit into a second come at once. */
 static bool
 in_time(model_instance_t *i, const ms_pool_terms_t *terms, model_seek_t *seek,
