@@ -17,6 +17,7 @@
 #include "sessions/loss.h"
 #include "sessions/receive.h"
 #include "sessions/terms.h"
+#include "store/released.h"
 #include "store/renew.h"
 #include "wire/frame.h"
 #include "wire/percent.h"

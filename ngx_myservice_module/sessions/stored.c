@@ -15,7 +15,7 @@
 #include "store/claim.h"
 #include "store/conn.h"
 #include "store/leases.h"
-#include "store/renew.h"
+#include "store/released.h"
 #include "sessions/paused.h"
 #include "sessions/refusal.h"
 #include "sessions/stored_ask.h"

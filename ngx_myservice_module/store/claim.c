@@ -9,11 +9,15 @@
 
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/released.h"
 #include "store/who.h"
 
 
 /* who and session: users who name the same session wait apart */
 #define MS_STORE_ASKED  (MS_STORE_WHO + MS_POOL_SESSION_MAX)
+
+/* leases of a session that are over, and that the store may name in turn */
+#define MS_STORE_OVER   3
 
 
 struct ms_store_group_s {
@@ -37,6 +41,7 @@ struct ms_store_group_s {
     unsigned         looks:1;        /* no call asks for a new instance */
     unsigned         answers:1;      /* "busy", before this question */
     unsigned         limited:1;
+    ngx_uint_t       over;
     uint32_t         sessions;       /* that the user may have, if "limited" */
     u_char           from[MS_POOL_NAME_MAX];
     size_t           who_len;
@@ -51,6 +56,8 @@ static ngx_int_t ms_store_send(ms_store_group_t *g);
 static void ms_store_unlist(ms_store_group_t *g);
 static void ms_store_answered(void *owner, redisReply *reply, void *data);
 static ngx_uint_t ms_store_understood(ms_store_group_t *g, redisReply *reply);
+static ngx_uint_t ms_store_over(ms_store_group_t *g,
+    const redisReply *instance, uint64_t epoch);
 static void ms_store_granted(ms_store_group_t *g, ms_given_t given,
     const redisReply *instance, uint64_t epoch);
 static void ms_store_wake(ms_store_group_t *g, ngx_int_t rc);
@@ -320,6 +327,11 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
     ms_store_generation(g->store, generation->str, generation->len);
 
     if (ngx_strcmp(what->str, "own") == 0) {
+
+        if (ms_store_over(g, instance, epoch)) {
+            return 1;
+        }
+
         (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
         ms_store_granted(g, MS_GIVEN_BEFORE, instance, epoch);
         return 1;
@@ -371,6 +383,41 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
     }
 
     ms_store_wake(g, NGX_BUSY);
+
+    return 1;
+}
+
+
+/* The session was released here, and the store has not got that: it is told, and
+ * asked again. */
+
+static ngx_uint_t
+ms_store_over(ms_store_group_t *g, const redisReply *instance, uint64_t epoch)
+{
+    uint64_t   over;
+    ngx_str_t  session, name;
+
+    over = ms_store_released(g->store, &g->key, epoch);
+
+    if (over == 0) {
+        return 0;
+    }
+
+    session.data = (u_char *) g->key.session;
+    session.len = g->key.len;
+    name.data = (u_char *) instance->str;
+    name.len = instance->len;
+
+    ms_store_release(g->store, &session, &name, over, 0, 0);
+
+    g->n_named = 0;
+    g->answers = 0;
+
+    if (g->listed
+        && (g->over++ == MS_STORE_OVER || ms_store_send(g) != NGX_OK))
+    {
+        ms_store_wake(g, NGX_ERROR);
+    }
 
     return 1;
 }

@@ -5,6 +5,7 @@
 
 #include "store/leases.h"
 
+#include "store/released.h"
 #include "store/who.h"
 #include "store/words.h"
 #include "zone/lock.h"
@@ -16,6 +17,8 @@
 
 static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
+static ngx_uint_t ms_store_is_news(ms_pool_t *pool, uint32_t instance,
+    uint64_t epoch);
 static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
     size_t len);
 static ms_store_mark_t *ms_store_hashed(ms_store_t *store,
@@ -211,14 +214,14 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     ms_store_known_e known)
 {
     uint8_t              subject[MS_POOL_SUBJECT];
-    uint32_t             id;
+    uint32_t             id, own;
+    uint64_t             over;
     ms_lease_t           lease;
     ms_pool_t           *pool;
     ms_claim_t           claim;
     ngx_uint_t           rebuilt;
     ms_pool_key_t        key;
     ms_pool_terms_t      terms;
-    ms_instance_info_t   info;
 
     if (session->len == 0 || session->len > MS_POOL_SESSION_MAX) {
         return;
@@ -235,36 +238,49 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 
     pool = ms_zone_lock(store->zone, &rebuilt);
 
+    ms_pool_epoch_seen(pool, epoch);
+
+    over = ms_store_released_locked(store, pool, &key, epoch);
     id = ms_pool_find(pool, (char *) instance->data, instance->len);
+    own = ms_pool_session(pool, &key, ngx_current_msec);
 
-    if (id != MS_POOL_NONE) {
-        ms_pool_info(pool, id, &info);
 
-        /* what is older than this gateway's knowledge is no news */
+    /* what is older than this gateway's knowledge is no news */
 
-        if (info.epoch < epoch) {
+    if (!over && ms_store_is_news(pool, id, epoch)
+        && ms_store_is_news(pool, own, epoch))
+    {
+        if (id != MS_POOL_NONE) {
             claim = ms_pool_claim_at(pool, &key, &terms, id, MS_GIVEN_BEFORE,
                                      epoch, ngx_current_msec, &lease);
-        }
 
-    } else {
-        ms_pool_epoch_seen(pool, epoch);
-        id = ms_pool_session(pool, &key, ngx_current_msec);
-
-        if (id != MS_POOL_NONE) {
-            ms_pool_info(pool, id, &info);
-
-            if (info.epoch < epoch) {
-                ms_pool_end(pool, id, ngx_current_msec);
-            }
+        } else if (own != MS_POOL_NONE) {
+            ms_pool_end(pool, own, ngx_current_msec);
         }
     }
 
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
 
+    if (over) {
+        ms_store_release(store, session, instance, over, 0, 0);
+    }
+
     if (lease.lease && claim < MS_CLAIM_BUSY) {
         ms_store_mark(store, lease.instance, lease.lease, asked, known);
     }
+}
+
+
+/* the instance, if it is one, has no lease of that epoch or of a later one */
+
+static ngx_uint_t
+ms_store_is_news(ms_pool_t *pool, uint32_t instance, uint64_t epoch)
+{
+    ms_instance_info_t  info;
+
+    ms_pool_info(pool, instance, &info);
+
+    return info.epoch < epoch;
 }
 
 

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/released.h"
 #include "store/revoked.h"
 #include "store/stream.h"
 #include "store/who.h"
@@ -244,32 +245,6 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
     /* it has ended, or another session has the instance */
 
     ms_store_ended(store, &session, &own, ngx_max(epoch, due->epoch), 0);
-}
-
-
-void
-ms_store_release(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
-    uint64_t epoch, ngx_msec_t rest, ngx_uint_t tentative)
-{
-    ms_resp_t  *resp;
-
-    if (!store->conn.ready) {
-
-        /* the lease in the store ends with its time */
-
-        return;
-    }
-
-    resp = &store->conn.resp;
-
-    ms_store_conn_begin(&store->conn, "release", 5);
-    ms_resp_text(resp, session->data, session->len);
-    ms_resp_text(resp, instance->data, instance->len);
-    ms_resp_number(resp, epoch);
-    ms_resp_number(resp, rest);
-    ms_resp_word(resp, tentative ? "t" : "c");
-
-    (void) ms_store_conn_ask(&store->conn, ms_store_told, NULL);
 }
 
 

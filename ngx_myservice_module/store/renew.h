@@ -13,17 +13,8 @@
 /* in a worker, once: its part in the duty */
 void ms_store_renew_init(ms_store_t *store);
 
-/*
- * The lease has ended here: the store is told, without waiting for an answer.
- * For "rest" ms no gateway gives the instance to a session.  "tentative": no
- * call has succeeded here; the session stays if one has at another gateway.
- */
-void ms_store_release(ms_store_t *store, ngx_str_t *session,
-    ngx_str_t *instance, uint64_t epoch, ngx_msec_t rest,
-    ngx_uint_t tentative);
-
-/* The same for an operator; nothing if the upstream has no store, or the session
- * no lease. */
+/* An operator ends the session's lease: ms_store_release(), before it ends here.
+ * Nothing if the upstream has no store, or the session no lease. */
 void ms_store_release_session(ms_zone_t *zone, ngx_str_t *session);
 
 /*

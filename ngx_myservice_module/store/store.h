@@ -63,6 +63,14 @@ typedef struct {
                                                    many */
 } ms_store_moves_t;
 
+/* a session that was released, by its hash: its leases up to that epoch are over,
+ * whoever names them */
+
+typedef struct {
+    uint64_t                       session;     /* the whole hash */
+    uint64_t                       epoch;       /* 0: not in use */
+} ms_store_released_t;
+
 /* where a session was found last, by the session's hash: a bound call looks
  * there first, without the lock */
 
@@ -99,10 +107,11 @@ typedef struct {
                                                    the last words on it: */
     ms_store_said_t                drain;       /* see drains.h, */
     ms_store_said_t                member;      /* members.h */
-    ms_store_moves_t               moves;       /* these two by a hash, not of
+    ms_store_moves_t               moves;       /* these three by a hash, not of
                                                    this lease: there are as many
                                                    sessions as instances */
     ms_store_place_t               place;
+    ms_store_released_t            released;
 } ms_store_mark_t;
 
 typedef struct {
@@ -165,6 +174,8 @@ typedef struct {
     ngx_atomic_t                   words;       /* number of the last one, */
     ngx_atomic_t                   told;        /* up to which the store has
                                                    them */
+    ngx_atomic_t                   untold;      /* how many releases the store
+                                                   may not have got */
     ms_duty_owner_t                duty;
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
@@ -279,6 +290,8 @@ struct ms_store_s {
     ms_store_conn_t                stream;
     u_char                         position[MS_STORE_ID];   /* in the stream */
     uint64_t                       number;      /* of the last change */
+    ngx_uint_t                     untold;      /* releases, when it began to
+                                                   read all that there is */
     ms_store_batch_t              *batch;       /* that is renewed */
     ngx_msec_t                     renewed;     /* when that began */
     ngx_rbtree_t                   groups;

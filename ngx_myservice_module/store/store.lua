@@ -191,7 +191,7 @@ if verb == 'claim' then
         if not who then
             return {'denied', inst, str(r.e), g}
         end
-        if from ~= inst or fe ~= r.e then
+        if from ~= inst or fe < r.e then
             local x = math.max(r.x, now + ttl)
             if x > r.x or r.u ~= who then
                 put(inst, r, r.e, x, r.c, who, sid)
@@ -292,17 +292,20 @@ end
 
 
 -- release gw session instance epoch rest what
--- The lease ends.  With "rest" the instance shuts down, and nobody gets it for
--- so many ms; else it was given back.  "what" is "t" if the gateway gives back a
--- lease that no call of its own has confirmed: one that another gateway has
--- confirmed stays.
+-- The lease ends, also in a store that has an older epoch.  With "rest" the
+-- instance shuts down, and nobody gets it for so many ms; else it was given back.
+-- "what" is "t" if the gateway gives back a lease that no call of its own has
+-- confirmed: one that another gateway has confirmed stays.
 --   ok|no generation
 if verb == 'release' then
     local sid, inst, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
     local r = get(inst)
-    if not r or r.s ~= sid or r.e ~= e or (ARGV[7] == 't' and r.c == 'c') then
+    if not r or r.s ~= sid or r.e > e
+       or (ARGV[7] == 't' and (r.c == 'c' or r.e < e))
+    then
         return {'no', g}
     end
+    raise(e)
     call('HDEL', S, sid)
     put(inst, r, e, now + tonumber(ARGV[6]), 'c', '-', '')
     tell(ARGV[6] == '0' and 'leave' or 'release', inst, e, sid, gw)

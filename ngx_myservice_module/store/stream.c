@@ -20,6 +20,7 @@
 
 
 static void ms_store_stream_up(ms_store_conn_t *sc);
+static void ms_store_list_all(ms_store_conn_t *sc);
 static void ms_store_list(ms_store_conn_t *sc, ngx_uint_t records,
     const char *cursor);
 static void ms_store_listed_revoked(void *owner, redisReply *reply,
@@ -31,6 +32,7 @@ static ngx_int_t ms_store_list_records(ms_store_t *store, redisReply *list);
 static ngx_int_t ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     const redisReply *flags, ngx_uint_t *tentative);
 static void ms_store_read(ms_store_conn_t *sc);
+static void ms_store_read_on(ms_store_conn_t *sc);
 static void ms_store_changed(void *owner, redisReply *reply, void *data);
 static ngx_int_t ms_store_changes(ms_store_t *store, redisReply *entries);
 static ngx_int_t ms_store_change(ms_store_t *store, redisReply *entry);
@@ -62,9 +64,19 @@ ms_store_stream_stop(ms_store_t *store)
 static void
 ms_store_stream_up(ms_store_conn_t *sc)
 {
-    sc->store->position[0] = '\0';
-
     ms_store_words_again(sc->store);
+    ms_store_list_all(sc);
+}
+
+
+/* releases that the store has not got show: it still has the leases */
+
+static void
+ms_store_list_all(ms_store_conn_t *sc)
+{
+    sc->store->position[0] = '\0';
+    sc->store->untold = sc->store->sh->untold;
+
     ms_store_list(sc, 0, "0");
 }
 
@@ -343,7 +355,7 @@ ms_store_changed(void *owner, redisReply *reply, void *data)
 
         /* nothing in a second */
 
-        ms_store_read(sc);
+        ms_store_read_on(sc);
         return;
     }
 
@@ -364,6 +376,22 @@ ms_store_changed(void *owner, redisReply *reply, void *data)
 
     if (rc == NGX_DECLINED) {
         ms_store_stream_up(sc);
+        return;
+    }
+
+    ms_store_read_on(sc);
+}
+
+
+static void
+ms_store_read_on(ms_store_conn_t *sc)
+{
+    ms_store_t  *store;
+
+    store = sc->store;
+
+    if (store->untold != store->sh->untold && store->conn.ready) {
+        ms_store_list_all(sc);
         return;
     }
 

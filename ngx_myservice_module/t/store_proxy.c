@@ -34,7 +34,7 @@ typedef struct {
 
 static pair_t          pairs[PAIRS_MAX];
 static int             listener, to;
-static atomic_bool     pieces;
+static atomic_bool     pieces, away;
 static atomic_size_t   cut_after;
 static atomic_uint     cut_armed, cuts;
 static const char     *_Atomic instead; /* NULL: the answers of the store */
@@ -81,7 +81,9 @@ take(void)
     (void) setsockopt(pair->client, IPPROTO_TCP, TCP_NODELAY, &one,
                       sizeof(one));
 
-    if (connect(pair->store, (struct sockaddr *) &sin, sizeof(sin)) != 0) {
+    if (away
+        || connect(pair->store, (struct sockaddr *) &sin, sizeof(sin)) != 0)
+    {
         drop(pair);
     }
 }
@@ -182,11 +184,16 @@ work(void *data)
             fds[2 + 2 * i].events = POLLIN;
         }
 
-        if (poll(fds, 1 + 2 * PAIRS_MAX, -1) < 0) {
+        if (poll(fds, 1 + 2 * PAIRS_MAX, 10) < 0) {
             continue;
         }
 
         for (i = 0; i < PAIRS_MAX; i++) {
+
+            if (away && pairs[i].client != -1) {
+                drop(&pairs[i]);
+                continue;
+            }
 
             if (fds[1 + 2 * i].fd != -1 && fds[1 + 2 * i].revents
                 && !pass(pairs[i].client, pairs[i].store, SIZE_MAX, false,
@@ -256,4 +263,11 @@ unsigned
 store_proxy_cuts(void)
 {
     return cuts;
+}
+
+
+void
+store_proxy_away(bool on)
+{
+    away = on;
 }

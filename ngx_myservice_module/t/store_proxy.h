@@ -29,5 +29,8 @@ unsigned store_proxy_cuts(void);
  * ends; NULL: they come. */
 void store_proxy_instead(const char *text);
 
+/* While it is away the connections that there are end, and new ones at once. */
+void store_proxy_away(bool on);
+
 
 #endif /* MODULE_T_STORE_PROXY_H */

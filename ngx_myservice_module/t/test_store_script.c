@@ -12,6 +12,10 @@
 #include "store_server.h"
 
 
+/* microseconds by which the store is behind */
+#define LATER  1000000000
+
+
 START_TEST(claims)
 {
     char      number[24];
@@ -129,6 +133,49 @@ START_TEST(ends)
 
     script_says(ask("claim", "g1", "s2", "10000", "0", "", "0", "-", "0",
                     "-", "a"), "busy");
+}
+END_TEST
+
+
+/* a store that has an older epoch than the gateway */
+
+START_TEST(behind)
+{
+    char         number[24];
+    uint64_t     epoch;
+    redisReply  *r;
+
+    script_setup(NULL, NULL);
+
+    epoch = script_epoch(ask("claim", "g1", "s1", "10000", "0", "", "0", "-",
+                             "0", "-", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch + LATER);
+
+    /* the session leaves: what the gateway knows is later */
+
+    epoch = script_epoch(ask("claim", "g1", "s1", "10000", number, "a", number,
+                             "-", "0", "-", "a", "b"), "new", "b");
+    ck_assert_uint_gt(epoch, strtoull(number, NULL, 10));
+
+    /* one that goes back to what another gateway has given is not a move */
+
+    (void) script_epoch(ask("claim", "g1", "s1", "10000", number, "b", number,
+                            "-", "0", "-", "a", "b"), "own", "b");
+
+    /* its end is one of the later epoch, too: nobody enters that again */
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) epoch + LATER);
+    script_says(ask("release", "g1", "s1", "b", number, "0", "t"), "no");
+    script_says(ask("release", "g1", "s1", "b", number, "0", "c"), "ok");
+
+    r = ask("renew", "g2", "s1", "b", number, "10000", "-");
+    ck_assert_uint_eq(r->element[1]->elements, 4);
+    ck_assert_str_eq(script_text(r->element[1], 1), "ended");
+    freeReplyObject(r);
+
+    ck_assert_uint_gt(script_epoch(ask("claim", "g1", "s1", "10000", "0", "",
+                                       "0", "-", "0", "-", "b"), "new", "b"),
+                      epoch + LATER);
 }
 END_TEST
 
@@ -368,6 +415,7 @@ main(void)
     harness_add(suite, moves);
     harness_add(suite, subjects);
     harness_add(suite, ends);
+    harness_add(suite, behind);
     harness_add(suite, renewals);
     harness_add(suite, young);
     harness_add(suite, forgets);
