@@ -195,7 +195,7 @@ ms_health_word(ms_health_target_t *target, ms_exchange_result_t *result,
     ms_instance_info_t *before, ms_instance_info_t *info)
 {
     if (result->rc != NGX_OK || result->unreported || !target->reports_session
-        || before->lease == info->lease)
+        || before->lease == info->lease || info->over)
     {
         return 0;
     }
@@ -403,6 +403,7 @@ ms_health_report(ms_health_target_t *target, ms_exchange_result_t *result,
     ms_terms_learned(conf->sessions, &terms);
     terms.subject = result->has_subject ? result->subject : NULL;
     terms.epoch = result->epoch;
+    terms.fenced = ms_store_of(conf->upstream) != NULL;
 
     left = ngx_min(result->left, conf->sessions->ttl);
 

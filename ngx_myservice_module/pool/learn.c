@@ -13,6 +13,8 @@
 static int ms_learn_names(ms_pool_t *pool, uint32_t id, const void *session,
     size_t len, const ms_pool_terms_t *terms, uint64_t now,
     ms_owner_t *owner);
+static int ms_learn_over(const ms_pool_t *pool, const ms_record_t *r,
+    const ms_owner_t *owner, const ms_pool_terms_t *terms);
 static int ms_learn_drained(const ms_record_t *r);
 static void ms_learn_nobody(ms_pool_t *pool, uint32_t id,
     const ms_pool_terms_t *terms, uint64_t now);
@@ -67,7 +69,7 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
     size_t len, uint64_t left, const ms_pool_terms_t *terms, uint64_t sent,
     uint64_t now)
 {
-    int               elsewhere;
+    int               elsewhere, over;
     ms_owner_t        owner;
     ms_record_t      *r;
     ms_pool_terms_t   reported;
@@ -100,6 +102,14 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
 
     elsewhere = ms_learn_names(pool, instance, session, len, &reported, now,
                                &owner);
+    over = ms_learn_over(pool, r, &owner, terms);
+
+    if (over) {
+        reported.epoch = r->epoch;
+        owner.foreign = 1;
+        owner.spare = 0;
+        owner.learned = 0;
+    }
 
     if (ms_learn_drained(r) && !elsewhere) {
         ms_pool_end(pool, instance, now);
@@ -109,7 +119,36 @@ ms_pool_learn(ms_pool_t *pool, uint32_t instance, const void *session,
 
     } else {
         ms_learn_owner(pool, instance, &owner, left);
+        r->over |= over & 1;
     }
+}
+
+
+void
+ms_pool_over(ms_pool_t *pool, uint32_t instance, uint64_t epoch)
+{
+    ms_record_t  *r;
+
+    ms_pool_epoch_seen(pool, epoch);
+
+    r = ms_record_member(pool, instance);
+
+    if (r != NULL && r->lease == 0) {
+        ms_record_raise(pool, r, epoch);
+        r->over = 1;
+    }
+}
+
+
+/* Returns 1 if the instance reports a session by a lease that is over. */
+static int
+ms_learn_over(const ms_pool_t *pool, const ms_record_t *r,
+    const ms_owner_t *owner, const ms_pool_terms_t *terms)
+{
+    return terms->fenced && r->over && owner->len != 0
+           && terms->epoch != 0 && terms->epoch <= r->epoch
+           && (r->lease == 0
+               || ms_learn_same(pool, r, owner->session, owner->len));
 }
 
 

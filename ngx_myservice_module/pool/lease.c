@@ -179,6 +179,7 @@ ms_pool_release(ms_pool_t *pool, const ms_lease_t *lease, uint64_t now)
     ms_state_vacate(pool, lease->instance, MS_INSTANCE_LEFT,
                     ms_record_retry(r, now));
     r->released = lease->lease;
+    r->over = 1;
     ms_record_commit(pool);
 }
 
@@ -222,6 +223,7 @@ ms_pool_end(ms_pool_t *pool, uint32_t instance, uint64_t now)
     ms_record_begin(pool);
     ms_record_why(ms_record(pool, instance), MS_END_OPERATOR);
     ms_state_end(pool, instance, now);
+    ms_record(pool, instance)->over = 1;
     ms_record_commit(pool);
 }
 

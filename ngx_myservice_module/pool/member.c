@@ -113,6 +113,7 @@ ms_member_record(ms_pool_t *pool)
     r->used = 0;
     r->lease = 0;
     r->epoch = 0;
+    r->over = 0;
     r->failures = 0;
     r->drain = 0;
     r->removed = 0;

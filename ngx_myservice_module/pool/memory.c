@@ -250,6 +250,7 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
 
     info->foreign = r->foreign;
     info->moves = r->moves;
+    info->over = r->over;
     info->word = r->word;
     info->bound = r->subject[0] != 0;
     info->subject = info->bound ? (const uint8_t *) r->subject : NULL;

@@ -173,6 +173,8 @@ typedef struct {
                                            0: not known */
     unsigned        routes:1;           /* claims of a session find an instance
                                            that reports the session */
+    unsigned        fenced:1;           /* but not under an epoch that is over:
+                                           see ms_pool_over() */
     unsigned        tells:1;            /* a session that has lost its instance
                                            is told before it gets another */
 } ms_pool_terms_t;
@@ -229,6 +231,7 @@ typedef struct {
     unsigned        moves:1;            /* its owner moves with its next claim
                                            */
     unsigned        word:1;             /* the lease: see ms_pool_claim_at() */
+    unsigned        over:1;             /* the lease: see ms_pool_over() */
     const char     *name;               /* borrowed, valid under the lock */
     size_t          name_len;
     const uint8_t  *addr;
@@ -421,6 +424,13 @@ void ms_pool_epoch_seen(ms_pool_t *pool, uint64_t epoch);
  */
 int ms_pool_stale(ms_pool_t *pool, ms_lease_t *lease, int serves,
     const ms_pool_terms_t *terms, uint64_t now);
+
+/*
+ * The leases of the instance up to that epoch are over, as a store says; so are
+ * those that ms_pool_end() and ms_pool_release() end.  The instance may still
+ * report one: with "terms->fenced" that is foreign, and no claim finds it.
+ */
+void ms_pool_over(ms_pool_t *pool, uint32_t instance, uint64_t epoch);
 
 
 /* The first message of the session's first call, or the end of that call,

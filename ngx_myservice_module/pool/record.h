@@ -134,6 +134,8 @@ typedef struct {
     uint16_t  word:1;                   /* it was down, but for the word of the
                                            gateway that gave the lease; no probe
                                            has passed since */
+    uint16_t  over:1;                   /* leases up to "epoch" are over, also if
+                                           the instance reports one */
     uint16_t  call;                     /* when one was in flight last, in
                                            units of 64 milliseconds */
     uint16_t  verdicts;                 /* of the last probes, two bits each,

@@ -318,6 +318,8 @@ ms_store_ended(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 
             (void) ngx_atomic_fetch_add(&store->sh->counts.lost, 1);
         }
+
+        ms_pool_over(pool, id, epoch);
     }
 
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
@@ -347,6 +349,10 @@ ms_store_named(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
         {
             ms_pool_end(pool, id, ngx_current_msec);
             (void) ngx_atomic_fetch_add(&store->sh->counts.lost, 1);
+        }
+
+        if (epoch) {
+            ms_pool_over(pool, id, epoch);
         }
     }
 
