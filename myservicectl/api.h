@@ -14,6 +14,7 @@
 typedef enum {
     API_OK = 0,
     API_REFUSED = 1,                    /* by the gateway */
+    API_USAGE = 2,
     API_NOT_FOUND = 3,
     API_UNREACHABLE = 4                 /* no answer, or none of the API */
 } api_result_t;

@@ -34,7 +34,7 @@ static api_result_t run_remove(ctl_t *ctl, const char *argument);
 
 
 const command_t  commands[] = {
-    { "status", NULL, "instances by state, decisions, of all upstreams",
+    { "status", NULL, "instances by state, decisions",
       run_status },
     { "instances", NULL, "all instances, one a line", run_instances },
     { "instance", "ADDRESS", "one instance", run_instance },
@@ -109,6 +109,35 @@ path_of(ctl_t *ctl, const char *kind, const char *id, api_result_t *result)
 }
 
 
+/* Those that the gateway has, or --upstream alone, in the form of
+ * "/upstreams". */
+static api_result_t
+upstreams(ctl_t *ctl, json_t **answer)
+{
+    char          *path, *name;
+    json_t        *one;
+    api_result_t   result;
+
+    if (ctl->upstream == NULL) {
+        return api_request(&ctl->api, "GET", "/upstreams", NULL, answer);
+    }
+
+    name = api_escape(ctl->upstream);
+
+    if (asprintf(&path, "/upstreams/%s", name) < 0) {
+        abort();
+    }
+
+    result = api_request(&ctl->api, "GET", path, NULL, &one);
+    *answer = one != NULL ? json_pack("{s:[o]}", "upstreams", one) : NULL;
+
+    free(path);
+    free(name);
+
+    return result;
+}
+
+
 static api_result_t
 run_status(ctl_t *ctl, const char *argument)
 {
@@ -119,7 +148,7 @@ run_status(ctl_t *ctl, const char *argument)
 
     (void) argument;
 
-    result = api_request(&ctl->api, "GET", "/upstreams", NULL, &answer);
+    result = upstreams(ctl, &answer);
 
     if (result == API_OK && ctl->json) {
         show_json(answer);
@@ -385,6 +414,13 @@ run_events(ctl_t *ctl, const char *argument)
     last = 0;
     wait = 0;
 
+    result = upstreams(ctl, &answer);
+    json_decref(answer);
+
+    if (result != API_OK) {
+        return result;
+    }
+
     do {
         snprintf(path, sizeof(path), "/events?after=%" JSON_INTEGER_FORMAT
                  "&wait=%" PRId64 "ms", last, wait);
@@ -512,7 +548,7 @@ run_revoke(ctl_t *ctl, const char *argument)
     {
         snprintf(ctl->api.error, sizeof(ctl->api.error), "revoke needs --jti, "
                  "or --iss and --sub");
-        return API_REFUSED;
+        return API_USAGE;
     }
 
     body = ctl->jti != NULL ? json_pack("{s:s}", "jti", ctl->jti)
@@ -522,7 +558,7 @@ run_revoke(ctl_t *ctl, const char *argument)
     if (body == NULL) {
         snprintf(ctl->api.error, sizeof(ctl->api.error), "--jti, --iss and "
                  "--sub are UTF-8");
-        return API_REFUSED;
+        return API_USAGE;
     }
 
     if (ctl->until != 0) {

@@ -73,6 +73,62 @@ main_command(int n, char **words)
 }
 
 
+/* Options of one command, which others would overlook. */
+static int
+main_options(const command_t *command, char **argv, int n)
+{
+    int     i, wait, wait_time;
+    size_t  j, len;
+
+    static const struct {
+        const char  *option;
+        const char  *command;
+    } of[] = {
+        { "follow", "events" }, { "state", "instances" },
+        { "deadline", "drain" }, { "wait", "drain" },
+        { "wait-time", "drain" }, { "force", "remove" },
+        { "revoke", "release" }, { "jti", "revoke" }, { "iss", "revoke" },
+        { "sub", "revoke" }, { "until", "revoke" },
+    };
+
+    wait = 0;
+    wait_time = 0;
+
+    for (i = 0; i < n; i++) {
+
+        /* values do not begin so */
+
+        if (strncmp(argv[i], "--", 2) != 0) {
+            continue;
+        }
+
+        len = strcspn(argv[i] + 2, "=");
+
+        for (j = 0; j < sizeof(of) / sizeof(of[0]); j++) {
+            if (strlen(of[j].option) == len
+                && strncmp(of[j].option, argv[i] + 2, len) == 0
+                && strcmp(of[j].command, command->name) != 0)
+            {
+                fprintf(stderr, "myservicectl: --%s is an option of \"%s\", "
+                        "not of \"%s\"\n", of[j].option, of[j].command,
+                        command->name);
+                return -1;
+            }
+        }
+
+        wait |= len == 4 && strncmp(argv[i] + 2, "wait", len) == 0;
+        wait_time |= len == 9 && strncmp(argv[i] + 2, "wait-time", len) == 0;
+    }
+
+    if (wait_time && !wait) {
+        fprintf(stderr, "myservicectl: --wait-time needs --wait\n");
+        return -1;
+    }
+
+    return 0;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -146,7 +202,7 @@ main(int argc, char **argv)
 
     command = main_command(argc - first, argv + first);
 
-    if (command == NULL) {
+    if (command == NULL || main_options(command, argv + 1, first - 1) != 0) {
         return EXIT_USAGE;
     }
 

@@ -15,6 +15,12 @@
 /* parts of a path behind "/api/1/" */
 #define MS_API_PARTS  5
 
+/* arguments of a path, and NULL */
+#define MS_API_ARGUMENTS  4
+
+/* bytes of a value of the body in a problem */
+#define MS_API_SHOWN  96
+
 #define MS_API_TIME   sizeof("2026-01-01T00:00:00.000Z")
 
 /* bytes of a body */
@@ -61,6 +67,23 @@ ngx_int_t ms_api_add(ms_api_t *api, json_t *body);
 ngx_int_t ms_api_remove(ms_api_t *api, json_t *body);
 ngx_int_t ms_api_release(ms_api_t *api, json_t *body);
 ngx_int_t ms_api_move(ms_api_t *api, json_t *body);
+
+/*
+ * Returns 1 if the request has no other arguments than "names", which end with
+ * NULL, and each once and with "=".  Else it has answered with "rc".
+ */
+ngx_uint_t ms_api_arguments_known(ms_api_t *api, const char *const *names,
+    ngx_int_t *rc);
+
+/* "on" is 1 with "?name=1", 0 without it.  Returns 0 if it has answered. */
+ngx_uint_t ms_api_switch_argument(ms_api_t *api, const char *name,
+    ngx_uint_t *on, ngx_int_t *rc);
+
+/* the value as the client sent it; empty without the argument */
+ngx_str_t *ms_api_sent(ms_api_t *api, const char *name, ngx_str_t *value);
+
+/* a value as JSON, or as much of it as there is room for */
+u_char *ms_api_shown(json_t *value, u_char text[MS_API_SHOWN]);
 
 /*
  * Who makes this change: the subject of a verified client certificate, else the

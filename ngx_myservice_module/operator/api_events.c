@@ -26,8 +26,8 @@ typedef struct {
 } ms_api_wait_t;
 
 
-static ngx_int_t ms_api_arguments(ms_api_t *api, uint64_t *after,
-    ngx_msec_t *wait);
+static ngx_uint_t ms_api_arguments(ms_api_t *api, uint64_t *after,
+    ngx_msec_t *wait, ngx_int_t *rc);
 static ngx_int_t ms_api_begin_wait(ms_api_t *api, uint64_t after,
     ngx_msec_t wait);
 static void ms_api_look(ngx_event_t *ev);
@@ -42,12 +42,11 @@ ngx_int_t
 ms_api_events(ms_api_t *api, json_t *body)
 {
     uint64_t    after;
+    ngx_int_t   rc;
     ngx_msec_t  wait;
 
-    if (ms_api_arguments(api, &after, &wait) != NGX_OK) {
-        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"after\" must be "
-                              "the \"last\" of the answer before, \"wait\" a "
-                              "time up to 60s");
+    if (!ms_api_arguments(api, &after, &wait, &rc)) {
+        return rc;
     }
 
     /* a number of another nginx, before this one was started */
@@ -64,8 +63,9 @@ ms_api_events(ms_api_t *api, json_t *body)
 }
 
 
-static ngx_int_t
-ms_api_arguments(ms_api_t *api, uint64_t *after, ngx_msec_t *wait)
+static ngx_uint_t
+ms_api_arguments(ms_api_t *api, uint64_t *after, ngx_msec_t *wait,
+    ngx_int_t *rc)
 {
     off_t      n;
     ngx_int_t  ms;
@@ -78,7 +78,10 @@ ms_api_arguments(ms_api_t *api, uint64_t *after, ngx_msec_t *wait)
         n = ngx_atoof(value.data, value.len);
 
         if (n == NGX_ERROR) {
-            return NGX_DECLINED;
+            *rc = ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"after\" must "
+                                 "be the \"last\" of the answer before, not "
+                                 "\"%V\"", &value);
+            return 0;
         }
 
         *after = (uint64_t) n;
@@ -88,13 +91,15 @@ ms_api_arguments(ms_api_t *api, uint64_t *after, ngx_msec_t *wait)
         ms = ngx_parse_time(&value, 0);
 
         if (ms == NGX_ERROR || ms > MS_API_WAIT_MAX) {
-            return NGX_DECLINED;
+            *rc = ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"wait\" must be "
+                                 "a time up to 60s, not \"%V\"", &value);
+            return 0;
         }
 
         *wait = ms;
     }
 
-    return NGX_OK;
+    return 1;
 }
 
 

@@ -17,6 +17,7 @@ typedef struct {
     ngx_uint_t          n;                      /* parts of its path */
     const char         *parts[MS_API_PARTS];    /* NULL: any */
     ms_api_handler_pt   handler;
+    const char         *arguments[MS_API_ARGUMENTS];    /* up to NULL */
 } ms_api_route_t;
 
 
@@ -99,37 +100,42 @@ ngx_module_t  ngx_http_myservice_api_module = {
 
 static const ms_api_route_t  ms_api_routes[] = {
 
-    { NGX_HTTP_GET, 0, { NULL }, ms_api_gateway },
-    { NGX_HTTP_GET, 1, { "upstreams" }, ms_api_upstreams },
-    { NGX_HTTP_GET, 1, { "events" }, ms_api_events },
-    { NGX_HTTP_GET, 2, { "upstreams", NULL }, ms_api_upstream },
+    { NGX_HTTP_GET, 0, { NULL }, ms_api_gateway, { NULL } },
+    { NGX_HTTP_GET, 1, { "upstreams" }, ms_api_upstreams, { NULL } },
+    { NGX_HTTP_GET, 1, { "events" }, ms_api_events,
+      { "after", "wait" } },
+    { NGX_HTTP_GET, 2, { "upstreams", NULL }, ms_api_upstream, { NULL } },
     { NGX_HTTP_GET, 3, { "upstreams", NULL, "instances" },
-      ms_api_instances },
-    { NGX_HTTP_POST, 3, { "upstreams", NULL, "instances" }, ms_api_add },
+      ms_api_instances, { "state", "limit", "after" } },
+    { NGX_HTTP_POST, 3, { "upstreams", NULL, "instances" }, ms_api_add,
+      { NULL } },
     { NGX_HTTP_GET, 4, { "upstreams", NULL, "instances", NULL },
-      ms_api_instance },
+      ms_api_instance, { NULL } },
     { NGX_HTTP_PATCH, 4, { "upstreams", NULL, "instances", NULL },
-      ms_api_drain },
+      ms_api_drain, { NULL } },
     { NGX_HTTP_DELETE, 4, { "upstreams", NULL, "instances", NULL },
-      ms_api_remove },
+      ms_api_remove, { "force" } },
     { NGX_HTTP_GET, 4, { "upstreams", NULL, "sessions", NULL },
-      ms_api_session },
+      ms_api_session, { NULL } },
     { NGX_HTTP_DELETE, 4, { "upstreams", NULL, "sessions", NULL },
-      ms_api_release },
+      ms_api_release, { "revoke" } },
     { NGX_HTTP_POST, 5, { "upstreams", NULL, "sessions", NULL, "move" },
-      ms_api_move },
+      ms_api_move, { NULL } },
 
     /* the session is an argument: docs/api.md */
 
-    { NGX_HTTP_GET, 3, { "upstreams", NULL, "sessions" }, ms_api_session },
+    { NGX_HTTP_GET, 3, { "upstreams", NULL, "sessions" }, ms_api_session,
+      { "session" } },
     { NGX_HTTP_DELETE, 3, { "upstreams", NULL, "sessions" },
-      ms_api_release },
+      ms_api_release, { "session", "revoke" } },
     { NGX_HTTP_POST, 4, { "upstreams", NULL, "sessions", "move" },
-      ms_api_move },
-    { NGX_HTTP_GET, 1, { "revocations" }, ms_api_revocations },
-    { NGX_HTTP_POST, 1, { "revocations" }, ms_api_revoke },
-    { NGX_HTTP_DELETE, 2, { "revocations", NULL }, ms_api_revocation_end },
-    { 0, 0, { NULL }, NULL }
+      ms_api_move, { "session" } },
+    { NGX_HTTP_GET, 1, { "revocations" }, ms_api_revocations,
+      { "limit", "after" } },
+    { NGX_HTTP_POST, 1, { "revocations" }, ms_api_revoke, { NULL } },
+    { NGX_HTTP_DELETE, 2, { "revocations", NULL }, ms_api_revocation_end,
+      { NULL } },
+    { 0, 0, { NULL }, NULL, { NULL } }
 };
 
 
@@ -483,6 +489,10 @@ ms_api_act(ms_api_t *api)
     if (ms_api_find_zone(api) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_NOT_FOUND, "no upstream \"%V\" "
                               "has myservice_sessions", &api->parts[1]);
+    }
+
+    if (!ms_api_arguments_known(api, route->arguments, &rc)) {
+        return rc;
     }
 
     if (route->method == NGX_HTTP_POST || route->method == NGX_HTTP_PATCH) {

@@ -121,6 +121,7 @@ ngx_int_t
 ms_api_instances(ms_api_t *api, json_t *body)
 {
     ngx_int_t   after, limit;
+    ngx_str_t   value;
     ngx_uint_t  state;
 
     after = 0;
@@ -128,19 +129,22 @@ ms_api_instances(ms_api_t *api, json_t *body)
 
     if (ms_api_argument(api, "after", NGX_MAX_INT32_VALUE, &after) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"after\" must be "
-                              "the \"next\" of the page before");
+                              "the \"next\" of the page before, not \"%V\"",
+                              ms_api_sent(api, "after", &value));
     }
 
     if (ms_api_argument(api, "limit", MS_API_LIMIT_MAX, &limit) != NGX_OK
         || limit == 0)
     {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"limit\" must be "
-                              "1 to %d", MS_API_LIMIT_MAX);
+                              "1 to %d, not \"%V\"", MS_API_LIMIT_MAX,
+                              ms_api_sent(api, "limit", &value));
     }
 
     if (ms_api_state(api, &state) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"state\" must be "
-                              "a state such as \"free\"");
+                              "a state such as \"free\", not \"%V\"",
+                              ms_api_sent(api, "state", &value));
     }
 
     return ms_api_send(api, NGX_HTTP_OK,

@@ -51,6 +51,7 @@ static ngx_int_t ms_api_revocation_key(ngx_str_t *text, u_char *key);
 ngx_int_t
 ms_api_revoke(ms_api_t *api, json_t *body)
 {
+    u_char                text[MS_API_SHOWN];
     ngx_int_t             rc;
     const char           *error;
     ms_revocation_t       entry;
@@ -81,7 +82,9 @@ ms_api_revoke(ms_api_t *api, json_t *body)
         || entry.until > ngx_time() + MS_REVOCATION_MAX)
     {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"until\" must be "
-                              "later than now, by 366 days at most");
+                              "later than now, by 366 days at most, not %s",
+                              ms_api_shown(json_object_get(body, "until"),
+                                           text));
     }
 
     return ms_api_revoke_entry(api, &entry, 0);
@@ -338,10 +341,16 @@ ms_api_revocations(ms_api_t *api, json_t *body)
         limit = ngx_atoi(value.data, value.len);
     }
 
-    if (after == NGX_ERROR || limit < 1 || limit > MS_API_REVOCATIONS_MAX) {
+    if (after == NGX_ERROR) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"after\" must be "
-                              "the \"next\" of the page before, \"limit\" 1 "
-                              "to %d", MS_API_REVOCATIONS_MAX);
+                              "the \"next\" of the page before, not \"%V\"",
+                              ms_api_sent(api, "after", &value));
+    }
+
+    if (limit < 1 || limit > MS_API_REVOCATIONS_MAX) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"limit\" must be 1 "
+                              "to %d, not \"%V\"", MS_API_REVOCATIONS_MAX,
+                              ms_api_sent(api, "limit", &value));
     }
 
     return ms_api_send(api, NGX_HTTP_OK,

@@ -14,9 +14,13 @@
 #include "zone/operator.h"
 
 
+/* ms, a year */
+#define MS_API_DEADLINE_MAX  31536000000
+
 static ngx_int_t ms_api_deadline(json_t *body, ngx_msec_t *limit);
 static ngx_int_t ms_api_unknown_key(json_t *body, const char *known,
     const char *other, const char **key);
+static ngx_uint_t ms_api_instance_name(ms_api_t *api, ngx_str_t *name);
 static ngx_int_t ms_api_no_member(ms_api_t *api);
 
 
@@ -27,6 +31,7 @@ ngx_int_t
 ms_api_drain(ms_api_t *api, json_t *body)
 {
     json_t      *drain;
+    u_char       text[MS_API_SHOWN];
     ngx_msec_t   limit;
     const char  *key;
 
@@ -42,11 +47,16 @@ ms_api_drain(ms_api_t *api, json_t *body)
                               "true or false");
     }
 
-    if (ms_api_deadline(body, &limit) != NGX_OK
-        || (limit && json_is_false(drain)))
-    {
+    if (ms_api_deadline(body, &limit) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"deadline\" must "
-                              "be a time from 1s on such as \"5m\", with "
+                              "be a text with a time of 1s to 365d such as "
+                              "\"5m\" or \"1h\", not %s",
+                              ms_api_shown(json_object_get(body, "deadline"),
+                                           text));
+    }
+
+    if (limit && json_is_false(drain)) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"deadline\" needs "
                               "\"drain\":true");
     }
 
@@ -104,7 +114,7 @@ ms_api_deadline(json_t *body, ngx_msec_t *limit)
     text.len = json_string_length(value);
     n = ngx_parse_time(&text, 0);
 
-    if (n == NGX_ERROR || n < 1000) {
+    if (n == NGX_ERROR || n < 1000 || n > MS_API_DEADLINE_MAX) {
         return NGX_DECLINED;
     }
 
@@ -117,6 +127,7 @@ ms_api_deadline(json_t *body, ngx_msec_t *limit)
 ngx_int_t
 ms_api_add(ms_api_t *api, json_t *body)
 {
+    u_char       shown[MS_API_SHOWN];
     ngx_int_t    rc;
     ngx_str_t    text;
     ngx_addr_t   addr;
@@ -133,7 +144,10 @@ ms_api_add(ms_api_t *api, json_t *body)
     if (ms_zone_address(api->request->pool, &text, &addr) != NGX_OK) {
         return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"address\" must "
                               "be an address and a port such as "
-                              "\"10.0.0.5:5101\" or \"[fd00::5]:5101\"");
+                              "\"10.0.0.5:5101\" or \"[fd00::5]:5101\", "
+                              "not %s",
+                              ms_api_shown(json_object_get(body, "address"),
+                                           shown));
     }
 
     api->parts[3] = addr.name;
@@ -160,12 +174,12 @@ ngx_int_t
 ms_api_remove(ms_api_t *api, json_t *body)
 {
     ngx_int_t     rc;
-    ngx_str_t     arg;
     ngx_uint_t    force;
     ms_member_t   member;
 
-    force = ngx_http_arg(api->request, (u_char *) "force", 5, &arg) == NGX_OK
-            && arg.len == 1 && arg.data[0] == '1';
+    if (!ms_api_switch_argument(api, "force", &force, &rc)) {
+        return rc;
+    }
 
     if (force
         && ms_zone_member(api->zone, &api->parts[3], &member,
@@ -203,16 +217,18 @@ ngx_int_t
 ms_api_release(ms_api_t *api, json_t *body)
 {
     ngx_int_t          rc;
-    ngx_str_t          revoke;
+    ngx_uint_t         revoke;
     ms_session_log_t   session;
 
     if (!ms_api_session_id(api, &rc)) {
         return rc;
     }
 
-    if (ngx_http_arg(api->request, (u_char *) "revoke", 6, &revoke) == NGX_OK
-        && revoke.len == 1 && revoke.data[0] == '1')
-    {
+    if (!ms_api_switch_argument(api, "revoke", &revoke, &rc)) {
+        return rc;
+    }
+
+    if (revoke) {
         return ms_api_revoke_session(api);
     }
 
@@ -240,6 +256,7 @@ ms_api_move(ms_api_t *api, json_t *body)
 {
     json_t            *value;
     ngx_int_t          rc;
+    u_char             text[MS_API_SHOWN];
     ngx_str_t          from;
     const char        *key;
     ms_member_t        member;
@@ -252,14 +269,15 @@ ms_api_move(ms_api_t *api, json_t *body)
                               "known, only \"from\"", key);
     }
 
-    if (value && !json_is_string(value)) {
-        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"from\" must be "
-                              "the instance that the session leaves, such as "
-                              "\"10.0.0.5:5101\"");
-    }
-
     from.data = (u_char *) json_string_value(value);
     from.len = json_string_length(value);
+
+    if (value && !ms_api_instance_name(api, &from)) {
+        return ms_api_problem(api, NGX_HTTP_BAD_REQUEST, "\"from\" must be "
+                              "the instance that the session leaves, such as "
+                              "\"10.0.0.5:5101\", not %s",
+                              ms_api_shown(value, text));
+    }
 
     if (!ms_api_session_id(api, &rc)) {
         return rc;
@@ -295,6 +313,16 @@ ms_api_move(ms_api_t *api, json_t *body)
     }
 
     return ms_api_send_instance(api, &member);
+}
+
+
+static ngx_uint_t
+ms_api_instance_name(ms_api_t *api, ngx_str_t *name)
+{
+    ngx_addr_t  addr;
+
+    return ms_zone_address(api->request->pool, name, &addr) == NGX_OK
+           || (name->len > 5 && ngx_strncmp(name->data, "unix:", 5) == 0);
 }
 
 
