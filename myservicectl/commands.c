@@ -414,11 +414,13 @@ run_events(ctl_t *ctl, const char *argument)
     last = 0;
     wait = 0;
 
-    result = upstreams(ctl, &answer);
-    json_decref(answer);
+    if (ctl->upstream != NULL) {
+        result = upstreams(ctl, &answer);
+        json_decref(answer);
 
-    if (result != API_OK) {
-        return result;
+        if (result != API_OK) {
+            return result;
+        }
     }
 
     do {
