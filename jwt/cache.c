@@ -9,7 +9,6 @@
 #include <string.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <sodium.h>
 
 
 #define MS_CACHE_MAX   (1U << 24)
@@ -121,22 +120,41 @@ ms_cache_free(ms_cache_t *cache)
 
 /* Only good tokens get into the cache, and their signatures differ: an attacker
  * cannot fill one bucket. */
+static uint64_t
+ms_cache_hash(const unsigned char *secret, const char *token, size_t len)
+{
+    size_t    i;
+    uint64_t  hash, words[MS_CACHE_TAIL / 8], secrets[MS_CACHE_TAIL / 8];
+
+    memcpy(secrets, secret, sizeof(secrets));
+
+    if (len >= MS_CACHE_TAIL) {
+        memcpy(words, token + len - MS_CACHE_TAIL, MS_CACHE_TAIL);
+
+    } else {
+        memset(words, 0, sizeof(words));
+        memcpy(words, token, len);
+    }
+
+    hash = len;
+
+    for (i = 0; i < MS_CACHE_TAIL / 8; i++) {
+        hash = (hash ^ words[i] ^ secrets[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+
+    return hash;
+}
+
+
 int
 ms_cache_key(ms_cache_t *cache, const char *token, size_t len,
     ms_cache_key_t *key)
 {
-    size_t         tail;
-    unsigned char  hash[crypto_shorthash_BYTES];
-
     key->len = len;
 
     if (len <= MS_CACHE_TOKEN) {
-        tail = len < MS_CACHE_TAIL ? len : MS_CACHE_TAIL;
-
-        (void) crypto_shorthash(hash,
-                                (const unsigned char *) token + len - tail,
-                                tail, cache->secret);
-        memcpy(&key->hash, hash, sizeof(key->hash));
+        key->hash = ms_cache_hash(cache->secret, token, len);
         key->token = token;
 
         return 0;

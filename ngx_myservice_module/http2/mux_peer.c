@@ -69,10 +69,30 @@ ms_mux_peer(const ms_mux_key_t *key, ngx_str_t *name, ngx_log_t *log)
 }
 
 
+/* nobody chooses addresses of instances to make them collide */
+
 static uint32_t
 ms_mux_peer_hash(const ms_mux_key_t *key)
 {
-    return ngx_crc32_short((u_char *) &key->sockaddr, key->socklen);
+    u_char     *p;
+    uint32_t    hash, word;
+    ngx_uint_t  i;
+
+    hash = 0;
+    p = (u_char *) &key->sockaddr;
+
+    for (i = 0; i + sizeof(word) <= key->socklen; i += sizeof(word)) {
+        ngx_memcpy(&word, p + i, sizeof(word));
+        hash = (hash ^ word) * 0x9e3779b1;
+        hash ^= hash >> 15;
+    }
+
+    for ( /* void */ ; i < key->socklen; i++) {
+        hash = (hash ^ p[i]) * 0x9e3779b1;
+        hash ^= hash >> 15;
+    }
+
+    return hash;
 }
 
 

@@ -34,15 +34,10 @@ ms_key_hash(const void *data, size_t len, const uint8_t key[16])
 static uint64_t
 ms_key_number(const uint8_t bytes[8])
 {
-    int       i;
-    uint64_t  number;
-
-    number = 0;
-    for (i = 7; i >= 0; i--) {
-        number = number << 8 | bytes[i];
-    }
-
-    return number;
+    return (uint64_t) bytes[0] | (uint64_t) bytes[1] << 8
+           | (uint64_t) bytes[2] << 16 | (uint64_t) bytes[3] << 24
+           | (uint64_t) bytes[4] << 32 | (uint64_t) bytes[5] << 40
+           | (uint64_t) bytes[6] << 48 | (uint64_t) bytes[7] << 56;
 }
 
 

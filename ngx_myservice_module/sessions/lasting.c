@@ -6,14 +6,6 @@
 
 static ngx_int_t ms_lasting_find(ms_lasting_conf_t *conf, ngx_table_elt_t *h);
 
-/* few other fields have a name as long as one of these */
-
-#define ms_lasting_len(conf, len)                                             \
-    ((len) < sizeof(ngx_uint_t) * 8 && (conf)->lens & (ngx_uint_t) 1 << (len))
-
-
-/* the longest is shorter than there are bits in "lens" */
-
 ngx_str_t  ms_lasting_names[] = {
     ngx_string("te"),
     ngx_string("authorization"),
@@ -31,7 +23,7 @@ void
 ms_lasting_take(ms_lasting_conf_t *conf, ngx_uint_t name)
 {
     conf->names |= (ngx_uint_t) 1 << name;
-    conf->lens |= (ngx_uint_t) 1 << ms_lasting_names[name].len;
+    conf->lens[ms_lasting_names[name].len] |= (ngx_uint_t) 1 << name;
 }
 
 
@@ -108,10 +100,6 @@ ms_lasting_client(ngx_http_request_t *r, ms_lasting_conf_t *conf,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (!ms_lasting_len(conf, h[i].key.len)) {
-                continue;
-            }
-
             n = ms_lasting_find(conf, &h[i]);
 
             if (n == NGX_DECLINED) {
@@ -145,15 +133,16 @@ ms_lasting_client(ngx_http_request_t *r, ms_lasting_conf_t *conf,
 static ngx_int_t
 ms_lasting_find(ms_lasting_conf_t *conf, ngx_table_elt_t *h)
 {
-    ngx_str_t   *name;
-    ngx_uint_t   i;
+    ngx_int_t   i;
+    ngx_uint_t  names;
 
-    for (i = 0; ms_lasting_names[i].len; i++) {
-        name = &ms_lasting_names[i];
+    names = h->key.len < MS_LASTING_LEN ? conf->lens[h->key.len] : 0;
 
-        if (name->len == h->key.len
-            && conf->names & (ngx_uint_t) 1 << i
-            && ngx_memcmp(name->data, h->lowcase_key, name->len) == 0)
+    for (i = 0; names; i++, names >>= 1) {
+
+        if (names & 1
+            && ngx_memcmp(ms_lasting_names[i].data, h->lowcase_key, h->key.len)
+               == 0)
         {
             return i;
         }

@@ -26,10 +26,13 @@ typedef struct {
 } ms_lasting_t;
 
 
+/* bytes of a name, and one more */
+#define MS_LASTING_LEN  21
+
 /* which fields of clients these are in a location; bits, 0: none */
 typedef struct {
     ngx_uint_t                 names;
-    ngx_uint_t                 lens;          /* of the names */
+    ngx_uint_t                 lens[MS_LASTING_LEN];  /* those of a length */
 } ms_lasting_conf_t;
 
 

@@ -58,8 +58,9 @@ ms_frame_set_length(uint8_t *frame, size_t len)
 static inline uint32_t
 ms_frame_u31(const uint8_t *p)
 {
-    return (uint32_t) (p[0] & 0x7f) << 24 | (uint32_t) p[1] << 16
-           | (uint32_t) p[2] << 8 | p[3];
+    return ((uint32_t) p[0] << 24 | (uint32_t) p[1] << 16
+            | (uint32_t) p[2] << 8 | p[3])
+           & 0x7fffffff;
 }
 
 

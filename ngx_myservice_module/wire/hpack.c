@@ -22,6 +22,8 @@ static size_t ms_hpack_again(ms_hpack_t *table, uint8_t *p,
     const uint8_t *fields, size_t len);
 static uint32_t ms_hpack_find(ms_hpack_t *table, const uint8_t *field,
     size_t len);
+static uint32_t ms_hpack_hinted(ms_hpack_t *table, const uint8_t *field,
+    size_t left, size_t *n);
 static void ms_hpack_add(ms_hpack_t *table, const uint8_t *field, size_t len,
     size_t size);
 static const uint8_t *ms_hpack_name(const uint8_t *p, const uint8_t *last);
@@ -201,14 +203,19 @@ ms_hpack_pseudo(ms_hpack_t *table, uint8_t **p, const uint8_t *block,
             continue;
         }
 
-        next = ms_hpack_name(pos, last);
+        index = ms_hpack_hinted(table, pos, (size_t) (last - pos), &n);
+        next = pos + n;
 
-        if (next == NULL) {
-            break;
+        if (index == 0) {
+            next = ms_hpack_name(pos, last);
+
+            if (next == NULL) {
+                break;
+            }
+
+            n = (size_t) (next - pos);
+            index = ms_hpack_find(table, pos, n);
         }
-
-        n = (size_t) (next - pos);
-        index = ms_hpack_find(table, pos, n);
 
         if (index) {
             *p = ms_hpack_write(*p, MS_HPACK_INDEXED, 0x7f, index);
@@ -280,6 +287,32 @@ ms_hpack_find(ms_hpack_t *table, const uint8_t *field, size_t len)
     }
 
     return 0;
+}
+
+
+/* The same for the hint alone, before it is known where the field ends: one that
+ * begins as an entry is that entry.  "n" is set to its length, or 0. */
+static uint32_t
+ms_hpack_hinted(ms_hpack_t *table, const uint8_t *field, size_t left,
+    size_t *n)
+{
+    uint32_t                 k;
+    const ms_hpack_entry_t  *entry;
+
+    k = table->hint;
+    entry = &table->entries[k % MS_HPACK_ENTRIES];
+
+    if (table->added - k - 1 >= table->n || entry->len > left
+        || memcmp(table->data + entry->pos, field, entry->len) != 0)
+    {
+        *n = 0;
+        return 0;
+    }
+
+    *n = entry->len;
+    table->hint = k + 1;
+
+    return MS_HPACK_STATIC + table->added - k;
 }
 
 
@@ -477,19 +510,9 @@ ms_hpack_string(const uint8_t *p, const uint8_t *last, size_t *len)
 
 
 const uint8_t *
-ms_hpack_read(const uint8_t *p, const uint8_t *last, uint8_t prefix, size_t *n)
+ms_hpack_read_long(const uint8_t *p, const uint8_t *last, size_t *n)
 {
     unsigned  i;
-
-    if (p == last) {
-        return NULL;
-    }
-
-    *n = *p++ & prefix;
-
-    if (*n < prefix) {
-        return p;
-    }
 
     for (i = 0; i < MS_HPACK_INT_MAX && p < last; i++) {
         *n += (size_t) (*p & 0x7f) << 7 * i;

@@ -124,8 +124,12 @@ int ms_hpack_plain(uint8_t *block, size_t len)
  * For those that read and write blocks themselves.  An integer (section 5.1):
  * returns its end; NULL if it is cut, or longer than five bytes.
  */
-const uint8_t *ms_hpack_read(const uint8_t *p, const uint8_t *last,
-    uint8_t prefix, size_t *n);
+static inline const uint8_t *ms_hpack_read(const uint8_t *p,
+    const uint8_t *last, uint8_t prefix, size_t *n);
+
+/* the same for one that its first byte has not room for */
+const uint8_t *ms_hpack_read_long(const uint8_t *p, const uint8_t *last,
+    size_t *n);
 
 /* Returns its end, five bytes further at most; "type" is what the first byte has
  * beside it. */
@@ -134,6 +138,19 @@ uint8_t *ms_hpack_write(uint8_t *p, uint8_t type, uint8_t prefix, uint32_t n);
 /* A string, "len" bytes long: returns its end; NULL if it is cut. */
 const uint8_t *ms_hpack_string(const uint8_t *p, const uint8_t *last,
     size_t *len);
+
+
+static inline const uint8_t *
+ms_hpack_read(const uint8_t *p, const uint8_t *last, uint8_t prefix, size_t *n)
+{
+    if (p == last) {
+        return NULL;
+    }
+
+    *n = *p++ & prefix;
+
+    return *n < prefix ? p : ms_hpack_read_long(p, last, n);
+}
 
 
 #endif /* MS_WIRE_HPACK_H */
