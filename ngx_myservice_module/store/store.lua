@@ -359,11 +359,19 @@ end
 -- Operators' words, those on drains and those on membership apart.  A gateway
 -- that finds an empty store tells all that it knows.  An instance that was
 -- removed may be a member of some gateways by their configuration: it gets
--- leases from those who name it.  Only what the store knows better is answered:
+-- leases from those who name it.  Gateways forget drains with the instance: who
+-- hears that it is there again hears of its drain, too.  Only what the store
+-- knows better is answered:
 --   generation, (instance d|-|a|r stamp)...
 if verb == 'operator' then
     local ops = {d = 'drain', ['-'] = 'undrain', a = 'add', r = 'remove'}
     local out = {}
+
+    local function better(inst, said)
+        for _, v in ipairs({inst, says(said), str(stamp(said))}) do
+            out[#out + 1] = v
+        end
+    end
 
     for n = 3, #ARGV - 2, 3 do
         local inst, w, st = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
@@ -372,14 +380,15 @@ if verb == 'operator' then
         local k = (w == 'a' or w == 'r') and 'm' or 'd'
 
         if st > stamp(r[k]) then
+            local back = w == 'a' and says(r.m) == 'r' and stamp(r.d) > 0
             r[k] = w .. str(st)
             put(inst, r, r.e, r.x, r.c, r.u, r.s)
             tell(ops[w], inst, st, '', gw)
+            if back then tell(ops[says(r.d)], inst, stamp(r.d), '', gw) end
 
         elseif r[k] ~= w .. str(st) then
-            for _, v in ipairs({inst, says(r[k]), str(stamp(r[k]))}) do
-                out[#out + 1] = v
-            end
+            better(inst, r[k])
+            if w == 'r' and stamp(r.d) > 0 then better(inst, r.d) end
         end
     end
 

@@ -25,7 +25,9 @@ static const char  *names[STORE_COUNTS] = {
     "store failed over without its last writes",
     "leases entered again",
     "leases entered again that their instance has ended",
-    "operators' words on instances",
+    "operators' words on drains",
+    "instances added",
+    "instances removed",
     "words that nobody has any more",
     "refused, as the user has enough sessions",
     "quiet rounds",
@@ -124,12 +126,12 @@ bool
 store_model_record(const char *text, store_record_t *record)
 {
     int                 n;
-    char                flags[32], subject[64];
+    char                flags[64], subject[64];
     unsigned long long  epoch, expires;
 
     n = 0;
 
-    if (sscanf(text, "%llu %llu %31s %63s %n", &epoch, &expires, flags,
+    if (sscanf(text, "%llu %llu %63s %63s %n", &epoch, &expires, flags,
                subject, &n)
         != 4)
     {
@@ -139,8 +141,7 @@ store_model_record(const char *text, store_record_t *record)
     record->epoch = epoch;
     record->expires = expires;
     record->confirmed = flags[strlen(flags) - 1] == 'c';
-    record->drain = flags[0] == 'd';
-    record->stamp = strtoull(flags + 1, NULL, 10);
+    store_words_parse(flags, record->words);
     record->said = strstr(subject, ":k") != NULL;
     record->session = text[n] == 's' ? atoi(text + n + 1) : -1;
 
@@ -204,7 +205,7 @@ store_model_free_instance(store_model_t *m, unsigned tried)
         if (!(tried & 1U << i) && m->instances[i].alive
             && m->instances[i].owner == -1
             && (!there[i] || (records[i].expires <= store_now(m)
-                              && !records[i].drain)))
+                              && !records[i].words[STORE_DRAIN].on)))
         {
             return true;
         }
@@ -226,63 +227,8 @@ store_model_given(store_model_t *m, int instance)
     ck_assert(store_model_record(r->str, &record));
     freeReplyObject(r);
 
-    if (record.drain) {
+    if (record.words[STORE_DRAIN].on) {
         m->counts[STORE_DRAINED_GIVEN]++;
-    }
-}
-
-
-/* the last words on the instances that a gateway or the store knows */
-
-static void
-last_words(store_model_t *m, store_word_t last[STORE_INSTANCES])
-{
-    int             g, i, sessions[STORE_SESSIONS];
-    bool            there[STORE_INSTANCES];
-    store_record_t  records[STORE_INSTANCES];
-
-    store_model_records(m, records, there, sessions);
-    memset(last, 0, STORE_INSTANCES * sizeof(store_word_t));
-
-    for (i = 0; i < STORE_INSTANCES; i++) {
-        if (there[i]) {
-            last[i].stamp = records[i].stamp;
-            last[i].drain = records[i].drain;
-        }
-
-        for (g = 0; g < STORE_GATEWAYS; g++) {
-            if (m->gateways[g].words[i].stamp > last[i].stamp) {
-                last[i] = m->gateways[g].words[i];
-            }
-        }
-    }
-}
-
-
-static void
-check_words(store_model_t *m, const store_word_t last[STORE_INSTANCES])
-{
-    int             g, i, sessions[STORE_SESSIONS];
-    bool            there[STORE_INSTANCES];
-    store_record_t  records[STORE_INSTANCES];
-
-    store_model_records(m, records, there, sessions);
-
-    for (i = 0; i < STORE_INSTANCES; i++) {
-        if (last[i].stamp != m->words[i].stamp) {
-            m->counts[STORE_WORDS_LOST]++;
-            m->words[i] = last[i];
-        }
-
-        for (g = 0; g < STORE_GATEWAYS; g++) {
-            if (m->gateways[g].words[i].drain != last[i].drain) {
-                m->counts[STORE_QUIET_WORD]++;
-            }
-        }
-
-        if ((there[i] && records[i].drain) != last[i].drain) {
-            m->counts[STORE_QUIET_WORD]++;
-        }
     }
 }
 
@@ -381,13 +327,13 @@ check_quiet(store_model_t *m)
 void
 store_model_quiet(store_model_t *m)
 {
-    int           g, i, round;
-    store_word_t  words[STORE_INSTANCES];
+    int            g, i, round;
+    store_words_t  words[STORE_INSTANCES];
 
     m->down = false;
     m->moved = 0;
     set_clock(m);
-    last_words(m, words);
+    store_words_last(m, words);
 
     for (g = 0; g < STORE_GATEWAYS; g++) {
         m->gateways[g].reachable = true;
@@ -415,7 +361,7 @@ store_model_quiet(store_model_t *m)
 
     m->counts[STORE_QUIET]++;
     check_quiet(m);
-    check_words(m, words);
+    store_words_check(m, words);
 }
 
 
@@ -583,12 +529,16 @@ store_model_step(store_model_t *m)
         fault(m, p - 870);
 
     } else if (p < 965) {
-        m->counts[STORE_WORDS]++;
-        store_gateway_drain(m, g, (int) store_model_pick(m, STORE_INSTANCES),
-                            p < 945);
+        store_gateway_say(m, g, (int) store_model_pick(m, STORE_INSTANCES),
+                          STORE_DRAIN, p < 945);
 
     } else if (p < 980) {
         store_gateway_tell(m, g);
+
+    } else {
+        store_gateway_say(m, g, STORE_FIXED + (int) store_model_pick(m,
+                                            STORE_INSTANCES - STORE_FIXED),
+                          STORE_MEMBER, p < 991);
     }
 
     m->now += store_model_pick(m, STORE_STEP);

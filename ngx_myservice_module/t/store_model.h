@@ -17,6 +17,8 @@
 #define STORE_SESSIONS   8
 #define STORE_GATEWAYS   3
 #define STORE_HISTORY    4
+#define STORE_FIXED      4              /* members by the configuration; the
+                                           others by operators' words */
 
 #define STORE_TTL        60000          /* ms */
 #define STORE_TENTATIVE  10000
@@ -33,10 +35,12 @@ typedef enum {
     STORE_NO_HEALTH,                    /* gateways never ask instances */
     STORE_KNOWN,                        /* only instances that the gateway
                                            believes free are candidates */
-    STORE_NO_STAMPS,                    /* the store takes any word on a drain
-                                           for the last one */
+    STORE_NO_STAMPS,                    /* the store takes any word for the
+                                           last one, */
+    STORE_NO_ORDER,                     /* or the gateways do */
     STORE_ONCE,                         /* a word is told once, and lost with
                                            the store */
+    STORE_FORGETS,                      /* gateways forget what was removed */
     STORE_HINTS                         /* the entries of a user decide, also
                                            those whose lease has expired */
 } store_variant_t;
@@ -53,6 +57,8 @@ typedef enum {
     STORE_ASSERTED,                     /* leases that were entered again */
     STORE_ZOMBIE,                       /* ... that its instance has ended */
     STORE_WORDS,                        /* operators drain, or do no more */
+    STORE_ADDED,                        /* they add an instance, */
+    STORE_REMOVED,                      /* and remove one */
     STORE_WORDS_LOST,                   /* their gateway died before it told
                                            anybody, or the store before others
                                            had heard of it */
@@ -101,17 +107,25 @@ typedef struct {
     uint64_t  at;
 } store_lease_t;
 
-/* an operator's last word on an instance */
+/* an operator's last words on an instance */
+
+typedef enum {
+    STORE_MEMBER = 0,
+    STORE_DRAIN,
+    STORE_KINDS
+} store_kind_t;
 
 typedef struct {
     uint64_t  stamp;                    /* 0: none */
-    bool      drain;
+    bool      on;                       /* it was added; it drains */
     bool      told;                     /* the store has it */
 } store_word_t;
 
+typedef store_word_t  store_words_t[STORE_KINDS];
+
 typedef struct {
     bool           reachable;
-    store_word_t   words[STORE_INSTANCES];
+    store_words_t  words[STORE_INSTANCES];
     store_lease_t  leases[STORE_SESSIONS];
     uint64_t       known[STORE_INSTANCES];
     uint64_t       seen;
@@ -140,7 +154,7 @@ typedef struct {
     redisReply        *copy[4];
     store_instance_t   instances[STORE_INSTANCES];
     store_gateway_t    gateways[STORE_GATEWAYS];
-    store_word_t       words[STORE_INSTANCES];
+    store_words_t      words[STORE_INSTANCES];
     store_history_t    history[STORE_SESSIONS];
     uint64_t           given[STORE_INSTANCES];
     uint64_t           counts[STORE_COUNTS];

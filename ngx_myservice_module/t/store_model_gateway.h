@@ -20,12 +20,27 @@ void store_gateway_health(store_model_t *m, store_gateway_t *g,
 void store_gateway_release(store_model_t *m, store_gateway_t *g,
     int session);
 
-/* an operator's word at this gateway */
-void store_gateway_drain(store_model_t *m, store_gateway_t *g, int instance,
-    bool drain);
+/* what an instance says of itself; "owner" -1: it serves nobody */
+void store_gateway_word(store_model_t *m, store_gateway_t *g, int instance,
+    int owner, uint64_t epoch, uint64_t asof);
+
+/* an operator's word at this gateway, unless that has no such instance */
+void store_gateway_say(store_model_t *m, store_gateway_t *g, int instance,
+    store_kind_t kind, bool on);
+
+/* a word that the store has; of two the later counts */
+void store_gateway_hear(store_model_t *m, store_gateway_t *g, int instance,
+    store_kind_t kind, bool on, uint64_t stamp);
+
+/* all words of a record's flags */
+void store_gateway_flags(store_model_t *m, store_gateway_t *g, int instance,
+    const char *flags);
 
 /* its words that the store may not have */
 void store_gateway_tell(store_model_t *m, store_gateway_t *g);
+
+/* instances that are no members here, a bit each */
+unsigned store_gateway_strange(const store_gateway_t *g);
 
 /* its connection to the store ends: it reads and tells all anew */
 void store_gateway_apart(store_gateway_t *g);
@@ -33,6 +48,14 @@ void store_gateway_apart(store_gateway_t *g);
 /* NULL: the gateway cannot reach the store */
 redisReply *store_ask(store_model_t *m, const store_gateway_t *g,
     const char *const *texts);
+
+/* an epoch was given, and must be a new one; the instance is told that its
+ * session has left it */
+void store_granted(store_model_t *m, int instance, uint64_t epoch);
+void store_elsewhere(store_model_t *m, int instance, int session,
+    uint64_t epoch);
+
+bool store_lease_valid(const store_model_t *m, const store_lease_t *l);
 
 /* the gateway has seen that epoch; it has that lease */
 void store_note(store_gateway_t *g, int instance, uint64_t epoch);
@@ -66,16 +89,25 @@ void store_model_given(store_model_t *m, int instance);
 
 /* the record of an instance; false: none */
 typedef struct {
-    uint64_t  epoch;
-    uint64_t  expires;
-    bool      confirmed;
-    bool      drain;
-    uint64_t  stamp;                    /* of the operator's word */
-    int       session;                  /* -1: none */
-    bool      said;                     /* by a call, for whom it counts */
+    uint64_t       epoch;
+    uint64_t       expires;
+    bool           confirmed;
+    int            session;             /* -1: none */
+    bool           said;                /* by a call, for whom it counts */
+    store_words_t  words;
 } store_record_t;
 
 bool store_model_record(const char *text, store_record_t *record);
+
+/* the words of its flags */
+void store_words_parse(const char *flags, store_words_t words);
+
+/* The last words that a gateway or the store knows; what must hold when all
+ * have heard them. */
+void store_words_last(store_model_t *m, store_words_t last[STORE_INSTANCES]);
+void store_words_check(store_model_t *m,
+    store_words_t last[STORE_INSTANCES]);
+
 void store_model_records(store_model_t *m,
     store_record_t records[STORE_INSTANCES], bool there[STORE_INSTANCES],
     int sessions[STORE_SESSIONS]);

@@ -1,5 +1,5 @@
 /*
- * The model: what a gateway reads of the others, and operators' words.
+ * The model: what a gateway reads of the others.
  */
 
 #include "store_model_gateway.h"
@@ -12,98 +12,6 @@
 #include "store_server.h"
 
 
-void
-store_gateway_drain(store_model_t *m, store_gateway_t *g, int instance,
-    bool drain)
-{
-    uint64_t       stamp;
-    store_word_t  *w = &g->words[instance];
-
-    /* the clocks of the gateways are right: no two words are as late */
-
-    stamp = m->now * 1000 + m->steps % 1000;
-
-    w->stamp = stamp > w->stamp ? stamp : w->stamp + 1;
-    w->drain = drain;
-    w->told = false;
-    m->words[instance] = *w;
-
-    store_gateway_tell(m, g);
-}
-
-
-/* of two words the later counts */
-
-static void
-hear(store_gateway_t *g, int instance, bool drain, uint64_t stamp)
-{
-    store_word_t  *w = &g->words[instance];
-
-    if (stamp >= w->stamp) {
-        w->stamp = stamp;
-        w->drain = drain;
-        w->told = true;
-    }
-}
-
-
-void
-store_gateway_tell(store_model_t *m, store_gateway_t *g)
-{
-    int          i, k;
-    char         texts[STORE_INSTANCES][2][24];
-    size_t       n;
-    redisReply  *r, *out;
-    const char  *v[3 + STORE_INSTANCES * 3];
-
-    k = 0;
-    v[k++] = "operator";
-    v[k++] = "g";
-
-    for (i = 0; i < STORE_INSTANCES; i++) {
-        if (g->words[i].stamp != 0 && !g->words[i].told) {
-            v[k++] = name_text('i', i, texts[i][0]);
-            v[k++] = g->words[i].drain ? "d" : "-";
-            v[k++] = number_text(g->words[i].stamp, texts[i][1]);
-        }
-    }
-
-    v[k] = NULL;
-    r = k == 2 ? NULL : store_ask(m, g, v);
-
-    if (r == NULL) {
-        return;
-    }
-
-    for (i = 0; i < STORE_INSTANCES; i++) {
-        g->words[i].told = true;
-    }
-
-    out = r->element[1];
-
-    for (n = 0; n + 2 < out->elements; n += 3) {
-        hear(g, reply_index(out->element[n]),
-             out->element[n + 1]->str[0] == 'd',
-             reply_number(out->element[n + 2]));
-    }
-
-    freeReplyObject(r);
-}
-
-
-void
-store_gateway_apart(store_gateway_t *g)
-{
-    int  i;
-
-    g->position[0] = '\0';
-
-    for (i = 0; i < STORE_INSTANCES; i++) {
-        g->words[i].told = false;
-    }
-}
-
-
 static void
 change(store_model_t *m, store_gateway_t *g, const char *op, int session,
     int instance, uint64_t epoch)
@@ -112,7 +20,12 @@ change(store_model_t *m, store_gateway_t *g, const char *op, int session,
     store_lease_t  *l;
 
     if (strcmp(op, "drain") == 0 || strcmp(op, "undrain") == 0) {
-        hear(g, instance, op[0] == 'd', epoch);
+        store_gateway_hear(m, g, instance, STORE_DRAIN, op[0] == 'd', epoch);
+        return;
+    }
+
+    if (strcmp(op, "add") == 0 || strcmp(op, "remove") == 0) {
+        store_gateway_hear(m, g, instance, STORE_MEMBER, op[0] == 'a', epoch);
         return;
     }
 
@@ -155,7 +68,6 @@ list(store_model_t *m, store_gateway_t *g)
     bool         ended;
     size_t       n;
     uint64_t     epoch;
-    const char  *flags;
     redisReply  *r, **e;
 
     r = store_ask(m, g, (const char *[]) { "list", "g", "0", "1000", NULL });
@@ -168,12 +80,8 @@ list(store_model_t *m, store_gateway_t *g)
         session = reply_index(e[5]);
         epoch = reply_number(e[1]);
         ended = session == -1 || reply_number(e[2]) == 0;
-        flags = e[3]->str;
 
-        if (strlen(flags) > 2) {
-            hear(g, instance, flags[0] == 'd',
-                 strtoull(flags + 1, NULL, 10));
-        }
+        store_gateway_flags(m, g, instance, e[3]->str);
 
         if (!ended) {
             change(m, g, "claim", session, instance, epoch);

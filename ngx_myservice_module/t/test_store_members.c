@@ -318,6 +318,42 @@ START_TEST(learnt)
 END_TEST
 
 
+static void
+operator_says(const char *sha, const char *address, const char *word,
+    const char *stamp)
+{
+    freeReplyObject(store_server_eval(pair_store, sha, (const char *[]) {
+                              "operator", "g", address, word, stamp, NULL }));
+}
+
+
+/* one gateway removes it, and another one adds it again before it hears of that:
+ * for that one and the store it still drains, and so for all */
+
+START_TEST(back)
+{
+    char  sha[41], address[32], *script;
+
+    pair_begin(PAIR_CONF(U V));
+    snprintf(address, sizeof(address), "127.0.0.1:%d", harness_port(8083));
+    script = store_server_script(NULL, NULL);
+    store_server_load(pair_store, script, sha);
+    free(script);
+
+    add("u", 8083);
+    json_decref(api_ask("PATCH", pair_path("u", 8083), INSTANCE, api_change,
+                        "{\"drain\":true}", 200));
+    await_both(8083, "drain", "true");
+
+    operator_says(sha, address, "r", "9000000000000001");
+    operator_says(sha, address, "a", "9000000000000002");
+    await_events("u", "added removed added ");
+    await_events("v", "added removed added ");
+    await_both(8083, "drain", "true");
+}
+END_TEST
+
+
 /* who has it by the configuration keeps it, and gives it to sessions */
 
 START_TEST(configured)
@@ -390,6 +426,7 @@ main(void)
     harness_add(suite, leased);
     harness_add(suite, away);
     harness_add(suite, learnt);
+    harness_add(suite, back);
     harness_add(suite, configured);
     harness_add(suite, refused);
 

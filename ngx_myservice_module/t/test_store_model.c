@@ -85,8 +85,9 @@ print(const store_model_t *m, uint64_t seed)
 
 /*
  * In four runs, each with a server of its own: they run beside each other.  In
- * two of them users have a limit.  In two the store's clock is set, too: then a store that has lost its
- * counter as well may repeat an epoch, and what follows of that heals.
+ * two of them users have a limit.  In two the store's clock is set, too: then a
+ * store that has lost its counter as well may repeat an epoch, and what follows
+ * of that heals.
  */
 
 #define RUNS  4
@@ -118,6 +119,8 @@ START_TEST(as_designed)
     ck_assert_uint_gt(m.counts[STORE_FAILED_OVER], 10);
     ck_assert_uint_gt(m.counts[STORE_ASSERTED], 10);
     ck_assert_uint_gt(m.counts[STORE_WORDS], 100);
+    ck_assert_uint_gt(m.counts[STORE_ADDED], 100);
+    ck_assert_uint_gt(m.counts[STORE_REMOVED], 50);
     ck_assert(_i < RUNS / 2 || m.counts[STORE_LIMITED] > 100);
 
     store_model_free(&m);
@@ -131,21 +134,25 @@ END_TEST
 static const struct {
     store_variant_t  variant;
     store_count_t    breaks;
+    uint64_t         times;             /* VARIANT_STEPS */
 } variants[] = {
-    { STORE_COUNTER,       STORE_OLD_EPOCH },
-    { STORE_NO_TOMBSTONES, STORE_ZOMBIE },
-    { STORE_RAISE,         STORE_BOUND_REFUSED },
-    { STORE_NO_HEALTH,     STORE_QUIET_ZOMBIE },
-    { STORE_KNOWN,         STORE_BUSY_FREE },
-    { STORE_NO_STAMPS,     STORE_QUIET_WORD },
-    { STORE_ONCE,          STORE_QUIET_WORD },
-    { STORE_HINTS,         STORE_LIMIT_WRONG }
+    { STORE_COUNTER,       STORE_OLD_EPOCH, 1 },
+    { STORE_NO_TOMBSTONES, STORE_ZOMBIE, 1 },
+    { STORE_RAISE,         STORE_BOUND_REFUSED, 1 },
+    { STORE_NO_HEALTH,     STORE_QUIET_ZOMBIE, 1 },
+    { STORE_KNOWN,         STORE_BUSY_FREE, 1 },
+    { STORE_NO_STAMPS,     STORE_QUIET_WORD, 3 },
+    { STORE_NO_ORDER,      STORE_QUIET_WORD, 1 },
+    { STORE_ONCE,          STORE_QUIET_WORD, 1 },
+    { STORE_FORGETS,       STORE_WORDS_LOST, 1 },
+    { STORE_HINTS,         STORE_LIMIT_WRONG, 1 }
 };
 
 
 START_TEST(switched_back)
 {
     bool            limited;
+    uint64_t        steps;
     redisContext   *c;
     store_model_t   m, designed;
 
@@ -153,8 +160,9 @@ START_TEST(switched_back)
     c = store_server_connect();
 
     limited = variants[_i].breaks == STORE_LIMIT_WRONG;
-    run(&designed, c, STORE_AS_DESIGNED, false, limited, 3, VARIANT_STEPS);
-    run(&m, c, variants[_i].variant, false, limited, 3, VARIANT_STEPS);
+    steps = variants[_i].times * VARIANT_STEPS;
+    run(&designed, c, STORE_AS_DESIGNED, false, limited, 3, steps);
+    run(&m, c, variants[_i].variant, false, limited, 3, steps);
 
     print(&m, 3);
 

@@ -83,6 +83,55 @@ START_TEST(words)
 END_TEST
 
 
+/* the last change */
+
+static void
+last_change(const char *op, const char *stamp)
+{
+    redisReply  *r;
+
+    r = store_server_ask(script_store, (const char *[]) { "XREVRANGE",
+                                       "{u}:log", "+", "-", "COUNT", "1",
+                                       NULL });
+    ck_assert_uint_eq(r->elements, 1);
+    ck_assert_str_eq(script_text(r->element[0]->element[1], 3), op);
+    ck_assert_str_eq(script_text(r->element[0]->element[1], 7), stamp);
+    freeReplyObject(r);
+}
+
+
+/* a gateway forgets the drain of an instance that it removes, and not who has
+ * not heard of that and adds the instance again */
+
+START_TEST(back)
+{
+    redisReply  *r;
+
+    script_setup(NULL, NULL);
+
+    script_word(ask("operator", "g1", "a", "a", "20", "a", "d", "5"), NULL,
+                NULL);
+    script_word(ask("operator", "g2", "a", "r", "21"), NULL, NULL);
+    last_change("remove", "21");
+    script_word(ask("operator", "g1", "a", "a", "22"), NULL, NULL);
+    last_change("drain", "5");
+
+    r = ask("operator", "g3", "a", "r", "20");
+    ck_assert_uint_eq(r->element[1]->elements, 6);
+    ck_assert_str_eq(script_text(r->element[1], 1), "a");
+    ck_assert_str_eq(script_text(r->element[1], 2), "22");
+    ck_assert_str_eq(script_text(r->element[1], 4), "d");
+    ck_assert_str_eq(script_text(r->element[1], 5), "5");
+    freeReplyObject(r);
+
+    /* who adds what is there changes nothing else */
+
+    script_word(ask("operator", "g1", "a", "a", "23"), NULL, NULL);
+    last_change("add", "23");
+}
+END_TEST
+
+
 /* words on membership beside those on drains: neither changes the other */
 
 START_TEST(members)
@@ -202,6 +251,7 @@ main(void)
     harness_add(suite, drains);
     harness_add(suite, words);
     harness_add(suite, members);
+    harness_add(suite, back);
     harness_add(suite, revocations);
     harness_add(suite, revocations_end);
 
