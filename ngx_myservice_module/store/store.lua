@@ -25,6 +25,9 @@
 -- A stamp is the time of an operator's word, in microseconds of the gateway that
 -- got it, and above the stamp that this gateway knew: of two words the one with
 -- the higher stamp counts, whichever comes first.
+-- An epoch that is further than AHEAD above the store's clock is not believed,
+-- whoever names it and wherever it stands: it counts as 0, not known.  A lease
+-- of such an epoch is found by its session and instance alone.
 -- Times are milliseconds of the store's clock.  Arguments and answers have
 -- only relative ones.  Each answer has the generation.
 
@@ -34,6 +37,7 @@ local call, fmt, match = redis.call, string.format, string.match
 local FORGET = 86400000     -- ms after which a record that has ended is dropped
 local SLICE = 1000          -- records that are looked at with one command
 local SWEEP = 32            -- revocations that "revoke" looks at
+local AHEAD = 604800000000  -- us, MS_EPOCH_AHEAD of the gateways
 local UNDRAINED = '^%d+ (%d+) %-'
 
 local t = call('TIME')
@@ -42,10 +46,15 @@ local now = math.floor(us / 1000)
 
 local function str(n) return fmt('%.0f', n) end     -- tostring(): "1.7e+15"
 
+local function believed(e)
+    e = tonumber(e)
+    return e <= us + AHEAD and e or 0
+end
+
 local function parse(v)
     local e, x, d, m, c, u, s = match(v, '^(%d+) (%d+) ([d-]%d*)([ar]?%d*)'
                                          .. '([tc]) (%S+) (.*)$')
-    return {e = tonumber(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
+    return {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
 end
 
 local function get(inst)
@@ -79,12 +88,12 @@ local function tell(op, inst, e, s, gw, u)
          'g', gw, 'u', u or '-')
 end
 
-local function highest() return tonumber(call('HGET', C, 'e') or '0') end
+local function highest() return believed(call('HGET', C, 'e') or '0') end
 
 -- Above all that were given, that a gateway has seen, and that a store which
 -- has lost its counter can have given.
 local function epoch(seen)
-    local e = math.max(highest(), tonumber(seen), us) + 1
+    local e = math.max(highest(), believed(seen), us) + 1
     call('HSET', C, 'e', str(e))
     return e
 end
@@ -100,6 +109,14 @@ local function generation()
         call('HSET', C, 'g', g)
     end
     return g
+end
+
+-- the epoch that a gateway names of a lease: 0 if that is not believed, or that
+-- of the record if it is of the same lease
+local function named(e, r, same)
+    e = tonumber(e)
+    if believed(e) == e then return e end
+    return r and same and r.e or 0
 end
 
 local function live(r) return r and r.s ~= '' and r.x > now end
@@ -183,8 +200,9 @@ end
 --   busy: all candidates have owners, or are drained
 if verb == 'claim' then
     local sid, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
-    local from, fe, u, max = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[10]
+    local from, u, max = ARGV[6], ARGV[8], ARGV[10]
     local inst, r = own(sid)
+    local fe = named(ARGV[7], r, from == inst)
 
     if live(r) then
         local who = join(r.u, u)
@@ -247,11 +265,14 @@ if verb == 'renew' then
     local out = {}
 
     for n = 3, #ARGV - 4, 5 do
-        local sid, inst, e = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
+        local sid, inst = ARGV[n], ARGV[n + 1]
         local x, u = now + tonumber(ARGV[n + 3]), ARGV[n + 4]
-        local r, what, w, we = get(inst), nil, inst, e
+        local r, what, w = get(inst), nil, inst
+        local e = named(ARGV[n + 2], r, r and r.s == sid)
+        local we = e
 
         if r and r.s == sid and r.e <= e then
+            if e == 0 then e = epoch('0') end
             if r.e < e then raise(e) end
             -- an end that far off is of a clock that was moved back since
             x = math.min(math.max(r.x, x), x + ARGV[n + 3])
@@ -260,11 +281,12 @@ if verb == 'renew' then
         elseif r and r.s == sid then
             what, we = 'epoch', r.e
 
-        elseif not r or (r.e < e and not live(r)) then
+        elseif not r or ((r.e < e or r.e == 0) and not live(r)) then
             local j, o = own(sid)
             if live(o) and o.e > e then
                 what, w, we = 'moved', j, o.e
             else
+                if e == 0 then e = epoch('0') end
                 if j then put(j, o, e, now, 'c', '-', '') end
                 if r and r.s ~= '' then call('HDEL', S, r.s) end
                 put(inst, r, e, x, 'c', u, sid)
@@ -298,8 +320,9 @@ end
 -- confirmed: one that another gateway has confirmed stays.
 --   ok|no generation
 if verb == 'release' then
-    local sid, inst, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
+    local sid, inst = ARGV[3], ARGV[4]
     local r = get(inst)
+    local e = named(ARGV[5], r, r and r.s == sid)
     if not r or r.s ~= sid or r.e > e
        or (ARGV[7] == 't' and (r.c == 'c' or r.e < e))
     then
@@ -321,8 +344,8 @@ end
 --   old        the record is newer, or says so already
 --   elsewhere  the session has left it, by a higher epoch, for that instance
 if verb == 'word' then
-    local inst, sid, e = ARGV[3], ARGV[4], tonumber(ARGV[5])
-    local asof, ttl, u = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
+    local inst, sid, e = ARGV[3], ARGV[4], believed(ARGV[5])
+    local asof, ttl, u = believed(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
     local r = get(inst)
 
     if r and (r.e > asof or (r.s == sid and r.e >= e)) then
