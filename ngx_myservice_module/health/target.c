@@ -12,6 +12,7 @@
 #include "jwt/token.h"
 #include "sessions/terms.h"
 #include "store/renew.h"
+#include "zone/epoch.h"
 
 
 /* milliseconds */
@@ -134,6 +135,11 @@ ms_health_apply(ms_health_target_t *target, ms_exchange_result_t *result)
     ms_health_change_t   change;
 
     zone = target->health->conf->sessions->zone;
+
+    if (result->rc == NGX_OK && !result->unreported) {
+        result->epoch = ms_epoch_named(zone, &result->name, 0, result->epoch,
+                                       ngx_cycle->log);
+    }
 
     /* this may read a file: not under the lock */
 

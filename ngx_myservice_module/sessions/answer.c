@@ -21,6 +21,7 @@
 #include "store/renew.h"
 #include "wire/frame.h"
 #include "wire/percent.h"
+#include "zone/epoch.h"
 
 
 static void ms_answer_failed(ms_call_t *call, ngx_int_t rc);
@@ -299,7 +300,7 @@ ms_answer_serves(ms_call_t *call, ngx_list_t *headers, ngx_int_t code,
     own = rc == NGX_OK && ms_answer_own(call, &owner);
     epoch = ms_answer_epoch(headers);
 
-    if (epoch > call->grant.lease.epoch && (own || rc == NGX_DECLINED)
+    if (epoch > call->epoch && (own || rc == NGX_DECLINED)
         && !call->outdated)
     {
         ms_answer_outdated(call, own, epoch);
@@ -307,6 +308,9 @@ ms_answer_serves(ms_call_t *call, ngx_list_t *headers, ngx_int_t code,
     }
 
     if (rc == NGX_OK) {
+        epoch = ms_epoch_named(call->conf->zone, &call->grant.name,
+                               call->grant.lease.lease, epoch,
+                               call->request->connection->log);
         ms_answer_conflict(call, &owner, epoch);
         return 1;
     }
@@ -347,30 +351,40 @@ ms_answer_epoch(ngx_list_t *headers)
 static void
 ms_answer_outdated(ms_call_t *call, ngx_uint_t serves, uint64_t epoch)
 {
+    ngx_log_t        *log;
     ms_lease_t       *lease;
     ms_pool_terms_t   terms;
 
     call->conflict = 1;
     call->outdated = 1;
 
+    log = call->request->connection->log;
     lease = &call->grant.lease;
 
     ms_terms_learned(call->conf, &terms);
-    terms.epoch = epoch;
+    terms.epoch = ms_epoch_named(call->conf->zone, &call->grant.name,
+                                 lease->lease, epoch, log);
 
-    ms_log_error(NGX_LOG_WARN, call->request->connection->log, 0,
-                 "session has a newer lease: another gateway gave it, "
-                 "epoch=%uL instance=\"%V\"", epoch, &call->grant.name);
+    if (terms.epoch == 0) {
 
-    if (!serves
-        && ms_answer_above(call, &terms, call->request->connection->log))
-    {
-        return;
+        /* all that counts is that there was a later lease */
+
+        terms.epoch = lease->epoch + 1;
+        call->named = epoch;
+        call->named_at = lease->instance;
+
+    } else {
+        ms_log_error(NGX_LOG_WARN, log, 0,
+                     "session has a newer lease: another gateway gave it, "
+                     "epoch=%uL instance=\"%V\"", epoch, &call->grant.name);
+
+        if (!serves && ms_answer_above(call, &terms, log)) {
+            return;
+        }
     }
 
     call->reuse_instance = ms_zone_stale(call->conf->zone, lease, serves,
-                                         &terms,
-                                         call->request->connection->log);
+                                         &terms, log);
 
     if (!call->reuse_instance) {
         lease->lease = 0;

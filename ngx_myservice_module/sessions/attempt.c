@@ -335,7 +335,7 @@ ms_attempt_fields(ms_call_t *call)
     }
 
     fields = shared ? &call->lasting : &call->fields;
-    len = ms_decimal_write(text, call->grant.lease.epoch) - text;
+    len = ms_decimal_write(text, ms_call_epoch(call)) - text;
 
     if (ms_fields_add(fields, epoch.data, epoch.len, text, len) != 0) {
         return NGX_ERROR;

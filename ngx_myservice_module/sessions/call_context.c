@@ -9,6 +9,7 @@
 #include "core/metadata.h"
 #include "core/methods.h"
 #include "jwt/token.h"
+#include "zone/epoch.h"
 
 
 ms_call_t *
@@ -112,4 +113,18 @@ ms_call_leased(ngx_http_request_t *r)
     ms_zone_key(slcf->balancer->zone, &session, &key);
 
     return ms_zone_leased(slcf->balancer->zone, &key, r->connection->log);
+}
+
+
+uint64_t
+ms_call_epoch(ms_call_t *call)
+{
+    call->epoch = ms_epoch_sent(call->conf->zone, &call->grant.name,
+                                &call->grant.lease);
+
+    if (call->named && call->named_at == call->grant.lease.instance) {
+        call->epoch = ngx_max(call->epoch, call->named);
+    }
+
+    return call->epoch;
 }

@@ -36,6 +36,10 @@ typedef struct {
     ms_pool_seek_t              seek;
     ms_claim_t                  decision;
     ms_grant_t                  grant;          /* lease 0: nothing is held */
+    uint64_t                    epoch;          /* that the attempt carries */
+    uint64_t                    named;          /* what an instance names and is
+                                                   not believed, 0: none, */
+    uint32_t                    named_at;       /* and which one */
     ngx_msec_t                  assigned;       /* from the call's begin to
                                                    the claim of a new lease,
                                                    plus 1; 0: none */
@@ -169,6 +173,9 @@ ngx_int_t ms_call_key(ngx_http_request_t *r, ms_sessions_srv_conf_t *conf,
 
 /* whether the session of the request has an instance */
 ngx_uint_t ms_call_leased(ngx_http_request_t *r);
+
+/* the epoch that the attempt carries, from now on call->epoch */
+uint64_t ms_call_epoch(ms_call_t *call);
 
 
 #endif /* MS_SESSIONS_CALL_CONTEXT_H */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
 #include "fake.h"
@@ -53,6 +54,9 @@
 #define HEALTH  "/grpc.health.v1.Health/Check"
 #define CHECKS  "myservice_health interval=100ms;\n"
 #define NEWER   "session has a newer lease"
+#define ABSURD  "instance names an epoch that is not believed"
+#define LAST    ((UINT64_C(1) << 53) - 1)
+#define WEEK    (UINT64_C(604800) * 1000000)
 #define BEFORE  3                       /* epochs of another gateway */
 
 
@@ -246,6 +250,18 @@ served(const char *session)
 
 
 static void
+release(const char *session)
+{
+    client_call_t  *call;
+
+    call = client_grpc(client_open(harness_port(8080)), SHUTDOWN, NULL,
+                       session, "", 0);
+    client_wait(call);
+    client_assert(call, 0, "");
+}
+
+
+static void
 await_checks(guard_t *guard)
 {
     unsigned   seen;
@@ -263,9 +279,8 @@ await_checks(guard_t *guard)
 /* One lease, one epoch; a later lease has a later one. */
 START_TEST(epoch_of_a_lease)
 {
-    guard_t         *guard;
-    uint64_t         first, second;
-    client_call_t   *call;
+    guard_t   *guard;
+    uint64_t   first, second;
 
     start(CONF(""));
 
@@ -281,10 +296,7 @@ START_TEST(epoch_of_a_lease)
     second = owned_by("s2")->got;
     ck_assert_uint_gt(second, first);
 
-    call = client_grpc(client_open(harness_port(8080)), SHUTDOWN, NULL, "s1",
-                       "", 0);
-    client_wait(call);
-    client_assert(call, 0, "");
+    release("s1");
     ck_assert_uint_eq(guard->got, first);
 
     served("s2");
@@ -455,6 +467,126 @@ START_TEST(epoch_refused_twice)
 END_TEST
 
 
+/* How often the line is in the log. */
+static int
+lines(const char *text)
+{
+    int    n;
+    char  *log, *p;
+
+    log = harness_read("error.log");
+
+    for (n = 0, p = log; (p = strstr(p, text)) != NULL; p++) {
+        n++;
+    }
+
+    free(log);
+
+    return n;
+}
+
+
+/* An instance that nobody has knows an epoch far above all clocks: it gets
+ * that one, and no other instance does. */
+static void
+absurd(const char *conf, uint64_t last, unsigned refusals)
+{
+    int       i;
+    uint64_t  first;
+
+    start(conf);
+
+    served("s1");
+    i = guards[0].owner[0] == '\0' ? 0 : 1;
+    first = guards[1 - i].got;
+    guards[i].epoch = last;
+
+    if (atomic_load(&reports)) {
+        await_checks(&guards[i]);
+    }
+
+    served("s2");
+    ck_assert_uint_eq(guards[i].refused, refusals);
+    ck_assert_uint_eq(guards[i].got, last);
+    served("s2");
+    ck_assert_uint_eq(guards[i].refused, refusals);
+
+    /* the next lease elsewhere */
+
+    another_gave(&guards[1 - i], "", BEFORE);
+    served("s1");
+    ck_assert_str_eq(guards[1 - i].owner, "s1");
+    ck_assert_uint_gt(guards[1 - i].got, first + BEFORE);
+    ck_assert_uint_lt(guards[1 - i].got, first + WEEK);
+    ck_assert_int_eq(lines(ABSURD), 1);
+
+    if (!atomic_load(&reports)) {
+        return;
+    }
+
+    /* another process knows no epoch */
+
+    guards[i].owner[0] = '\0';
+    guards[i].epoch = 0;
+    await_checks(&guards[i]);
+    served("s2");
+    ck_assert_str_eq(guards[i].owner, "s2");
+    ck_assert_uint_lt(guards[i].got, first + WEEK);
+}
+
+
+START_TEST(epoch_absurd)
+{
+    absurd(CONF(""), LAST, 1);
+}
+END_TEST
+
+
+START_TEST(epoch_absurd_in_health_answers)
+{
+    atomic_store(&reports, true);
+    absurd(CONF(CHECKS), LAST, 0);
+}
+END_TEST
+
+
+/* A clock was wrong for a while. */
+START_TEST(epoch_of_a_year_ahead)
+{
+    absurd(CONF(""), (uint64_t) time(NULL) * 1000000 + 52 * WEEK, 1);
+}
+END_TEST
+
+
+/* The session's own instance gets it by somebody who calls it directly: the
+ * session stays.  One that is over begins anew. */
+START_TEST(epoch_absurd_of_own)
+{
+    guard_t  *guard;
+
+    start(CONF(""));
+
+    served("s1");
+    guard = owned_by("s1");
+    guard->epoch = LAST;
+    served("s1");
+    served("s1");
+    ck_assert_uint_eq(guard->refused, 1);
+    ck_assert_uint_eq(guard->got, LAST);
+    ck_assert(!gateway_logged("session lost its instance"));
+
+    served("s2");
+    guard = owned_by("s2");
+    ck_assert_uint_lt(guard->got, LAST);
+    another_gave(guard, "", LAST);
+    guard->epoch = LAST;
+    served("s2");
+    ck_assert_uint_eq(guard->refused, 1);
+    ck_assert(gateway_logged("session lost its instance"));
+}
+END_TEST
+
+
 /* Health answers say it before a call has to find out. */
 START_TEST(epoch_in_health_answers)
 {
@@ -580,6 +712,10 @@ main(int argc, char **argv)
     harness_add(suite, epoch_lease_is_over_and_told);
     harness_add(suite, epoch_conflict);
     harness_add(suite, epoch_refused_twice);
+    harness_add(suite, epoch_absurd);
+    harness_add(suite, epoch_absurd_in_health_answers);
+    harness_add(suite, epoch_of_a_year_ahead);
+    harness_add(suite, epoch_absurd_of_own);
     harness_add(suite, epoch_in_health_answers);
     harness_add(suite, epoch_two_gateways);
     harness_add(suite, epoch_sleeper);

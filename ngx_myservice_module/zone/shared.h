@@ -18,7 +18,7 @@
 
 
 /* another layout of the shared memory needs another number */
-#define MS_LAYOUT           18
+#define MS_LAYOUT           19
 
 /* names of an upstream that are resolved, and room that the zone must have for
  * the instances of each */
@@ -30,6 +30,9 @@
 
 /* bytes of a name's text: two of 253, and what is between them */
 #define MS_NAME_MAX         520
+
+/* instances whose epochs are not believed, at a time */
+#define MS_EPOCHS           64
 
 /* why an instance is a member: bits of its sources; without one it leaves */
 #define MS_SOURCE_SERVER    0x0001
@@ -130,6 +133,17 @@ typedef struct {
 } ms_lookup_t;
 
 
+/* an epoch that is not believed, see zone/epoch.h */
+
+typedef struct {
+    uint64_t                        epoch;
+    uint64_t                        lease;      /* whose calls carry it; 0: all
+                                                   of the instance */
+    uint64_t                        seal;       /* hash of the instance's name,
+                                                   XOR epoch and lease */
+} ms_epoch_t;
+
+
 struct ms_shared_s {
     ngx_uint_t                      layout;
     ms_pool_t                      *pool;
@@ -142,6 +156,9 @@ struct ms_shared_s {
     uint64_t                        decisions[MS_CLAIM_DECISIONS];
     ms_rounds_t                     rounds;
     ms_lookup_t                     lookup;
+    ms_epoch_t                      epochs[MS_EPOCHS];
+    ngx_uint_t                      epochs_named;
+                                                /* there was one */
 };
 
 
