@@ -8,6 +8,7 @@
 #include "operator/status.h"
 
 #include "core/session_text.h"
+#include "store/moves.h"
 #include "store/renew.h"
 #include "store/words.h"
 #include "zone/events.h"
@@ -301,6 +302,8 @@ ms_api_move(ms_api_t *api, json_t *body)
                               "call is not answered yet: wait, or end the "
                               "lease");
     }
+
+    ms_store_move(api->zone, &api->session);
 
     if (rc == NGX_OK) {
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,

@@ -121,19 +121,9 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
 static void
 ms_claim_stays(ms_pool_t *pool, uint32_t own)
 {
-    ms_record_t  *r;
-
-    r = ms_record(pool, own);
-
-    if (!r->moves || ms_record_drains(r) || r->health >= MS_VERDICT_FAILED
-        || ms_record_any(pool))
-    {
-        return;
+    if (!ms_record_any(pool)) {
+        (void) ms_pool_stay(pool, own);
     }
-
-    ms_record_begin(pool);
-    ms_state_revive(pool, own);
-    ms_record_commit(pool);
 }
 
 

@@ -251,9 +251,47 @@ ms_pool_move(ms_pool_t *pool, uint32_t instance)
         return MS_MOVE_ALREADY;
     }
 
+    ms_pool_leave(pool, instance);
+
+    return MS_MOVE_DONE;
+}
+
+
+void
+ms_pool_leave(ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    if (r == NULL || !ms_record_serves(r) || r->moves
+        || r->state == MS_INSTANCE_DOWN)
+    {
+        return;
+    }
+
     ms_record_begin(pool);
     ms_state_drained(pool, instance);
     ms_record_commit(pool);
+}
 
-    return MS_MOVE_DONE;
+
+int
+ms_pool_stay(ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    if (r == NULL || !r->moves || ms_record_drains(r)
+        || r->health >= MS_VERDICT_FAILED)
+    {
+        return 0;
+    }
+
+    ms_record_begin(pool);
+    ms_state_revive(pool, instance);
+    ms_record_commit(pool);
+
+    return 1;
 }

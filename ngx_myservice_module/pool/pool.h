@@ -549,6 +549,12 @@ void ms_pool_end(ms_pool_t *pool, uint32_t instance, uint64_t now);
  */
 ms_move_t ms_pool_move(ms_pool_t *pool, uint32_t instance);
 
+/* The same for the operator of another gateway, who knows what is free. */
+void ms_pool_leave(ms_pool_t *pool, uint32_t instance);
+
+/* A session that an operator moves stays after all.  Returns 1 if it does. */
+int ms_pool_stay(ms_pool_t *pool, uint32_t instance);
+
 
 /*
  * Adds a member.  Its name identifies it: if it is a member already, this

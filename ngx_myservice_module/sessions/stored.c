@@ -15,6 +15,7 @@
 #include "store/claim.h"
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/moves.h"
 #include "store/released.h"
 #include "sessions/paused.h"
 #include "sessions/refusal.h"
@@ -301,7 +302,9 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     case NGX_BUSY:
         st->asks = 0;
 
-        if (ms_stored_stays(store, st, call)) {
+        if (ms_store_stay(store, &call->key, 0)
+            || ms_stored_stays(store, st, call))
+        {
             return NGX_DECLINED;
         }
 
@@ -476,7 +479,9 @@ ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
 {
     st->local = store->local;
 
-    if (st->local || ms_stored_has(store, call)) {
+    if (st->local || ms_stored_has(store, call)
+        || (ms_store_stay(store, &call->key, 1) && ms_stored_has(store, call)))
+    {
         return NGX_DECLINED;
     }
 

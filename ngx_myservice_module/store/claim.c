@@ -344,6 +344,18 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
         return 1;
     }
 
+    if (ngx_strcmp(what->str, "moved") == 0) {
+        (void) ngx_atomic_fetch_add(&g->store->sh->counts.given, 1);
+        ms_store_granted(g, MS_GIVEN_MOVED, instance, epoch);
+        return 1;
+    }
+
+    if (ngx_strcmp(what->str, "stays") == 0 && g->from_len == 0) {
+        (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
+        ms_store_granted(g, MS_GIVEN_BEFORE, instance, epoch);
+        return 1;
+    }
+
     if (ngx_strcmp(what->str, "denied") == 0) {
         ms_store_wake(g, NGX_DECLINED);
         return 1;
@@ -362,7 +374,9 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
         return 1;
     }
 
-    if (ngx_strcmp(what->str, "busy") != 0) {
+    if (ngx_strcmp(what->str, "busy") != 0
+        && ngx_strcmp(what->str, "stays") != 0)
+    {
         return 0;
     }
 

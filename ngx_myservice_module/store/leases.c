@@ -90,6 +90,7 @@ ms_store_lease(ms_store_t *store, ms_pool_key_t *key, ms_store_lease_t *lease)
         lease->epoch = info.epoch;
         lease->away = info.state == MS_INSTANCE_DOWN
                       || info.state == MS_INSTANCE_LEFT;
+        lease->moves = info.moves;
         lease->word = info.word;
         lease->name.data = lease->buf;
         lease->name.len = info.name_len;

@@ -18,7 +18,8 @@ typedef struct {
     uint64_t             epoch;
     ngx_str_t            name;                  /* of the instance */
     u_char               buf[MS_POOL_NAME_MAX];
-    unsigned             away:1;                /* the session cannot stay */
+    unsigned             away:1;                /* the session cannot stay, */
+    unsigned             moves:1;               /* for an operator moves it */
     unsigned             word:1;                /* see ms_pool_claim_at() */
 } ms_store_lease_t;
 

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/moves.h"
 #include "store/released.h"
 #include "store/revoked.h"
 #include "store/stream.h"
@@ -68,6 +69,7 @@ ms_store_renew_work(void *data, ngx_uint_t taken)
     {
         store->renewed = ngx_current_msec;
         ms_store_renew_next(store);
+        ms_store_moves_tell(store);
     }
 }
 
@@ -157,7 +159,7 @@ ms_store_renew_answers(ms_store_t *store, redisReply *reply)
 {
     size_t             i;
     uint64_t           place, epoch;
-    ngx_str_t          instance;
+    ngx_str_t          instance, session;
     ngx_uint_t         differs[MS_STORE_BATCH];
     redisReply        *out;
     const redisReply  *generation, *what, *name;
@@ -193,6 +195,13 @@ ms_store_renew_answers(ms_store_t *store, redisReply *reply)
 
         instance.data = (u_char *) name->str;
         instance.len = name->len;
+
+        if (ngx_strcmp(what->str, "moves") == 0) {
+            session.data = batch->due[place].session;
+            session.len = batch->due[place].session_len;
+            ms_store_leaves(store, &session, &instance, epoch);
+            continue;
+        }
 
         differs[place] = 1;
         ms_store_renew_differs(store, &batch->due[place], what->str,

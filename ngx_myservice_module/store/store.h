@@ -107,6 +107,9 @@ typedef struct {
                                                    the last words on it: */
     ms_store_said_t                drain;       /* see drains.h, */
     ms_store_said_t                member;      /* members.h */
+    uint64_t                       leaves;      /* epoch of a lease that an
+                                                   operator moves, until the
+                                                   store knows; 0: none */
     ms_store_moves_t               moves;       /* these three by a hash, not of
                                                    this lease: there are as many
                                                    sessions as instances */
@@ -176,6 +179,8 @@ typedef struct {
                                                    them */
     ngx_atomic_t                   untold;      /* how many releases the store
                                                    may not have got */
+    ngx_atomic_t                   leaving;     /* number of leases that "leaves",
+                                                   or more */
     ms_duty_owner_t                duty;
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
@@ -308,6 +313,7 @@ struct ms_store_s {
     ngx_uint_t                     revoke_round;
     unsigned                       renewing:1;  /* a batch is in flight */
     unsigned                       telling:1;
+    unsigned                       moving:1;
     unsigned                       revoking:1;
 };
 

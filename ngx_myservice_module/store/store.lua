@@ -16,7 +16,8 @@
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
 --            who said so last; if an operator has said it, "a" (added) or "r"
 --            (removed), with that stamp; then "t" (tentative: no call has
---            succeeded yet) or "c" (confirmed)
+--            succeeded yet), "c" (confirmed) or "m" (an operator moves the
+--            session)
 --   who      "subject" or "subject:user", both hashes: whose the session is
 --            ("-": not known), and for whom it counts ("~": for the subject,
 --            until a call says it)
@@ -53,7 +54,7 @@ end
 
 local function parse(v)
     local e, x, d, m, c, u, s = match(v, '^(%d+) (%d+) ([d-]%d*)([ar]?%d*)'
-                                         .. '([tc]) (%S+) (.*)$')
+                                         .. '([tcm]) (%S+) (.*)$')
     return {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
 end
 
@@ -193,11 +194,12 @@ end
 -- there are no new leases: gateways tell it of those that exist.  A user that
 -- has "max" sessions ("-": no limit) gets no other one; one that a gateway moves
 -- by what the store does not know yet is none.
---   own|new instance epoch generation
+--   own|new|moved instance epoch generation
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
 --   limit: the user has that many sessions
 --   busy: all candidates have owners, or are drained
+--   stays: so it is, and the session that an operator moves stays
 if verb == 'claim' then
     local sid, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
     local from, u, max = ARGV[6], ARGV[8], ARGV[10]
@@ -209,7 +211,7 @@ if verb == 'claim' then
         if not who then
             return {'denied', inst, str(r.e), g}
         end
-        if from ~= inst or fe < r.e then
+        if (from ~= inst or fe < r.e) and (r.c ~= 'm' or not ARGV[11]) then
             local x = math.max(r.x, now + ttl)
             if x > r.x or r.u ~= who then
                 put(inst, r, r.e, x, r.c, who, sid)
@@ -244,8 +246,14 @@ if verb == 'claim' then
             call('HSET', S, sid, c)
             if live(r) then tell('leave', inst, r.e, sid, gw) end
             tell('claim', c, e, sid, gw, u)
-            return {'new', c, str(e), g}
+            return {live(r) and r.c == 'm' and 'moved' or 'new', c, str(e), g}
         end
+    end
+
+    if live(r) and r.c == 'm' and ARGV[11] then
+        put(inst, r, r.e, math.max(r.x, now + ttl), 'c', r.u, sid)
+        tell('stay', inst, r.e, sid, gw)
+        return {'stays', inst, str(r.e), g}
     end
 
     return {'busy', '', '0', g}
@@ -259,6 +267,7 @@ end
 --   asserted  entered again
 --   moved     the session is at that instance, by a higher epoch
 --   epoch     the lease is the session's, with that epoch
+--   moves     it is renewed, and an operator moves the session
 --   ended     it was released at that epoch or later
 --   taken     another session has the instance
 if verb == 'renew' then
@@ -276,7 +285,8 @@ if verb == 'renew' then
             if r.e < e then raise(e) end
             -- an end that far off is of a clock that was moved back since
             x = math.min(math.max(r.x, x), x + ARGV[n + 3])
-            put(inst, r, e, x, 'c', join(r.u, u) or r.u, sid)
+            if r.e == e and r.c == 'm' then what = 'moves' end
+            put(inst, r, e, x, what and 'm' or 'c', join(r.u, u) or r.u, sid)
 
         elseif r and r.s == sid then
             what, we = 'epoch', r.e
@@ -324,7 +334,7 @@ if verb == 'release' then
     local r = get(inst)
     local e = named(ARGV[5], r, r and r.s == sid)
     if not r or r.s ~= sid or r.e > e
-       or (ARGV[7] == 't' and (r.c == 'c' or r.e < e))
+       or (ARGV[7] == 't' and (r.c ~= 't' or r.e < e))
     then
         return {'no', g}
     end
@@ -332,6 +342,25 @@ if verb == 'release' then
     call('HDEL', S, sid)
     put(inst, r, e, now + tonumber(ARGV[6]), 'c', '-', '')
     tell(ARGV[6] == '0' and 'leave' or 'release', inst, e, sid, gw)
+    return {'ok', g}
+end
+
+
+-- move gw session instance epoch
+-- An operator moves the session: the next claim, of whichever gateway, leads to
+-- another instance, if one is free.
+--   ok|no generation
+if verb == 'move' then
+    local sid, inst = ARGV[3], ARGV[4]
+    local r = get(inst)
+    local e = named(ARGV[5], r, r and r.s == sid)
+    if not live(r) or r.s ~= sid or r.e ~= e then
+        return {'no', g}
+    end
+    if r.c ~= 'm' then
+        put(inst, r, e, r.x, 'm', r.u, sid)
+        tell('move', inst, e, sid, gw)
+    end
     return {'ok', g}
 end
 

@@ -10,6 +10,7 @@
 
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/moves.h"
 #include "store/revoked.h"
 #include "store/words.h"
 
@@ -252,6 +253,10 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
                            ngx_current_msec,
                            tentative ? MS_STORE_HEARD : MS_STORE_CONFIRMED);
 
+            if (field[3]->str[field[3]->len - 1] == 'm') {
+                ms_store_leaves(store, &session, &instance, epoch);
+            }
+
         } else {
             ms_store_named(store, &session, &instance, epoch);
         }
@@ -262,7 +267,7 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
 
 
 /* "d" or "-", "a", "r" or nothing, each with the stamp of an operator's word if
- * there was one, "t" or "c"; a member drains only once it is one */
+ * there was one, "t", "c" or "m"; a member drains only once it is one */
 
 static ngx_int_t
 ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
@@ -500,6 +505,12 @@ ms_store_change(ms_store_t *store, redisReply *entry)
 
     } else if (ngx_strcmp(op.data, "leave") == 0) {
         ms_store_ended(store, &session, &instance, epoch, 0);
+
+    } else if (ngx_strcmp(op.data, "move") == 0) {
+        ms_store_leaves(store, &session, &instance, epoch);
+
+    } else if (ngx_strcmp(op.data, "stay") == 0) {
+        ms_store_stays(store, &session, &instance, epoch);
 
     } else if (ngx_strcmp(op.data, "drain") == 0) {
         ms_store_words_hear(store, &instance, 'd', epoch);
