@@ -98,6 +98,64 @@ START_TEST(moves)
 END_TEST
 
 
+/* by an operator: with the next claim that names candidates, whoever asks */
+
+START_TEST(operator_moves)
+{
+    char      number[24];
+    uint64_t  first;
+
+    script_setup(NULL, NULL);
+
+    first = script_epoch(ask("claim", "g1", "s1", "10000", "0", "", "0", "u1",
+                             "0", "-", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) first);
+
+    script_says(ask("move", "g1", "s1", "b", number), "no");
+    script_says(ask("move", "g1", "s1", "a", "1"), "no");
+    script_says(ask("move", "g1", "s2", "a", number), "no");
+    script_says(ask("move", "g1", "s1", "a", number), "ok");
+    script_says(ask("move", "g1", "s1", "a", number), "ok");
+
+    /* not by a renewal, which says so, nor by a question that only looks */
+
+    ck_assert_str_eq(script_text(ask("renew", "g2", "s1", "a", number, "10000",
+                                     "u1")->element[1], 1), "moves");
+    ck_assert_uint_eq(script_epoch(ask("claim", "g2", "s1", "10000", "0", "",
+                                       "0", "u1", "0", "-"), "own", "a"),
+                      first);
+    (void) script_epoch(ask("claim", "g2", "s1", "10000", "0", "", "0", "u2",
+                            "0", "-", "a", "b"), "denied", "a");
+    ck_assert_uint_gt(script_epoch(ask("claim", "g2", "s1", "10000", "0", "",
+                                       "0", "u1", "0", "-", "a", "b"),
+                                   "moved", "b"), first);
+    (void) script_epoch(ask("claim", "g1", "s1", "10000", "0", "a", number,
+                            "u1", "0", "-", "a", "b"), "own", "b");
+
+    /* nowhere to go: it stays, for good */
+
+    first = script_epoch(ask("claim", "g1", "s2", "10000", "0", "", "0", "-",
+                             "0", "-", "a"), "new", "a");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) first);
+    script_says(ask("move", "g1", "s2", "a", number), "ok");
+    ck_assert_uint_eq(script_epoch(ask("claim", "g2", "s2", "10000", "0", "",
+                                       "0", "-", "0", "-", "a", "b"), "stays",
+                                   "a"), first);
+    (void) script_epoch(ask("claim", "g2", "s2", "10000", "0", "", "0", "-",
+                            "0", "-", "a", "c"), "own", "a");
+
+    /* a lease of a later epoch moves no more */
+
+    script_says(ask("move", "g1", "s2", "a", number), "ok");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long) first + 9);
+    ck_assert_uint_eq(ask("renew", "g2", "s2", "a", number, "10000",
+                          "-")->element[1]->elements, 0);
+    (void) script_epoch(ask("claim", "g2", "s2", "10000", "0", "", "0", "-",
+                            "0", "-", "a", "c"), "own", "a");
+}
+END_TEST
+
+
 START_TEST(subjects)
 {
     script_setup(NULL, NULL);
@@ -413,6 +471,7 @@ main(void)
     harness_add(suite, claims);
     harness_add(suite, clock_moves);
     harness_add(suite, moves);
+    harness_add(suite, operator_moves);
     harness_add(suite, subjects);
     harness_add(suite, ends);
     harness_add(suite, behind);
