@@ -465,14 +465,12 @@ ms_store_generation(ms_store_t *store, const void *data, size_t len)
     uint32_t            i;
     ms_store_shared_t  *sh;
 
-    sh = store->sh;
-    len = ngx_min(len, MS_STORE_NUMBER - 1);
-
-    if (ngx_memcmp(sh->generation, data, len) == 0
-        && sh->generation[len] == '\0')
-    {
+    if (ms_store_generation_known(store, data, len)) {
         return;
     }
+
+    sh = store->sh;
+    len = ngx_min(len, MS_STORE_NUMBER - 1);
 
     if (sh->generation[0]) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
@@ -489,4 +487,18 @@ ms_store_generation(ms_store_t *store, const void *data, size_t len)
     }
 
     ms_store_words_again(store);
+
+    /* before a new store gives instances */
+
+    store->renewed = ngx_current_msec - MS_STORE_HOLD;
+}
+
+
+ngx_uint_t
+ms_store_generation_known(ms_store_t *store, const void *data, size_t len)
+{
+    len = ngx_min(len, MS_STORE_NUMBER - 1);
+
+    return ngx_memcmp(store->sh->generation, data, len) == 0
+           && store->sh->generation[len] == '\0';
 }

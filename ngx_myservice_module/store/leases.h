@@ -108,5 +108,9 @@ ngx_uint_t ms_store_torn(ms_store_t *store, ms_pool_key_t *key);
 /* of an answer: in another life of the store all leases are entered again */
 void ms_store_generation(ms_store_t *store, const void *data, size_t len);
 
+/* whether it is the one that this gateway knows */
+ngx_uint_t ms_store_generation_known(ms_store_t *store, const void *data,
+    size_t len);
+
 
 #endif /* MS_STORE_LEASES_H */

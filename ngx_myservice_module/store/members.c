@@ -131,6 +131,7 @@ ms_store_member_heard(ms_store_t *store, ngx_str_t *instance,
     }
 
     if (rc == NGX_ERROR) {
+        store->sh->lacks = ngx_max(ngx_current_msec, 1);
         ms_store_member_refused(store, instance, "the zone is full");
         return;
     }

@@ -187,6 +187,8 @@ typedef struct {
     ms_store_counts_t              counts;
     ngx_atomic_t                   refused;     /* when it was logged that one
                                                    is no member here, ms */
+    ngx_atomic_t                   lacks;       /* when one had no room; ms,
+                                                   0: never */
     ms_store_removed_t             removed[MS_STORE_REMOVED];
     uint32_t                       capacity;
     ms_store_mark_t                marks[1];    /* capacity */
@@ -295,6 +297,7 @@ struct ms_store_s {
     ms_store_conn_t                stream;
     u_char                         position[MS_STORE_ID];   /* in the stream */
     uint64_t                       number;      /* of the last change */
+    ngx_msec_t                     looked;      /* at the store's generation */
     ngx_uint_t                     untold;      /* releases, when it began to
                                                    read all that there is */
     ms_store_batch_t              *batch;       /* that is renewed */

@@ -18,6 +18,10 @@
 #define MS_STORE_LIST     256           /* records of a slice */
 #define MS_STORE_FIELDS   6             /* of a record */
 #define MS_STORE_BLOCKED  4000          /* ms; XREAD waits for one second */
+#define MS_STORE_LOOK     900           /* ms between two looks at the store's
+                                           generation, */
+#define MS_STORE_ROOM     10000         /* and until an instance that had no
+                                           room is tried again */
 
 
 static void ms_store_stream_up(ms_store_conn_t *sc);
@@ -34,6 +38,8 @@ static ngx_int_t ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     const redisReply *flags, ngx_uint_t *tentative);
 static void ms_store_read(ms_store_conn_t *sc);
 static void ms_store_read_on(ms_store_conn_t *sc);
+static void ms_store_look(ms_store_conn_t *sc);
+static void ms_store_looked(void *owner, redisReply *reply, void *data);
 static void ms_store_changed(void *owner, redisReply *reply, void *data);
 static ngx_int_t ms_store_changes(ms_store_t *store, redisReply *entries);
 static ngx_int_t ms_store_change(ms_store_t *store, redisReply *entry);
@@ -396,6 +402,78 @@ ms_store_read_on(ms_store_conn_t *sc)
     store = sc->store;
 
     if (store->untold != store->sh->untold && store->conn.ready) {
+        ms_store_list_all(sc);
+        return;
+    }
+
+    if (ngx_current_msec - store->looked >= MS_STORE_LOOK) {
+        ms_store_look(sc);
+        return;
+    }
+
+    ms_store_read(sc);
+}
+
+
+/* a store that was emptied keeps its connections, and may have no change for a
+ * long time */
+
+static void
+ms_store_look(ms_store_conn_t *sc)
+{
+    ngx_str_t   *key;
+    ms_resp_t   *resp;
+    ms_store_t  *store;
+
+    store = sc->store;
+    store->looked = ngx_current_msec;
+
+    key = &store->keys[2];
+    resp = &sc->resp;
+
+    ms_resp_begin(resp, 3);
+    ms_resp_word(resp, "HGET");
+    ms_resp_text(resp, key->data, key->len);
+    ms_resp_word(resp, "g");
+
+    if (ms_store_conn_ask(sc, ms_store_looked, NULL) != NGX_OK) {
+        ms_store_conn_close(sc, "no memory");
+    }
+}
+
+
+static void
+ms_store_looked(void *owner, redisReply *reply, void *data)
+{
+    ms_store_conn_t *sc = owner;
+
+    ngx_msec_t          lacks;
+    ms_store_shared_t  *sh;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    if (ms_store_conn_error(sc, reply)) {
+        ms_store_conn_close(sc, NULL);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING
+        || !ms_store_generation_known(sc->store, reply->str, reply->len))
+    {
+        ms_store_stream_up(sc);
+        return;
+    }
+
+    sh = sc->store->sh;
+    lacks = sh->lacks;
+
+    if (lacks && ngx_current_msec - lacks >= MS_STORE_ROOM) {
+
+        /* an instance that still has no room says so again */
+
+        sh->lacks = 0;
         ms_store_list_all(sc);
         return;
     }

@@ -165,6 +165,35 @@ START_TEST(script_flushed)
 END_TEST
 
 
+/* All is gone, and no connection is: an idle gateway enters its leases again,
+ * before the store gives an instance to others. */
+
+START_TEST(flushed)
+{
+    int            i;
+    redisContext  *c;
+
+    (void) store_server_start(harness_port(STORE), NULL);
+    c = store_server_connect();
+    begin(STORE_URL);
+    bind_one(false);
+
+    for (i = 0; i < 2; i++) {
+        store_server_await(bound);
+        freeReplyObject(store_server_ask(c, (const char *[]) { "FLUSHALL",
+                                                               NULL }));
+        store_server_await(bound);
+        bind_one(true);
+        all_stay();
+    }
+
+    ck_assert(gateway_logged("store has lost its leases"));
+    ck_assert(!gateway_logged("store is gone"));
+    redisFree(c);
+}
+END_TEST
+
+
 /* The server closes the connections, as after an idle time, and takes others at
  * once: calls wait for these. */
 
@@ -328,6 +357,7 @@ main(void)
 
     suite = suite_create("store_live");
     harness_add(suite, script_flushed);
+    harness_add(suite, flushed);
     harness_add(suite, closed);
     harness_add(suite, demoted);
     harness_add(suite, pieces);

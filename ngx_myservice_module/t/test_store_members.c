@@ -378,12 +378,29 @@ START_TEST(configured)
 END_TEST
 
 
+static size_t
+members(const char *upstream)
+{
+    char     path[64];
+    size_t   n;
+    json_t  *page;
+
+    snprintf(path, sizeof(path), "/api/1/upstreams/%s/instances?limit=1000",
+             upstream);
+    page = api_ask("GET", path, INSTANCES, NULL, NULL, 200);
+    n = json_array_size(json_object_get(page, "instances"));
+    json_decref(page);
+
+    return n;
+}
+
+
 /* what cannot be a member here is none, and the log says so */
 
 START_TEST(refused)
 {
-    int        i;
-    char       sha[41], address[32], *script;
+    int        i, left;
+    char       sha[41], address[32], path[128], *script;
     long long  since;
 
     pair_begin(PAIR_CONF(U PAIR_UPSTREAM("8081", "v", "48k", ONE)));
@@ -399,6 +416,22 @@ START_TEST(refused)
                            "instance=\"10.0.0."))
     {
         harness_pause(since, "the zone has room");
+    }
+
+    /* once there is room it has the others, too */
+
+    left = (int) members("v") - 2;
+
+    for (i = 1; i <= 250 - left; i++) {
+        snprintf(address, sizeof(address), "10.0.0.%d:1", i);
+        snprintf(path, sizeof(path), "/api/1/upstreams/u/instances/%s",
+                 address);
+        json_decref(api_ask("DELETE", path, INSTANCE, api_change, NULL, 204));
+    }
+
+    while (members("v") != members("u")) {
+        harness_pause(since, "the zone has room, and the instances do not "
+                             "come");
     }
 
     /* "u" has not complained within this minute */
