@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# Jobs that run side by side: scripts/run-unit, run-itests and run-fuzz read this
-# file. Each job has a name, its output is $work/NAME. The script has a function
+# Jobs that run side by side: scripts/run-unit, run-itests, run-fuzz and
+# ci-containers read this file. Each job has a name, its output is $work/NAME. The script has a function
 # "collect NAME CODE MILLISECONDS" for a job that has ended.
 
 work=$(mktemp -d)
 declare -A jobs_running=() jobs_started=()
+patience=5
 
 # in a network and a process namespace of its own; without root in a user
 # namespace, as the same user
@@ -37,16 +38,20 @@ drain() {
     done
 }
 
-# ends the jobs that still run, removes the outputs
+# ends the jobs that still run, which have "patience" tenths of a second to clean
+# up, and removes the outputs
 end_jobs() {
-    local pid
+    local pid n
     # a group has all of a job but what has a session of its own; that ends with
     # its namespace
     for pid in "${!jobs_running[@]}"; do
         kill -TERM -- "-$pid" 2>/dev/null || true
     done
-    [ "${#jobs_running[@]}" -eq 0 ] || sleep 0.5
     for pid in "${!jobs_running[@]}"; do
+        for ((n = 0; n < patience; n++)); do
+            kill -0 -- "-$pid" 2>/dev/null || break
+            sleep 0.1
+        done
         kill -KILL -- "-$pid" 2>/dev/null || true
     done
     wait
