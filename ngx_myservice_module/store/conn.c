@@ -111,7 +111,7 @@ ms_store_conn_connect(ms_store_conn_t *sc)
     pc.socklen = addr->socklen;
     pc.name = &addr->name;
     pc.get = ngx_event_get_peer;
-    pc.log = ngx_cycle->log;
+    pc.log = ms_store_report_log(sc);
     pc.log_error = NGX_ERROR_INFO;
 
     rc = ngx_event_connect_peer(&pc);
@@ -132,9 +132,6 @@ ms_store_conn_connect(ms_store_conn_t *sc)
 
     c = pc.connection;
     c->data = sc;
-    c->log = ngx_cycle->log;
-    c->read->log = c->log;
-    c->write->log = c->log;
     c->read->handler = ms_store_conn_read;
     c->write->handler = ms_store_conn_write;
 
@@ -414,7 +411,11 @@ ms_store_conn_flush(ngx_event_t *ev)
         }
 
         if (n <= 0) {
-            ms_store_conn_lost(sc, "the connection was closed");
+
+            /* it may have said why */
+
+            ms_store_conn_read(sc->c->read);
+            ms_store_conn_lost(sc, ms_store_report_closed(sc));
             return;
         }
 
@@ -459,7 +460,7 @@ ms_store_conn_read(ngx_event_t *rev)
         }
 
         if (n <= 0) {
-            ms_store_conn_lost(sc, "the connection was closed");
+            ms_store_conn_lost(sc, ms_store_report_closed(sc));
             return;
         }
 

@@ -134,7 +134,8 @@ ms_store_login(ngx_conf_t *cf, ms_store_t *store)
         return NGX_CONF_ERROR;
     }
 
-    what = store->ca.len ? "ca=" : store->host.len ? "name=" : NULL;
+    what = store->ca.len ? "ca=" : store->host.len ? "name="
+           : store->cert.len ? "cert=" : store->key.len ? "key=" : NULL;
 
     if (!store->tls && what) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -152,6 +153,14 @@ ms_store_login(ngx_conf_t *cf, ms_store_t *store)
                            "\"myservice_store\": \"rediss://\" needs "
                            "\"ca=\", a file with the certificates of "
                            "those who issue the store's");
+        return NGX_CONF_ERROR;
+    }
+
+    if (!store->cert.len != !store->key.len) {
+        what = store->cert.len ? "\"cert=\" needs \"key=\""
+                               : "\"key=\" needs \"cert=\"";
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"myservice_store\": %s",
+                           what);
         return NGX_CONF_ERROR;
     }
 
@@ -194,7 +203,12 @@ ms_store_login_tls(ngx_conf_t *cf, ms_store_t *store)
     cleanup->handler = ngx_ssl_cleanup_ctx;
     cleanup->data = store->ssl;
 
-    if (ngx_ssl_trusted_certificate(cf, store->ssl, &store->ca, 2) != NGX_OK) {
+    if (ngx_ssl_trusted_certificate(cf, store->ssl, &store->ca, 2) != NGX_OK
+        || (store->cert.len
+            && ngx_ssl_certificate(cf, store->ssl, &store->cert, &store->key,
+                                   NULL)
+               != NGX_OK))
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -10,6 +10,7 @@
 #include "store/login.h"
 #include "store/names.h"
 #include "store/renew.h"
+#include "store/report.h"
 #include "store/words.h"
 #include "zone/lock.h"
 
@@ -26,6 +27,7 @@ typedef struct {
 } ms_store_main_conf_t;
 
 
+static ngx_int_t ms_store_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ms_store_init_process(ngx_cycle_t *cycle);
 static void ms_store_up(ms_store_conn_t *sc);
 static void ms_store_exit_process(ngx_cycle_t *cycle);
@@ -70,6 +72,12 @@ static const ms_value_t  ms_store_parameters[] = {
     { ngx_string("ca="), ms_store_text,
       offsetof(ms_store_t, ca), 0, 0, NULL, 0 },
 
+    { ngx_string("cert="), ms_store_text,
+      offsetof(ms_store_t, cert), 0, 0, NULL, 0 },
+
+    { ngx_string("key="), ms_store_text,
+      offsetof(ms_store_t, key), 0, 0, NULL, 0 },
+
     { ngx_string("name="), ms_store_text,
       offsetof(ms_store_t, host), 0, 0, NULL, 0 },
 
@@ -104,7 +112,7 @@ ngx_module_t  ngx_http_myservice_store_module = {
     ms_store_commands,                     /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ms_store_init_module,                  /* init module */
     ms_store_init_process,                 /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -138,6 +146,29 @@ ms_store_attach(ngx_http_upstream_srv_conf_t *us, ms_zone_t *zone,
         store->zone = zone;
         store->ttl = ttl;
     }
+}
+
+
+static ngx_int_t
+ms_store_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t             i;
+    ms_store_t           **store;
+    ms_store_main_conf_t  *conf;
+
+    conf = ngx_http_cycle_get_module_main_conf(cycle,
+                                            ngx_http_myservice_store_module);
+    if (conf == NULL) {
+        return NGX_OK;
+    }
+
+    store = conf->stores.elts;
+
+    for (i = 0; i < conf->stores.nelts; i++) {
+        ms_store_report_begin(store[i]);
+    }
+
+    return NGX_OK;
 }
 
 

@@ -83,6 +83,8 @@ ms_store_names_add(ngx_conf_t *cf, ms_store_t *store, ngx_str_t *url)
         return NGX_CONF_ERROR;
     }
 
+    ngx_crc32_update(&store->site, url->data, url->len);
+
     name = &store->names[store->nnames++];
 
     name->store = store;

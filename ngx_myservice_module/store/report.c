@@ -13,9 +13,113 @@
 #define MS_STORE_COMPLAIN  60000        /* between two lines of one error */
 #define MS_STORE_REASON    10000        /* between two reasons why it is gone */
 
+#define MS_STORE_TLS       2UL          /* in the hash of a reason */
 
-static ngx_uint_t ms_store_report_due(ms_store_shared_t *sh,
-    const char *why);
+
+static void ms_store_report_line(ngx_log_t *log, ngx_uint_t level,
+    u_char *buf, size_t len);
+static ngx_uint_t ms_store_report_due(ms_store_conn_t *sc, const char *why);
+
+
+static const char  ms_store_report_mute[] =
+    "the connection was closed before it answered";
+
+
+void
+ms_store_report_begin(ms_store_t *store)
+{
+    ms_store_shared_t  *sh;
+
+    sh = store->sh;
+
+    if (sh->site == store->site) {
+        return;
+    }
+
+    /* workers that still have the old addresses say nothing any more */
+
+    sh->site = store->site;
+    sh->connected = 0;
+    sh->since = ngx_current_msec;
+    sh->reason = 0;
+    sh->unresolved = 0;
+    sh->evicts = 0;
+    ngx_memzero(sh->address, sizeof(sh->address));
+}
+
+
+ngx_log_t *
+ms_store_report_log(ms_store_conn_t *sc)
+{
+    sc->said[0] = '\0';
+
+    ngx_memzero(&sc->log, sizeof(ngx_log_t));
+
+    sc->log.log_level = ngx_max(ngx_cycle->log->log_level, NGX_LOG_INFO);
+    sc->log.writer = ms_store_report_line;
+    sc->log.wdata = sc;
+
+    return &sc->log;
+}
+
+
+/* What TLS says at each try of each worker is the reason of one line; nor is
+ * there a line for each try that fails otherwise.  All else goes on. */
+
+static void
+ms_store_report_line(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
+{
+    ms_store_conn_t *sc = log->wdata;
+
+    u_char      *p, *text, *last;
+    ngx_uint_t   i;
+
+    last = buf + len - NGX_LINEFEED_SIZE;
+
+    /* time, level, and "pid#tid: " */
+
+    text = ngx_strlchr(buf, last, '#');
+    text = text ? ngx_strlchr(text, last, ' ') : NULL;
+    text = text ? text + 1 : buf;
+
+    p = ngx_strnstr(text, "(SSL: error:", last - text);
+
+    if (p == NULL) {
+
+        if (level != NGX_LOG_INFO || sc->ready) {
+            ngx_log_error(level, ngx_cycle->log, 0, "%*s",
+                          (size_t) (last - text), text);
+        }
+
+        return;
+    }
+
+    /* number:library:function:reason */
+
+    p += sizeof("(SSL: error:") - 1;
+
+    for (i = 0; i < 3 && p; i++) {
+        p = ngx_strlchr(p, last, ':');
+        p = p ? p + 1 : NULL;
+    }
+
+    if (p && sc->said[0] == '\0') {
+        for (text = p; p < last && *p != ':' && *p != ')'; p++) {
+            /* void */
+        }
+
+        (void) ngx_snprintf((u_char *) sc->said, MS_STORE_SAID - 1,
+                            "TLS: %*s%Z", (size_t) (p - text), text);
+        sc->said[MS_STORE_SAID - 1] = '\0';
+    }
+}
+
+
+const char *
+ms_store_report_closed(ms_store_conn_t *sc)
+{
+    return sc->ready ? "the connection was closed" : ms_store_report_mute;
+}
 
 
 /* one line for each change, whichever worker sees it first */
@@ -30,6 +134,10 @@ ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
     store = sc->store;
     sh = store->sh;
     was = sh->connected;
+
+    if (sh->site != store->site) {
+        return;
+    }
 
     if (connected) {
         if (was != 1 && ngx_atomic_cmp_set(&sh->connected, was, 1)) {
@@ -54,7 +162,9 @@ ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
         sh->reason = 0;
     }
 
-    if (!ms_store_report_due(sh, why)) {
+    why = sc->said[0] ? sc->said : why;
+
+    if (!ms_store_report_due(sc, why)) {
         return;
     }
 
@@ -70,14 +180,20 @@ ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
  * later, as of a server that is there again and does not know the password */
 
 static ngx_uint_t
-ms_store_report_due(ms_store_shared_t *sh, const char *why)
+ms_store_report_due(ms_store_conn_t *sc, const char *why)
 {
-    ngx_atomic_uint_t  hash, was;
+    ngx_atomic_uint_t   hash, was;
+    ms_store_shared_t  *sh;
 
+    sh = sc->store->sh;
     was = sh->reason;
-    hash = ngx_crc32_short((u_char *) why, ngx_strlen(why)) | 1;
+    hash = ngx_crc32_short((u_char *) why, ngx_strlen(why));
+    hash = (hash & ~MS_STORE_TLS) | 1 | (sc->said[0] ? MS_STORE_TLS : 0);
+
+    /* what TLS says may be lost with the connection */
 
     if (was == hash
+        || ((was & MS_STORE_TLS) && why == ms_store_report_mute)
         || (was && ngx_current_msec - sh->reasoned < MS_STORE_REASON)
         || !ngx_atomic_cmp_set(&sh->reason, was, hash))
     {

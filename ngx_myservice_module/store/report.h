@@ -9,6 +9,15 @@
 #include "store/store.h"
 
 
+/* when a configuration begins: what was said is of other addresses, or not */
+void ms_store_report_begin(ms_store_t *store);
+
+/* the log of a connection that is made */
+ngx_log_t *ms_store_report_log(ms_store_conn_t *sc);
+
+/* why it ends when the server has closed it */
+const char *ms_store_report_closed(ms_store_conn_t *sc);
+
 /* the connection is ready, or has ended, or could not be made: "why" */
 void ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected,
     const char *why);

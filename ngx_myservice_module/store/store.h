@@ -30,6 +30,7 @@
 #define MS_STORE_KEYS        6          /* of the script */
 #define MS_STORE_ADDRS       8
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
+#define MS_STORE_SAID        128        /* bytes of a reason */
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
 #define MS_STORE_REMOVED     256        /* instances that operators removed */
@@ -155,6 +156,8 @@ typedef struct {
     ngx_atomic_t                   since;       /* when that began, ms */
     u_char                         address[NGX_SOCKADDR_STRLEN + 1];
                                                 /* of the server */
+    ngx_atomic_t                   site;        /* of the addresses that all
+                                                   this is about */
     ngx_atomic_t                   reason;      /* why it is gone, as it was
                                                    logged last, a hash, and
                                                    when */
@@ -236,6 +239,9 @@ struct ms_store_conn_s {
                                                    of no use */
     ngx_uint_t                     steps;       /* of the hand-shake */
     u_char                         sha[41];
+    ngx_log_t                      log;
+    char                           said[MS_STORE_SAID];     /* by TLS: why it
+                                                   failed; "": nothing */
 
     void                         (*up)(ms_store_conn_t *sc);
 
@@ -263,12 +269,15 @@ struct ms_store_s {
     ngx_resolver_t                *resolver;    /* NULL: none */
     ngx_msec_t                     resolver_timeout;
     ngx_str_t                      url;         /* as written: for the log */
+    uint32_t                       site;        /* a hash of all urls */
     ngx_str_t                      prefix;
     ngx_str_t                      user;
     ngx_str_t                      password;
     ngx_str_t                      host;        /* in the certificate; len 0:
                                                    that of the address */
     ngx_str_t                      ca;
+    ngx_str_t                      cert;        /* the gateway's; len 0: none */
+    ngx_str_t                      key;
     ngx_uint_t                     db;
     ngx_uint_t                     tls;
     ngx_uint_t                     local;       /* failure=local */

@@ -132,17 +132,30 @@ harness_directory(void)
 }
 
 
+size_t
+harness_count(const char *name, const char *text)
+{
+    char        *content;
+    size_t       n;
+    const char  *p;
+
+    content = harness_read(name);
+    n = 0;
+
+    for (p = content; (p = strstr(p, text)) != NULL; p++) {
+        n++;
+    }
+
+    free(content);
+
+    return n;
+}
+
+
 bool
 harness_contains(const char *name, const char *text)
 {
-    bool   found;
-    char  *content;
-
-    content = harness_read(name);
-    found = strstr(content, text) != NULL;
-    free(content);
-
-    return found;
+    return harness_count(name, text) > 0;
 }
 
 

@@ -82,6 +82,7 @@ const char *harness_path(const char *name);
  * may be called outside of tests, so it makes no assertion of Check. */
 char *harness_read(const char *name);
 bool harness_contains(const char *name, const char *text);
+size_t harness_count(const char *name, const char *text);
 
 /* Writes a file there; returns its path, static. */
 const char *harness_file(const char *name, const void *data, size_t len);

@@ -17,6 +17,8 @@
 #define SERVER     "server 127.0.0.1:8081;\n"
 #define RESOLVER   "resolver 127.0.0.1:8119;\n"
 #define CA         " ca=%%DIR%%/certs/ca.crt"
+#define CERT(file)  " cert=%%DIR%%/" file ".crt"
+#define KEY(file)   " key=%%DIR%%/" file ".key"
 #define FILES      " password_file=%%DIR%%/"
 
 #define COUNT(array)  (sizeof(array) / sizeof(array[0]))
@@ -140,21 +142,58 @@ START_TEST(conf_store_mixed)
 END_TEST
 
 
+static size_t
+read_file(const char *name, char *text, size_t size)
+{
+    FILE    *file;
+    size_t   n;
+
+    file = fopen(harness_path(name), "r");
+    ck_assert_ptr_nonnull(file);
+    n = fread(text, 1, size, file);
+    fclose(file);
+
+    return n;
+}
+
+
 START_TEST(conf_store_tls)
 {
+    char    text[8192];
+    size_t  n;
+
     static const char *const  good[] = {
         "rediss://127.0.0.1" CA,
-        "rediss://127.0.0.1 name=store.test" CA
+        "rediss://127.0.0.1 name=store.test" CA,
+        "rediss://127.0.0.1" CA CERT("certs/client") KEY("certs/client"),
+        "rediss://127.0.0.1" CA CERT("chain") KEY("certs/client")
     };
 
     static const char *const  bad[][2] = {
         { "redis://127.0.0.1 ca=x", "\"ca=\" needs" },
         { "redis://127.0.0.1 name=store.test", "\"name=\" needs" },
         { "rediss://127.0.0.1", "needs \"ca=\"" },
-        { "rediss://127.0.0.1 ca=none", "none" }
+        { "rediss://127.0.0.1 ca=none", "none" },
+        { "redis://127.0.0.1" CERT("certs/client") KEY("certs/client"),
+          "\"cert=\" needs a store with TLS" },
+        { "redis://127.0.0.1" KEY("certs/client"), "\"key=\" needs a store" },
+        { "rediss://127.0.0.1" CA CERT("certs/client"),
+          "\"cert=\" needs \"key=\"" },
+        { "rediss://127.0.0.1" CA KEY("certs/client"),
+          "\"key=\" needs \"cert=\"" },
+        { "rediss://127.0.0.1" CERT("certs/client") KEY("certs/client"),
+          "needs \"ca=\"" },
+        { "rediss://127.0.0.1" CA CERT("none") KEY("certs/client"), "none" },
+        { "rediss://127.0.0.1" CA CERT("certs/client") KEY("none"), "none" },
+        { "rediss://127.0.0.1" CA CERT("certs/client") KEY("certs/server"),
+          "key values mismatch" },
+        { "rediss://127.0.0.1" CA " cert= key=x", "cert=" }
     };
 
     tls_front_certs("certs");
+    n = read_file("certs/client.crt", text, sizeof(text));
+    n += read_file("certs/ca.crt", text + n, sizeof(text) - n);
+    (void) harness_file("chain.crt", text, n);
 
     all_accepted("", good, COUNT(good));
     all_refused("", bad, COUNT(bad));

@@ -37,11 +37,13 @@
     "}\n"
 
 #define CA           " ca=%%DIR%%/certs/ca.crt"
+#define CLIENT       " cert=%%DIR%%/certs/client.crt"                          \
+                     " key=%%DIR%%/certs/client.key"
 #define UNAVAILABLE  "session store unavailable"
 
 
 static void
-begin_store(void)
+begin_store_with(const char *clients, const char *protocols)
 {
     char  port[16], certs[256], cert[300], key[300], ca[300];
 
@@ -56,8 +58,16 @@ begin_store(void)
                                   "--tls-port", port, "--tls-cert-file", cert,
                                   "--tls-key-file", key,
                                   "--tls-ca-cert-file", ca,
-                                  "--tls-auth-clients", "no", NULL });
+                                  "--tls-auth-clients", clients,
+                                  "--tls-protocols", protocols, NULL });
     (void) fake_start(8082, "one", fake_ok);
+}
+
+
+static void
+begin_store(void)
+{
+    begin_store_with("no", "TLSv1.2 TLSv1.3");
 }
 
 
@@ -175,6 +185,76 @@ START_TEST(tls_unknown_issuer)
 END_TEST
 
 
+/* each try of a worker writes twice at least, and who only tries writes nothing
+ * else */
+
+static void
+await_tries(unsigned long n)
+{
+    long long      since;
+    unsigned long  writes;
+
+    writes = gateway_writes();
+    since = harness_now();
+
+    while (gateway_writes() < writes + 2 * n) {
+        harness_pause(since, "the workers do not try again");
+    }
+}
+
+
+/* Redis' default asks clients for a certificate; TLS 1.3 tells one that has
+ * none so when the hand-shake is over for it */
+
+START_TEST(tls_client)
+{
+    const char  *protocols, *why;
+
+    protocols = _i ? "TLSv1.3" : "TLSv1.2";
+    why = _i ? "certificate required" : "handshake failure";
+
+    begin_store_with("yes", protocols);
+    gateway_start(CONF("rediss://127.0.0.1:8091" CA));
+    refuses("store is gone: TLS: ");
+    ck_assert(gateway_logged(why) || gateway_logged("timed out"));
+
+    await_tries(12);
+    ck_assert_uint_le(harness_count("error.log", "store is gone"), 1);
+    ck_assert_uint_eq(harness_count("error.log", "[crit]"), 0);
+    ck_assert_uint_eq(harness_count("error.log", "SSL_"), 0);
+
+    gateway_reload(CONF("rediss://127.0.0.1:8091" CA CLIENT));
+    serves();
+}
+END_TEST
+
+
+/* one of another issuer */
+
+START_TEST(tls_client_unknown)
+{
+    begin_store_with("yes", "TLSv1.2 TLSv1.3");
+    tls_front_certs("others");
+    gateway_start(CONF("rediss://127.0.0.1:8091" CA
+                       " cert=%%DIR%%/others/client.crt"
+                       " key=%%DIR%%/others/client.key"));
+    refuses("store is gone: TLS: ");
+    ck_assert_uint_eq(harness_count("error.log", "[crit]"), 0);
+}
+END_TEST
+
+
+/* TLS there, and none here */
+
+START_TEST(tls_unexpected)
+{
+    begin_store();
+    gateway_start(CONF("redis://127.0.0.1:8091"));
+    refuses("store is gone: the connection was closed before it answered");
+}
+END_TEST
+
+
 /* no TLS there */
 
 START_TEST(tls_missing)
@@ -226,6 +306,9 @@ main(void)
     harness_add(suite, tls_other_name);
     harness_add(suite, tls_other_address);
     harness_add(suite, tls_unknown_issuer);
+    harness_add_loop(suite, tls_client, 2);
+    harness_add(suite, tls_client_unknown);
+    harness_add(suite, tls_unexpected);
     harness_add(suite, tls_missing);
     harness_add(suite, evicts);
     harness_add(suite, evicts_not);
