@@ -75,12 +75,20 @@ LIBS := $(LIB)/libmyservicectl.a $(LIB)/libbackendcheck.a $(LIB)/libitests.a $(L
 UNIT_SRCS := $(wildcard $(addsuffix /t/test_*.c,$(DIRS) $(MODULE)))
 UNIT_TESTS := $(patsubst %.c,$(B)/t/%,$(notdir $(UNIT_SRCS)))
 COALESCE_TESTS := conflict deadline errors fallback gateway_health jwt_access retry retry_first sessions stream ttl
-# those that pass as they are where calls share a connection
-MULTIPLEX_TESTS := coalesce_conn coalesce_stream deadline drain elsewhere fallback faults headers \
-                   health_check hung idle inflight kept leaving moved pass reload resolve resume \
-                   retry retry_first sessions stream timers tls_upstream told trailers ttl
+MULTIPLEX_TESTS := answers calls coalesce_conn coalesce_stream conflict deadline drain elsewhere \
+                   fallback faults flood headers health_check hung idle inflight inflight_dead kept \
+                   late_frames leaving limit moved pass queue reload resolve resume retry retry_first \
+                   send_timeout sessions stream timers tls_upstream told trailers ttl
 MULTIPLEX_SCENARIOS := basic_workflow session_transfer session_flood stream_subscription \
                        stream_subscription_myservice_stop survive_kills survive_reloads
+# the others that have "keepalive", and every scenario: make check-multiplex MULTIPLEX=all
+MULTIPLEX_MORE := api_move decode_once instance_id metrics resolve_failures resolve_pods \
+                  resolve_services revocation store_calls store_faults store_limit store_live \
+                  store_names store_queue store_subject store_traps store_word
+ifeq ($(MULTIPLEX),all)
+MULTIPLEX_TESTS += $(MULTIPLEX_MORE)
+MULTIPLEX_SCENARIOS :=
+endif
 UNIT_TESTS += $(B)/t/test_histogram
 MODULE_SRCS := $(filter-out $(MODULE)/t/%,$(wildcard $(MODULE)/*/*.[ch])) $(wildcard jwt/*.[ch]) version.h config $(MODULE)/exports.map $(wildcard $(MODULE)/operator/*.html $(MODULE)/store/*.lua)
 

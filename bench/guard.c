@@ -22,6 +22,8 @@
 #define FEW_LIMIT   0.1                 /* and recvfrom, multiplexed; write */
 #define BYTES       150                 /* to the instance, multiplexed: a
                                            message of 100 and its call */
+#define CONNECTIONS  2                  /* to the instance, multiplexed: 128
+                                           calls at once, 100 on each */
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 
 
@@ -193,6 +195,10 @@ check_syscalls(const json_t *baseline, const json_t *tables)
     value = measured(tables, "bytes-multiplexed", "sent");
     judge(value > 0 && value <= BYTES, "bytes, multiplexed", value, BYTES,
           "at most");
+
+    value = measured(tables, "connections-multiplexed", "open");
+    judge(value > 0 && value <= CONNECTIONS, "connections, multiplexed", value,
+          CONNECTIONS, "at most");
 }
 
 

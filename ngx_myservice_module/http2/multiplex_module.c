@@ -38,7 +38,7 @@ static char *ms_multiplex(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ms_multiplex_window(ngx_conf_t *cf, const ms_value_t *parameter,
     ngx_str_t *value, void *conf);
 static ngx_int_t ms_multiplex_init(ngx_conf_t *cf);
-static ngx_int_t ms_multiplex_events(ngx_conf_t *cf);
+static char *ms_multiplex_events(ngx_cycle_t *cycle, void *conf);
 static ngx_uint_t ms_multiplex_keepalive(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
 
@@ -77,6 +77,31 @@ static const ms_value_t  ms_multiplex_parameters[] = {
       1000, 86400000, NULL, 0 },
 
       ms_null_value
+};
+
+
+/* "events" may stand behind "http": its method is known when all is read */
+
+static ngx_core_module_t  ngx_http_myservice_multiplex_events_module_ctx = {
+    ngx_string("multiplex_events"),
+    NULL,
+    ms_multiplex_events
+};
+
+
+ngx_module_t  ngx_http_myservice_multiplex_events_module = {
+    NGX_MODULE_V1,
+    &ngx_http_myservice_multiplex_events_module_ctx, /* module context */
+    NULL,                                  /* module directives */
+    NGX_CORE_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
 };
 
 
@@ -265,10 +290,6 @@ ms_multiplex_init(ngx_conf_t *cf)
             continue;
         }
 
-        if (ms_multiplex_events(cf) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
         if (ms_multiplex_keepalive(cf, us[i])) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "upstream \"%V\" in %s:%ui has "
@@ -294,31 +315,53 @@ ms_multiplex_init(ngx_conf_t *cf)
 }
 
 
-/* where "events" stands behind "http", the worker finds out: calls have
- * connections of their own then */
-
-static ngx_int_t
-ms_multiplex_events(ngx_conf_t *cf)
+static char *
+ms_multiplex_events(ngx_cycle_t *cycle, void *conf)
 {
-    ngx_event_conf_t  *ecf;
+    ngx_uint_t                       i;
+    ngx_event_conf_t                *ecf;
+    ms_multiplex_srv_conf_t         *mcf;
+    ngx_http_upstream_srv_conf_t   **us;
+    ngx_http_upstream_main_conf_t   *umcf;
 
-    if (ngx_get_conf(cf->cycle->conf_ctx, ngx_events_module) == NULL) {
-        return NGX_OK;
+    umcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_upstream_module);
+
+    if (umcf == NULL
+        || ngx_get_conf(cycle->conf_ctx, ngx_events_module) == NULL)
+    {
+        return NGX_CONF_OK;
     }
 
-    ecf = ngx_event_get_conf(cf->cycle->conf_ctx, ngx_event_core_module);
+    ecf = ngx_event_get_conf(cycle->conf_ctx, ngx_event_core_module);
 
     if (ngx_strcmp(ecf->name, "select") != 0
         && ngx_strcmp(ecf->name, "poll") != 0)
     {
-        return NGX_OK;
+        return NGX_CONF_OK;
     }
 
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "\"myservice_multiplex\" does not work with \"use %s\": "
-                  "write \"use epoll\" or remove the directive", ecf->name);
+    us = umcf->upstreams.elts;
 
-    return NGX_ERROR;
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (us[i]->srv_conf == NULL) {
+            continue;
+        }
+
+        mcf = ngx_http_conf_upstream_srv_conf(us[i],
+                                          ngx_http_myservice_multiplex_module);
+
+        if (mcf->enable == 1) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "\"myservice_multiplex\" in upstream \"%V\" does "
+                          "not work with \"use %s\": write \"use epoll\" or "
+                          "remove the directive", &us[i]->host, ecf->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 

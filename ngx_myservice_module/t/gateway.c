@@ -123,6 +123,13 @@ gateway_address(FILE *out, const char *conf, const char *p)
 }
 
 
+bool
+gateway_keeps(void)
+{
+    return getenv("NGINX_KEEPALIVE") == NULL;
+}
+
+
 /* What $NGINX_KEEPALIVE has in place of "keepalive 16;"; returns how much of "p"
  * it took. */
 static size_t

@@ -26,6 +26,10 @@
 #include <sys/types.h>
 
 
+/* Whether calls of "keepalive 16;" have connections of their own: not with
+ * NGINX_KEEPALIVE. */
+bool gateway_keeps(void);
+
 /* The user of the workers where tests run as root, instead of root. */
 void gateway_user(const char *name);
 

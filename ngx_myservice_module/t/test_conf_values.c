@@ -94,6 +94,44 @@ START_TEST(conf_value)
 END_TEST
 
 
+/* wherever "events" stands; many an nginx has no other method than epoll */
+START_TEST(conf_events)
+{
+    int          i, on;
+    char         events[64], http[512], conf[1100];
+    const char  *output;
+
+    static const char *const  methods[] = { "select", "poll", "epoll" };
+
+    for (i = 0; i < 12; i++) {
+        on = i / 6;
+        snprintf(events, sizeof(events), "events { use %s; }\n",
+                 methods[i / 2 % 3]);
+        snprintf(http, sizeof(http), "http {\n%%%%GLOBALS_HTTP%%%%\n"
+                 "upstream v { server 127.0.0.1:8082; }\n"
+                 "upstream u { server 127.0.0.1:8081; "
+                 "myservice_multiplex %s; } }\n", on ? "on" : "off");
+        snprintf(conf, sizeof(conf), "%%%%GLOBALS%%%%\n%s%s",
+                 i % 2 ? events : http, i % 2 ? http : events);
+
+        (void) gateway_test(conf, &output);
+
+        if (strstr(output, "invalid event type") != NULL) {
+            continue;
+        }
+
+        if (!on || i / 2 % 3 == 2) {
+            accepted(conf);
+
+        } else {
+            refused(conf, "\"myservice_multiplex\" in upstream \"u\" does not "
+                          "work with \"use ");
+        }
+    }
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -102,6 +140,7 @@ main(void)
     suite = suite_create("conf_values");
     harness_add_loop(suite, conf_value,
                      sizeof(value_cases) / sizeof(value_cases[0]));
+    harness_add(suite, conf_events);
 
     return harness_run(suite, "test_conf_values");
 }

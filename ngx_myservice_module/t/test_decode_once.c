@@ -675,7 +675,13 @@ main(int argc, char **argv)
     harness_add(suite, malformed);
     harness_add(suite, tls12);
     harness_add(suite, tls13);
-    harness_add(suite, messages);
+
+    /* the fake opens a connection's window with a request, and the last one has
+     * come when it is used up, if all share the connection */
+
+    if (gateway_keeps()) {
+        harness_add(suite, messages);
+    }
 
     return harness_run(suite, argv[0]);
 }

@@ -453,7 +453,13 @@ main(void)
     harness_add(suite, metrics_page);
     harness_add(suite, metrics_ends);
     harness_add(suite, metrics_sessions);
-    harness_add(suite, metrics_kept);
+
+    /* metrics_shared is its twin */
+
+    if (gateway_keeps()) {
+        harness_add(suite, metrics_kept);
+    }
+
     harness_add(suite, metrics_shared);
     harness_add(suite, metrics_coalesced);
     harness_add(suite, metrics_tokens);

@@ -3,7 +3,8 @@
  * gateway is reloaded and calls are cancelled, while connections have many
  * calls open. TEST_HARM in the environment is how often (1 by default), each
  * time with a harm of its own.  And more instances than connections may be
- * idle: 10,000 with TEST_HARM, else 1,000.
+ * idle: 10,000 with TEST_HARM, else 1,000.  TEST_CHURN is for how many seconds
+ * at least they come and go.
  */
 
 #include <signal.h>
@@ -259,6 +260,8 @@ START_TEST(mux_churn)
     fake_t             *fake;
     client_t           *client;
     unsigned            i, pass;
+    long long           end;
+    const char         *seconds;
     unsigned long       memory;
     static mux_calls_t  calls;
 
@@ -275,7 +278,10 @@ START_TEST(mux_churn)
     client = client_open(harness_port(8080));
     memory = 0;
 
-    for (pass = 1; pass <= PASSES; pass++) {
+    seconds = getenv("TEST_CHURN");
+    end = harness_now() + (seconds != NULL ? atoll(seconds) * 1000 : 0);
+
+    for (pass = 1; pass <= PASSES || harness_now() < end; pass++) {
         for (i = 0; i < members; i++) {
             snprintf(session, sizeof(session), "s%u", i);
             calls.calls[calls.n++] = client_request(client, ECHO, headers,
@@ -307,8 +313,9 @@ END_TEST
 int
 main(int argc, char **argv)
 {
+    char         more[32];
     Suite       *suite;
-    const char  *times;
+    const char  *times, *seconds;
 
     (void) argc;
     suite = suite_create("mux_soak");
@@ -319,6 +326,13 @@ main(int argc, char **argv)
     }
 
     harness_add_loop(suite, mux_soak, times != NULL ? atoi(times) : 1);
+    seconds = getenv("TEST_CHURN");
+
+    if (seconds != NULL) {
+        snprintf(more, sizeof(more), "%lld", 4 + atoll(seconds) / 30);
+        setenv("CK_TIMEOUT_MULTIPLIER", more, 1);
+    }
+
     harness_add(suite, mux_churn);
 
     return harness_run(suite, argv[0]);

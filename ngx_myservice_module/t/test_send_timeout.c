@@ -365,7 +365,13 @@ main(int argc, char **argv)
     harness_add_loop(suite, unread_all_coalesce, n);
     harness_add(suite, unread_drip);
     harness_add_loop(suite, unread_one, 2);
-    harness_add_loop(suite, unread_deaf, 2);
+
+    /* an instance that ignores windows breaks a connection that is shared */
+
+    if (gateway_keeps()) {
+        harness_add_loop(suite, unread_deaf, 2);
+    }
+
     harness_add_loop(suite, unread_reset_timedout, n);
 
     return harness_run(suite, argv[0]);
