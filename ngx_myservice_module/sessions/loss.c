@@ -67,6 +67,9 @@ ms_loss_abort(ms_call_t *call)
 void
 ms_loss_tell(ms_call_t *call)
 {
+    ms_zone_decided(call->conf->zone, MS_CLAIM_LOST, 1,
+                    call->request->connection->log);
+
     if (ms_errors_set(call->request, MS_GRPC_ABORTED, &ms_loss_text)
         == NGX_OK)
     {

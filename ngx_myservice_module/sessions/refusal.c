@@ -32,6 +32,9 @@ static ngx_str_t  ms_no_store = ngx_string("session store unavailable");
 ngx_int_t
 ms_refusal_answer(ms_call_t *call)
 {
+    ms_zone_decided(call->conf->zone, call->decision, 1,
+                    call->request->connection->log);
+
     switch (call->decision) {
 
     case MS_CLAIM_DENIED:

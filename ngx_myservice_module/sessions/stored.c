@@ -398,6 +398,7 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
 
         if (!ms_stored_failed(call, grant->lease.instance)) {
             st->asks = 0;
+            ms_zone_decided(call->conf->zone, call->decision, 1, log);
             return NGX_OK;
         }
 
@@ -419,6 +420,7 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     }
 
     if (call->decision == MS_CLAIM_EMPTY) {
+        ms_zone_decided(call->conf->zone, call->decision, 1, log);
         (void) ms_errors_set(call->request, MS_GRPC_UNAVAILABLE,
                              &ms_text_unavailable);
         return NGX_ERROR;
@@ -487,6 +489,7 @@ ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
 
     call->grant.lease.lease = 0;
     call->decision = MS_CLAIM_UNAVAILABLE;
+    ms_zone_decided(call->conf->zone, call->decision, 1, log);
 
     ms_refusal_store(call);
 
@@ -513,6 +516,8 @@ ms_stored_again(ms_call_t *call, ngx_log_t *log)
     }
 
     /* the lease has ended since the call looked for it */
+
+    ms_zone_decided(call->conf->zone, call->decision, -1, log);
 
     if (call->grant.lease.tentative) {
         ms_zone_update(call->conf->zone, &call->grant.lease,

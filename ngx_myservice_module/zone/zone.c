@@ -12,8 +12,8 @@
 
 static ms_claim_t ms_zone_granted(ms_pool_t *pool, ms_claim_t claim,
     ms_grant_t *grant);
-static void ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key,
-    ms_claim_t claim, ms_grant_t *grant);
+static void ms_zone_began_lease(ms_pool_key_t *key, ms_claim_t claim,
+    ms_grant_t *grant);
 
 
 /* of an event; NULL: the claim begins no lease */
@@ -69,7 +69,10 @@ ms_zone_claim(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
                 : seek->waited ? MS_CLAIM_QUEUED : MS_CLAIM_NEW;
     }
 
-    ms_zone_claimed(zone, key, claim, grant);
+    if (claim < MS_CLAIM_BUSY) {
+        zone->sh->decisions[claim]++;
+        ms_zone_began_lease(key, claim, grant);
+    }
 
     ms_zone_unlock(zone, rebuilt, log);
 
@@ -119,7 +122,7 @@ ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
         claim = MS_CLAIM_QUEUED;
     }
 
-    ms_zone_claimed(zone, key, claim, grant);
+    ms_zone_began_lease(key, claim, grant);
 
     ms_zone_unlock(zone, rebuilt, log);
 
@@ -165,17 +168,29 @@ ms_zone_granted(ms_pool_t *pool, ms_claim_t claim, ms_grant_t *grant)
 /* under the lock */
 
 static void
-ms_zone_claimed(ms_zone_t *zone, ms_pool_key_t *key, ms_claim_t claim,
-    ms_grant_t *grant)
+ms_zone_began_lease(ms_pool_key_t *key, ms_claim_t claim, ms_grant_t *grant)
 {
-    if (claim < MS_CLAIM_DECISIONS) {
-        zone->sh->decisions[claim]++;
-    }
-
     if (ms_zone_began[claim]) {
         ms_zone_note(MS_EVENT_LEASE_BEGAN, &grant->name, key,
                      ms_zone_began[claim]);
     }
+}
+
+
+void
+ms_zone_decided(ms_zone_t *zone, ms_claim_t claim, int n, ngx_log_t *log)
+{
+    ngx_uint_t  rebuilt;
+
+    if (claim >= MS_CLAIM_DECISIONS) {
+        return;
+    }
+
+    (void) ms_zone_lock(zone, &rebuilt);
+
+    zone->sh->decisions[claim] += n;
+
+    ms_zone_unlock(zone, rebuilt, log);
 }
 
 

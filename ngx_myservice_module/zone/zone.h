@@ -83,6 +83,14 @@ ms_claim_t ms_zone_claim_at(ms_zone_t *zone, ms_pool_key_t *key,
     ms_given_t given, uint64_t epoch, ngx_uint_t waited, ms_grant_t *grant,
     ngx_log_t *log);
 
+/*
+ * Counts a decision, "n" times.  Claims count themselves if they are granted,
+ * but for those of ms_zone_claim_at(): its caller may ask the store again.  Who
+ * refuses a call counts that, once.
+ */
+void ms_zone_decided(ms_zone_t *zone, ms_claim_t claim, int n,
+    ngx_log_t *log);
+
 /* the highest epoch that is known; takes the lock, which
  * ms_zone_epoch_seen() does, too */
 uint64_t ms_zone_epoch(ms_zone_t *zone, ngx_log_t *log);
