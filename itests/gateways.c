@@ -547,9 +547,9 @@ gateways_renew(gateways_t *g)
 
     load_harm(g->load, HARM_GATEWAY, GATEWAYS);
 
-    if (!stack_kill_gateway(g->test, GATEWAYS)
+    if (!stack_act(g->test, GATEWAYS, "kill")
         || !gateways_all(g, 1, GATEWAYS - 1, false)
-        || !stack_start_gateway(g->test, GATEWAYS)
+        || !stack_act(g->test, GATEWAYS, "start")
         || !gateways_all(g, GATEWAYS, GATEWAYS, false))
     {
         return false;

@@ -71,7 +71,7 @@ gateways_revoke(test_t *test)
     (void) client_echo(&client, client.pod);
 
     if (stack_store(test, "start") && revoke_refused(&g, &client)
-        && stack_kill_gateway(test, 2) && stack_start_gateway(test, 2))
+        && stack_act(test, 2, "kill") && stack_act(test, 2, "start"))
     {
         (void) revoke_refused(&g, &client);
     }

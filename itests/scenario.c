@@ -95,6 +95,8 @@ const scenario_t  scenarios[] = {
       "a gateway is killed, all are reloaded (needs --stack)" },
     { "gateways_revoke", gateways_revoke,
       "what one of three gateways revokes, all refuse (needs --stack)" },
+    { "gateways_drain", gateways_drain,
+      "what one of three gateways drains, all drain (needs --stack)" },
     { "gateways_instances", gateways_instances,
       "instances die one after the other (needs --stack)" },
     { NULL, NULL, NULL }

@@ -67,6 +67,7 @@ void gateways_failover(test_t *test);
 void gateways_partition(test_t *test);
 void gateways_restart(test_t *test);
 void gateways_revoke(test_t *test);
+void gateways_drain(test_t *test);
 void gateways_instances(test_t *test);
 
 

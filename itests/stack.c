@@ -220,16 +220,9 @@ stack_gateways(const test_t *test, stack_gateways_t *gateways)
 
 
 bool
-stack_kill_gateway(test_t *test, int gateway)
+stack_act(test_t *test, int gateway, const char *action)
 {
-    return stack_number(test, "gateway", gateway, "kill");
-}
-
-
-bool
-stack_start_gateway(test_t *test, int gateway)
-{
-    return stack_number(test, "gateway", gateway, "start");
+    return stack_number(test, "gateway", gateway, action);
 }
 
 
@@ -400,27 +393,32 @@ stack_calls(rpc_client_t *instance, const char *session)
 bool
 stack_joined(const test_t *test, int instance)
 {
-    bool   joined;
+    return stack_is(test, instance, "free tentative leased");
+}
+
+
+bool
+stack_is(const test_t *test, int instance, const char *states)
+{
+    bool   is;
     char   line[512], state[32];
     FILE  *out;
 
     snprintf(line, sizeof(line), "'%s' state %d", test->settings->stack,
              instance);
 
-    joined = false;
+    is = false;
     out = popen(line, "re");
 
     while (out != NULL && fscanf(out, "%31s", state) == 1) {
-        joined = strcmp(state, "free") == 0
-                 || strcmp(state, "tentative") == 0
-                 || strcmp(state, "leased") == 0;
+        is = strstr(states, state) != NULL;
 
-        if (!joined) {
+        if (!is) {
             break;
         }
     }
 
-    return out != NULL && pclose(out) == 0 && joined;
+    return out != NULL && pclose(out) == 0 && is;
 }
 
 

@@ -50,6 +50,10 @@ bool stack_retire(test_t *test, int instance);
 /* Whether all gateways give the instance sessions, or it has one. */
 bool stack_joined(const test_t *test, int instance);
 
+/* Whether it has one of these states, with a space between them, at all
+ * gateways. */
+bool stack_is(const test_t *test, int instance, const char *states);
+
 /* Like stack_kill(), without a check: false if the instance was not running. */
 bool stack_kill_if_running(const test_t *test, int instance);
 
@@ -82,10 +86,9 @@ bool stack_part(const test_t *test, const char *part, char *rest, size_t size);
 bool stack_address(const test_t *test, const char *part, char *address,
     size_t size);
 
-/* kill -9 of a gateway, with its workers, and its start; "store ACTION" of the
- * stack.  A failure is a failed check. */
-bool stack_kill_gateway(test_t *test, int gateway);
-bool stack_start_gateway(test_t *test, int gateway);
+/* "gateway N ACTION" of the stack, and "store ACTION".  A failure is a failed
+ * check. */
+bool stack_act(test_t *test, int gateway, const char *action);
 bool stack_store(test_t *test, const char *action);
 
 /* How many leases the store has, -1 when it does not answer. */

@@ -149,11 +149,21 @@ gateway_act() {
     kill)  with_gateway "$1" end_gateway ;;
     start) with_gateway "$1" launch_nginx
            with_gateway "$1" await_nginx ;;
+    drain) with_gateway "$1" drain_instance "${3:-}" \
+               "{\"drain\":true${4:+,\"deadline\":\"$4\"}}" ;;
+    undrain) with_gateway "$1" drain_instance "${3:-}" '{"drain":false}' ;;
     *) die "no action \"$2\" of a gateway" ;;
     esac
 }
 
 end_gateway() { end_now "$gateway"; }
+
+# drain_instance N WORD, by the API of the gateway at hand
+drain_instance() {
+    need_instance "$1"
+    curl -sfS -m 5 -o /dev/null -X PATCH -H 'content-type: application/json' \
+        -d "$2" "http://127.0.0.1:$ADMIN_PORT/api/1/upstreams/myservice/instances/127.0.0.1:$(instance_port "$1")"
+}
 
 
 # The first gateway

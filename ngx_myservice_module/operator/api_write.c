@@ -68,7 +68,7 @@ ms_api_drain(ms_api_t *api, json_t *body)
         return ms_api_no_member(api);
     }
 
-    ms_store_drain(api->zone, &api->parts[3], json_is_true(drain));
+    ms_store_drain(api->zone, &api->parts[3], json_is_true(drain), limit);
 
     if (json_is_true(drain)) {
         ngx_log_error(NGX_LOG_NOTICE, api->request->connection->log, 0,

@@ -55,6 +55,8 @@ static uint64_t ms_metrics_health_age(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_tokens(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n);
+static uint64_t ms_metrics_revocations_full(ms_metrics_t *m,
+    ms_metrics_upstream_t *u, ngx_uint_t n);
 static uint64_t ms_metrics_revocations(ms_metrics_t *m,
     ms_metrics_upstream_t *u, ngx_uint_t n);
 
@@ -263,6 +265,11 @@ static const ms_metrics_family_t  ms_metrics_families[] = {
       ms_metrics_each,
       .gateway = 1,
       .value = ms_metrics_revocations },
+    { "myservice_revocations_full", "gauge",
+      "1: revocations did not fit, all tokens of before are refused",
+      ms_metrics_each,
+      .gateway = 1,
+      .value = ms_metrics_revocations_full },
     { .name = NULL }
 };
 
@@ -650,4 +657,12 @@ ms_metrics_revocations(ms_metrics_t *m, ms_metrics_upstream_t *u,
     ngx_uint_t n)
 {
     return ms_revocations_count();
+}
+
+
+static uint64_t
+ms_metrics_revocations_full(ms_metrics_t *m, ms_metrics_upstream_t *u,
+    ngx_uint_t n)
+{
+    return ms_revocations_full();
 }

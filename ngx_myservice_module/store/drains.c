@@ -15,14 +15,15 @@
 
 
 static void ms_store_drain_apply(ms_pool_t *pool, uint32_t instance,
-    ngx_uint_t drain);
+    ngx_uint_t drain, ngx_msec_t until);
 
 
 static const ngx_str_t  ms_store_operator = ngx_string("operator");
 
 
 void
-ms_store_drain_said(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain)
+ms_store_drain_said(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain,
+    ngx_msec_t limit)
 {
     uint32_t             id;
     ms_pool_t           *pool;
@@ -38,12 +39,17 @@ ms_store_drain_said(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain)
         ms_pool_info(pool, id, &info);
         mark = ms_store_word_mark(store, id, &info);
         mark->drain.stamp = ms_store_stamp(mark->drain.stamp);
+
+        if (limit || !drain || mark->drain.word != 'd') {
+            mark->drain.until = limit ? ngx_current_msec + limit : 0;
+        }
+
         mark->drain.word = drain ? 'd' : '-';
         mark->drain.told = 0;
 
         /* another gateway's word may have come since the operator's */
 
-        ms_store_drain_apply(pool, id, drain);
+        ms_store_drain_apply(pool, id, drain, mark->drain.until);
     }
 
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
@@ -52,7 +58,7 @@ ms_store_drain_said(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain)
 
 void
 ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain,
-    uint64_t stamp)
+    uint64_t stamp, ngx_msec_t left)
 {
     uint32_t             id;
     ms_pool_t           *pool;
@@ -69,15 +75,20 @@ ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain,
         ms_pool_info(pool, id, &info);
         mark = ms_store_word_mark(store, id, &info);
 
+        if (stamp > mark->drain.stamp) {
+            mark->drain.until = left ? ngx_current_msec + left : 0;
+        }
+
         if (stamp >= mark->drain.stamp) {
+            changed = info.held != drain;
+
+            if (changed || (drain && stamp > mark->drain.stamp)) {
+                ms_store_drain_apply(pool, id, drain, mark->drain.until);
+            }
+
             mark->drain.stamp = stamp;
             mark->drain.word = drain ? 'd' : '-';
             mark->drain.told = store->sh->round;
-
-            if (info.held != drain) {
-                ms_store_drain_apply(pool, id, drain);
-                changed = 1;
-            }
         }
     }
 
@@ -107,13 +118,18 @@ ms_store_drained(ms_store_t *store, ngx_str_t *instance, ngx_uint_t drain,
 
 
 static void
-ms_store_drain_apply(ms_pool_t *pool, uint32_t instance, ngx_uint_t drain)
+ms_store_drain_apply(ms_pool_t *pool, uint32_t instance, ngx_uint_t drain,
+    ngx_msec_t until)
 {
     if (drain) {
         ms_pool_drain(pool, instance, ngx_current_msec);
 
     } else {
         ms_pool_undrain(pool, instance, ngx_current_msec);
+    }
+
+    if (drain && until) {
+        ms_pool_drain_until(pool, instance, until);
     }
 
     ms_pool_hold(pool, instance, drain);

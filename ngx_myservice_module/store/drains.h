@@ -11,14 +11,15 @@
 #include "store/store.h"
 
 
-/* An operator of this gateway drains the instance, or does no more. */
+/* An operator of this gateway drains the instance, for "limit" ms at most (0: no
+ * limit, or the one that it has), or does no more. */
 void ms_store_drain_said(ms_store_t *store, ngx_str_t *instance,
-    ngx_uint_t drain);
+    ngx_uint_t drain, ngx_msec_t limit);
 
-/* The store has that word, whichever gateway it came from.  A later one that
- * this gateway knows stays. */
+/* The store has that word, whichever gateway it came from; "left" is 0 without a
+ * limit.  A later one that this gateway knows stays. */
 void ms_store_drained(ms_store_t *store, ngx_str_t *instance,
-    ngx_uint_t drain, uint64_t stamp);
+    ngx_uint_t drain, uint64_t stamp, ngx_msec_t left);
 
 /* The mark of an instance of the zone; its words are the instance's.  The caller
  * holds the zone's lock. */

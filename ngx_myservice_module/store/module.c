@@ -17,7 +17,7 @@
 #include <openssl/rand.h>
 
 
-#define MS_STORE_LAYOUT    15
+#define MS_STORE_LAYOUT    16
 #define MS_STORE_TIMEOUT   100
 #define MS_STORE_SILENCE   1000         /* ms */
 

@@ -89,6 +89,8 @@ typedef struct {
     uint32_t                       told;        /* the round in which the store
                                                    has got it */
     u_char                         word;        /* as in store.lua */
+    ngx_msec_t                     until;       /* of a drain: when its session
+                                                   has to leave, 0: never */
 } ms_store_said_t;
 
 typedef struct {

@@ -14,10 +14,10 @@
 -- A session has an entry exactly while an instance's record names it, so the
 -- number of instances bounds the memory, and no key has a time to live.
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
---            who said so last; if an operator has said it, "a" (added) or "r"
---            (removed), with that stamp; then "t" (tentative: no call has
---            succeeded yet), "c" (confirmed) or "m" (an operator moves the
---            session)
+--            who said so last, and after a "/" when the session has to leave, if
+--            ever; if an operator has said it, "a" (added) or "r" (removed), with
+--            that stamp; then "t" (tentative: no call has succeeded yet), "c"
+--            (confirmed) or "m" (an operator moves the session)
 --   who      "subject" or "subject:user", both hashes: whose the session is
 --            ("-": not known), and for whom it counts ("~": for the subject,
 --            until a call says it)
@@ -53,8 +53,8 @@ local function believed(e)
 end
 
 local function parse(v)
-    local e, x, d, m, c, u, s = match(v, '^(%d+) (%d+) ([d-]%d*)([ar]?%d*)'
-                                         .. '([tcm]) (%S+) (.*)$')
+    local e, x, d, m, c, u, s = match(v, '^(%d+) (%d+) ([d-]%d*/?%d*)'
+                                         .. '([ar]?%d*)([tcm]) (%S+) (.*)$')
     return {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
 end
 
@@ -130,7 +130,19 @@ end
 
 local function says(said) return string.sub(said, 1, 1) end
 
-local function stamp(said) return tonumber(string.sub(said, 2)) or 0 end
+local function stamp(said) return tonumber(match(said, '^.(%d+)')) or 0 end
+
+-- the ms that are left of a word on a drain, nil: no limit
+local function time_left(said)
+    local till = match(said, '/(%d+)$')
+    return till and str(math.max(till - now, 1))
+end
+
+-- the word with them
+local function drains(said)
+    local time = time_left(said)
+    return time and match(said, '^[^/]*') .. '/' .. time or said
+end
 
 local function left(r) return str(math.max(r.x - now, 0)) end
 
@@ -407,26 +419,30 @@ if verb == 'word' then
 end
 
 
--- operator gw (instance d|-|a|r stamp)...
--- Operators' words, those on drains and those on membership apart.  A gateway
+-- operator gw (instance d[/left]|-|a|r stamp)...
+-- Operators' words, those on drains and those on membership apart.  In "left" ms
+-- the session of a drained instance has to leave.  A gateway
 -- that finds an empty store tells all that it knows.  An instance that was
 -- removed may be a member of some gateways by their configuration: it gets
 -- leases from those who name it.  Gateways forget drains with the instance: who
 -- hears that it is there again hears of its drain, too.  Only what the store
 -- knows better is answered:
---   generation, (instance d|-|a|r stamp)...
+--   generation, (instance d[/left]|-|a|r stamp)...
 if verb == 'operator' then
     local ops = {d = 'drain', ['-'] = 'undrain', a = 'add', r = 'remove'}
     local out = {}
 
     local function better(inst, said)
-        for _, v in ipairs({inst, says(said), str(stamp(said))}) do
+        local time = time_left(said)
+        for _, v in ipairs({inst, says(said) .. (time and '/' .. time or ''),
+                            str(stamp(said))}) do
             out[#out + 1] = v
         end
     end
 
     for n = 3, #ARGV - 2, 3 do
-        local inst, w, st = ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2])
+        local inst, st = ARGV[n], tonumber(ARGV[n + 2])
+        local w, time = match(ARGV[n + 1], '^(.)/?(%d*)$')
         local r = get(inst)
                   or {e = 0, x = 0, d = '-', m = '', c = 'c', u = '-', s = ''}
         local k = (w == 'a' or w == 'r') and 'm' or 'd'
@@ -434,11 +450,14 @@ if verb == 'operator' then
         if st > stamp(r[k]) then
             local back = w == 'a' and says(r.m) == 'r' and stamp(r.d) > 0
             r[k] = w .. str(st)
+                   .. (time ~= '' and '/' .. str(now + time) or '')
             put(inst, r, r.e, r.x, r.c, r.u, r.s)
-            tell(ops[w], inst, st, '', gw)
-            if back then tell(ops[says(r.d)], inst, stamp(r.d), '', gw) end
+            tell(ops[w], inst, st, '', gw, time ~= '' and time)
+            if back then
+                tell(ops[says(r.d)], inst, stamp(r.d), '', gw, time_left(r.d))
+            end
 
-        elseif r[k] ~= w .. str(st) then
+        elseif says(r[k]) ~= w or stamp(r[k]) ~= st then
             better(inst, r[k])
             if w == 'r' and stamp(r.d) > 0 then better(inst, r.d) end
         end
@@ -467,7 +486,7 @@ if verb == 'list' then
             call('HDEL', I, inst)
             if user(r.u) then call('ZREM', U, user(r.u) .. ' ' .. inst) end
         else
-            for _, v in ipairs({inst, str(r.e), left(r), r.d .. r.m .. r.c,
+            for _, v in ipairs({inst, str(r.e), left(r), drains(r.d) .. r.m .. r.c,
                                 r.u, r.s}) do
                 out[#out + 1] = v
             end

@@ -36,6 +36,7 @@ static const char *ms_store_list_answer(ms_store_conn_t *sc,
 static ngx_int_t ms_store_list_records(ms_store_t *store, redisReply *list);
 static ngx_int_t ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     const redisReply *flags, ngx_uint_t *tentative);
+static char *ms_store_digits(char *p, char *last);
 static void ms_store_read(ms_store_conn_t *sc);
 static void ms_store_read_on(ms_store_conn_t *sc);
 static void ms_store_look(ms_store_conn_t *sc);
@@ -273,14 +274,15 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
 
 
 /* "d" or "-", "a", "r" or nothing, each with the stamp of an operator's word if
- * there was one, "t", "c" or "m"; a member drains only once it is one */
+ * there was one, behind that of "d" a "/" and the ms that are left if it has a
+ * limit, "t", "c" or "m"; a member drains only once it is one */
 
 static ngx_int_t
 ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     const redisReply *flags, ngx_uint_t *tentative)
 {
-    char     *p, *last;
-    off_t     drain, member;
+    char     *p, *end, *last;
+    off_t     drain, left, member;
 
     if (flags->len < 2) {
         return NGX_ERROR;
@@ -289,8 +291,17 @@ ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
     last = flags->str + flags->len - 1;
     *tentative = *last == 't';
 
-    for (p = flags->str + 1; p < last && *p >= '0' && *p <= '9'; p++) {
-        /* void */
+    p = ms_store_digits(flags->str + 1, last);
+    end = p;
+    left = 0;
+
+    if (p < last && *p == '/') {
+        p = ms_store_digits(end + 1, last);
+        left = ngx_atoof((u_char *) end + 1, p - end - 1);
+
+        if (left == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
 
     if (p < last) {
@@ -300,20 +311,31 @@ ms_store_list_flags(ms_store_t *store, ngx_str_t *instance,
             return NGX_ERROR;
         }
 
-        ms_store_words_hear(store, instance, *p, member);
+        ms_store_words_hear(store, instance, *p, member, 0);
     }
 
-    if (p > flags->str + 1) {
-        drain = ngx_atoof((u_char *) flags->str + 1, p - flags->str - 1);
+    if (end > flags->str + 1) {
+        drain = ngx_atoof((u_char *) flags->str + 1, end - flags->str - 1);
 
         if (drain == NGX_ERROR) {
             return NGX_ERROR;
         }
 
-        ms_store_words_hear(store, instance, flags->str[0], drain);
+        ms_store_words_hear(store, instance, flags->str[0], drain, left);
     }
 
     return NGX_OK;
+}
+
+
+static char *
+ms_store_digits(char *p, char *last)
+{
+    while (p < last && *p >= '0' && *p <= '9') {
+        p++;
+    }
+
+    return p;
 }
 
 
@@ -510,7 +532,7 @@ static ngx_int_t
 ms_store_change(ms_store_t *store, redisReply *entry)
 {
     size_t             i;
-    uint64_t           epoch, number;
+    uint64_t           epoch, left, number;
     ngx_str_t          op, session, instance, who;
     redisReply        *fields;
     const redisReply  *id, *name, *value['z' + 1];
@@ -591,16 +613,25 @@ ms_store_change(ms_store_t *store, redisReply *entry)
         ms_store_stays(store, &session, &instance, epoch);
 
     } else if (ngx_strcmp(op.data, "drain") == 0) {
-        ms_store_words_hear(store, &instance, 'd', epoch);
+
+        /* "u" is what is left, or "-" */
+
+        left = 0;
+
+        if (ms_resp_value(value['u'], &left) != 0) {
+            left = 0;
+        }
+
+        ms_store_words_hear(store, &instance, 'd', epoch, left);
 
     } else if (ngx_strcmp(op.data, "undrain") == 0) {
-        ms_store_words_hear(store, &instance, '-', epoch);
+        ms_store_words_hear(store, &instance, '-', epoch, 0);
 
     } else if (ngx_strcmp(op.data, "add") == 0) {
-        ms_store_words_hear(store, &instance, 'a', epoch);
+        ms_store_words_hear(store, &instance, 'a', epoch, 0);
 
     } else if (ngx_strcmp(op.data, "remove") == 0) {
-        ms_store_words_hear(store, &instance, 'r', epoch);
+        ms_store_words_hear(store, &instance, 'r', epoch, 0);
 
     } else if (ngx_strcmp(op.data, "revoke") == 0) {
         ms_store_revoked_hear(value['s']);

@@ -19,7 +19,8 @@
 typedef struct {
     ms_store_said_t   *said;            /* in shared memory */
     uint64_t           stamp;
-    u_char             word;
+    size_t             word_len;
+    u_char             word[MS_STORE_NUMBER];
     size_t             len;
     u_char             name[MS_POOL_NAME_MAX];
 } ms_store_word_t;
@@ -43,14 +44,15 @@ static ngx_int_t ms_store_words_answer(ms_store_t *store,
 
 
 void
-ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain)
+ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain,
+    ngx_msec_t limit)
 {
     ms_store_t  *store;
 
     store = ms_store_of(zone->upstream);
 
     if (store) {
-        ms_store_drain_said(store, instance, drain);
+        ms_store_drain_said(store, instance, drain, limit);
         ms_store_words_new(store);
     }
 }
@@ -115,13 +117,13 @@ ms_store_words_new(ms_store_t *store)
 
 void
 ms_store_words_hear(ms_store_t *store, ngx_str_t *instance, char word,
-    uint64_t stamp)
+    uint64_t stamp, ngx_msec_t left)
 {
     if (word == 'a' || word == 'r') {
         ms_store_member_heard(store, instance, word == 'a', stamp);
 
     } else {
-        ms_store_drained(store, instance, word == 'd', stamp);
+        ms_store_drained(store, instance, word == 'd', stamp, left);
     }
 }
 
@@ -176,7 +178,7 @@ ms_store_words_tell(ms_store_t *store)
         word = &batch->words[i];
 
         ms_resp_text(resp, word->name, word->len);
-        ms_resp_text(resp, &word->word, 1);
+        ms_resp_text(resp, word->word, word->word_len);
         ms_resp_number(resp, word->stamp);
     }
 
@@ -263,6 +265,7 @@ static void
 ms_store_words_add(ms_store_words_t *batch, ms_store_said_t *said,
     const void *name, size_t len)
 {
+    u_char           *p;
     ms_store_word_t  *w;
 
     if (said->stamp == 0 || said->told == (uint32_t) batch->round) {
@@ -273,7 +276,16 @@ ms_store_words_add(ms_store_words_t *batch, ms_store_said_t *said,
 
     w->said = said;
     w->stamp = said->stamp;
-    w->word = said->word;
+
+    p = w->word;
+    *p++ = said->word;
+
+    if (said->word == 'd' && said->until) {
+        p = ngx_sprintf(p, "/%M", said->until > ngx_current_msec
+                                  ? said->until - ngx_current_msec : 1);
+    }
+
+    w->word_len = p - w->word;
     w->len = len;
     ngx_memcpy(w->name, name, len);
 }
@@ -322,7 +334,7 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
     redisReply *reply)
 {
     size_t             i;
-    uint64_t           stamp;
+    uint64_t           stamp, left;
     ngx_str_t          instance;
     ngx_uint_t         rebuilt;
     redisReply        *out;
@@ -363,10 +375,12 @@ ms_store_words_answer(ms_store_t *store, ms_store_words_t *batch,
             return NGX_ERROR;
         }
 
+        left = word->len > 2 ? strtoull(word->str + 2, NULL, 10) : 0;
+
         instance.data = (u_char *) name->str;
         instance.len = name->len;
 
-        ms_store_words_hear(store, &instance, word->str[0], stamp);
+        ms_store_words_hear(store, &instance, word->str[0], stamp, left);
     }
 
     return NGX_OK;

@@ -11,9 +11,11 @@
 #include "store/store.h"
 
 
-/* An operator of this gateway drains the instance, or does no more: the word is
- * for all gateways.  Nothing if the upstream has no store. */
-void ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain);
+/* An operator of this gateway drains the instance, for "limit" ms at most (0: no
+ * limit), or does no more: the word is for all gateways.  Nothing if the upstream
+ * has no store. */
+void ms_store_drain(ms_zone_t *zone, ngx_str_t *instance, ngx_uint_t drain,
+    ngx_msec_t limit);
 
 /* An operator of this gateway adds an instance: as ms_zone_join_locked(), and at
  * all gateways if the upstream has a store. */
@@ -24,10 +26,11 @@ ngx_int_t ms_store_add(ms_zone_t *zone, ngx_addr_t *addr, ngx_log_t *log);
 ngx_int_t ms_store_remove(ms_zone_t *zone, ngx_str_t *instance,
     ngx_uint_t force, ngx_log_t *log);
 
-/* The store has a word: 'd' it drains, '-' it does not, 'a' it was added, 'r' it
- * was removed; whichever gateway it came from. */
+/* The store has a word: 'd' it drains, for "left" ms more if that is not 0, '-' it
+ * does not, 'a' it was added, 'r' it was removed; whichever gateway it came
+ * from. */
 void ms_store_words_hear(ms_store_t *store, ngx_str_t *instance, char word,
-    uint64_t stamp);
+    uint64_t stamp, ngx_msec_t left);
 
 /* The store may have lost what it was told: it is told again. */
 void ms_store_words_again(ms_store_t *store);

@@ -199,6 +199,88 @@ START_TEST(gap)
 END_TEST
 
 
+/* ms until the session has to leave, 0: never */
+
+static long long
+left(const char *upstream, int number)
+{
+    json_t     *instance;
+    long long   ms;
+
+    instance = api_ask("GET", pair_path(upstream, number), INSTANCE, NULL, NULL,
+                       200);
+    ms = json_integer_value(json_object_get(instance, "drain_ms"));
+    json_decref(instance);
+
+    return ms;
+}
+
+
+static void
+await_left(const char *upstream, int number, long long most)
+{
+    long long  since, ms;
+
+    since = harness_now();
+
+    while ((ms = left(upstream, number)) == 0 || ms > most) {
+        harness_pause(since, "the drain has no such deadline");
+    }
+
+    ck_assert_int_gt(ms, most - 60000);
+}
+
+
+/* the deadline of a drain is everywhere, and what is left of it when others hear
+ * of it late */
+
+START_TEST(deadline)
+{
+    int  number;
+
+    pair_begin(GATEWAYS);
+
+    pair_call(8080, "s1");
+    number = is("u", 8082, "state", "free") ? 8083 : 8082;
+    await(number, "state", "leased");
+
+    say("u", number, "{\"drain\":true,\"deadline\":\"20m\"}");
+    await_left("v", number, 1200000);
+
+    /* again, without: it keeps the one that it has */
+
+    say("v", number, DRAIN);
+    pair_await_record(number, "/");
+    await_left("u", number, 1200000);
+    await_left("v", number, 1200000);
+
+    store_server_kill(pair_server);
+    say("u", number, "{\"drain\":true,\"deadline\":\"10m\"}");
+    pair_again();
+    await_left("v", number, 600000);
+
+    store_server_kill(pair_server);
+    pair_again();
+    pair_await_record(number, "/");
+    pair_await_record(number, "c - s1");
+
+    gateway_stop();
+    gateway_start(GATEWAYS);
+    pair_call(8081, "s1");
+    await_left("u", number, 600000);
+    await_left("v", number, 600000);
+
+    /* the session leaves, also where it calls only another gateway */
+
+    say("u", number, "{\"drain\":true,\"deadline\":\"1s\"}");
+    await(number, "state", "left");
+    pair_call(8081, "s1");
+    await(number == 8082 ? 8083 : 8082, "state", "leased");
+    await(number, "state", "left");
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -209,6 +291,7 @@ main(void)
     harness_add(suite, away);
     harness_add(suite, learnt);
     harness_add(suite, gap);
+    harness_add(suite, deadline);
 
     return harness_run(suite, "test_store_drains");
 }

@@ -41,10 +41,12 @@
     "            grpc_pass grpc://u;\n"                                       \
     "        }\n"                                                             \
     "        location /api/ { myservice_api write=on; }\n"                    \
+    "        location = /metrics { myservice_metrics; }\n"                   \
     "    }\n"                                                                 \
     "}\n"
 
 #define LIST  GATEWAY("myservice_jwt_revocations zone=r:1m;")
+#define SMALL  GATEWAY("myservice_jwt_revocations zone=r:32k;")
 #define KEPT  GATEWAY("myservice_jwt_revocations zone=r:1m "                  \
                       "file=%%DIR%%/revoked.json;")
 
@@ -443,6 +445,90 @@ START_TEST(last_word)
 END_TEST
 
 
+static void
+await_metric(int value)
+{
+    char            line[64];
+    client_t       *client;
+    long long       since;
+    client_call_t  *c;
+
+    static char                   text[65536];
+    static const client_header_t  headers[] = { { ":method", "GET" },
+                                                { NULL, NULL } };
+
+    snprintf(line, sizeof(line), "\nmyservice_revocations_full %d\n", value);
+    client = client_open(harness_port(8080));
+    since = harness_now();
+
+    for ( ;; ) {
+        c = client_request(client, "/metrics", headers, NULL, 0, false);
+        client_wait(c);
+
+        snprintf(text, sizeof(text), "%.*s", (int) c->len, (char *) c->body);
+
+        if (strstr(text, line) != NULL) {
+            return;
+        }
+
+        harness_pause(since, line);
+    }
+}
+
+
+/* what does not fit into the list cannot be checked: all tokens of before are
+ * refused, and later ones are good */
+
+START_TEST(full)
+{
+    int          i;
+    char         id[16], jti[16], stamp[24];
+    time_t       now;
+    const int    old = -10, fresh = 0, soon = 2;
+    long long    since;
+    const char  *token;
+
+    begin(SMALL);
+
+    now = time(NULL);
+    token = revoked_token("good", &old);
+    client_assert(revoked_once(token), 0, "");
+    await_metric(0);
+
+    for (i = 0; i < 1000; i++) {
+        snprintf(id, sizeof(id), "e%d", i);
+        snprintf(jti, sizeof(jti), "t-%d", i);
+        snprintf(stamp, sizeof(stamp), "%lld000000", (long long) now);
+        other(id, jti, stamp, false);
+    }
+
+    await_call(revoked_token("t-999", &old), 16);
+    await_call(token, 16);
+    await_metric(1);
+    ck_assert(gateway_logged("list of revoked tokens is full"));
+
+    /* a client that logs in again */
+
+    since = harness_now();
+
+    while (time(NULL) < now + soon) {
+        harness_pause(since, "time does not pass");
+    }
+
+    client_assert(revoked_once(revoked_token("new", &fresh)), 0, "");
+
+    /* with room for all */
+
+    gateway_stop();
+    gateway_start(LIST);
+    await_call(revoked_token("t-999", &old), 16);
+    await_call(revoked_token("t-0", &old), 16);
+    client_assert(revoked_once(token), 0, "");
+    await_metric(0);
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -456,6 +542,7 @@ main(void)
     harness_add(suite, away);
     harness_add(suite, lost);
     harness_add(suite, last_word);
+    harness_add(suite, full);
 
     return harness_run(suite, "test_store_revoked");
 }

@@ -20,7 +20,7 @@
 /* seconds for which an end by an operator is remembered */
 #define MS_REVOCATIONS_REMEMBER  86400
 
-#define MS_REVOCATIONS_LAYOUT  0x4d530002
+#define MS_REVOCATIONS_LAYOUT  0x4d530003
 
 
 typedef struct ms_revoked_s  ms_revoked_t;
@@ -35,6 +35,12 @@ typedef struct {
     ngx_atomic_t       generation;
     ngx_atomic_t       saved;
     ngx_atomic_t       entries;                 /* that have not ended */
+    ngx_atomic_t       cleaned;                 /* a full list, last: seconds */
+    int64_t            missed_before;           /* entries that did not fit: the
+                                                   last that they refuse was
+                                                   issued then, */
+    ngx_atomic_t       missed_until;            /* and the last of them ends;
+                                                   0: none */
     ngx_uint_t         mask;                    /* chains - 1 */
     ms_revoked_t     **chains;
 } ms_revocations_t;
@@ -48,6 +54,7 @@ static ngx_int_t ms_revocations_put(ms_revocation_t *entry,
     ngx_uint_t heard);
 static ngx_int_t ms_revocations_insert(ms_revoked_t **link,
     const ms_revocation_t *entry);
+static void ms_revocations_missed(const ms_revocation_t *entry);
 static ngx_int_t ms_revocations_change(ms_revocation_t *old,
     ms_revocation_t *entry, ngx_uint_t heard);
 static void ms_revocations_changes(ms_revocation_t *entry);
@@ -256,13 +263,18 @@ ms_revocations_have(const ms_token_ids_t *ids)
 
     static const u_char  none[MS_REVOCATION_KEY];
 
-    if (ms_revocations == NULL || ms_revocations->entries == 0) {
+    if (ms_revocations == NULL
+        || (ms_revocations->entries == 0 && !ms_revocations_full()))
+    {
         return 0;
     }
 
-    found = 0;
-
     ngx_shmtx_lock(&ms_revocations_pool->mutex);
+
+    /* what the list cannot know is refused */
+
+    found = ms_revocations_full()
+            && ids->issued <= ms_revocations->missed_before;
 
     for (i = 0; i < MS_REVOKE_KINDS && !found; i++) {
 
@@ -352,12 +364,71 @@ ms_revocations_hear(ms_revocation_t *entry)
 
     rc = ms_revocations_put(entry, 1);
 
-    if (rc == NGX_ERROR) {
+    /* one look at the whole list a second, however many do not fit */
+
+    if (rc == NGX_ERROR
+        && ms_revocations->cleaned != (ngx_atomic_uint_t) ngx_time())
+    {
+        ms_revocations->cleaned = ngx_time();
         ms_revocations_clean(1);
         rc = ms_revocations_put(entry, 1);
     }
 
-    return rc;
+    if (rc != NGX_ERROR) {
+        return rc;
+    }
+
+    if (entry->ended) {
+
+        /* without an entry its tokens are good */
+
+        return NGX_DECLINED;
+    }
+
+    ms_revocations_missed(entry);
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * The entry is of tokens that were issued until an operator revoked them: from
+ * now on all of that time are refused, until the entry ends.
+ */
+
+static void
+ms_revocations_missed(const ms_revocation_t *entry)
+{
+    int64_t  before;
+
+    before = entry->kind != MS_REVOKE_JTI ? entry->before
+             : entry->stamp > MS_REVOCATION_OLDEST
+               ? (int64_t) (entry->stamp / 1000000) + ms_revocations_late
+             : ngx_time();
+    before = ngx_min(before, ngx_time() + ms_revocations_late);
+
+    ngx_shmtx_lock(&ms_revocations_pool->mutex);
+
+    if (!ms_revocations_full() || before > ms_revocations->missed_before) {
+        ms_revocations->missed_before = before;
+        (void) ngx_atomic_fetch_add(&ms_revocations->generation, 1);
+    }
+
+    if (entry->until > (int64_t) ms_revocations->missed_until) {
+        ms_revocations->missed_until = entry->until;
+        (void) ngx_atomic_fetch_add(&ms_revocations->generation, 1);
+    }
+
+    ngx_shmtx_unlock(&ms_revocations_pool->mutex);
+}
+
+
+ngx_uint_t
+ms_revocations_full(void)
+{
+    return ms_revocations && ms_revocations->missed_until
+           && (int64_t) ms_revocations->missed_until + ms_revocations_late
+              > ngx_time();
 }
 
 

@@ -49,8 +49,12 @@ ngx_uint_t ms_revocations_have(const ms_token_ids_t *ids);
  */
 ngx_int_t ms_revocations_add(ms_revocation_t *entry);
 
-/* Another gateway's word, or one of before a restart.  The later one counts: an
- * entry extends another, "ended" ends it.  Returns as the function above. */
+/*
+ * Another gateway's word, or one of before a restart.  The later one counts: an
+ * entry extends another, "ended" ends it.  Returns as the function above; after
+ * NGX_ERROR all tokens are refused that were issued before the entry, until that
+ * ends.
+ */
 ngx_int_t ms_revocations_hear(ms_revocation_t *entry);
 
 /* An operator's word: the entry ends.  NGX_DECLINED if there is none with this
@@ -73,6 +77,9 @@ ngx_uint_t ms_revocations_changed(uint64_t *from, ngx_uint_t since,
 
 /* entries, of which some may be past their end; without a lock */
 ngx_uint_t ms_revocations_count(void);
+
+/* Whether an entry did not fit, and has not ended.  Without a lock. */
+ngx_uint_t ms_revocations_full(void);
 
 /* frees the entries that are past their end */
 void ms_revocations_sweep(void);

@@ -12,6 +12,9 @@
 /* entries that are copied at once */
 #define MS_REVOCATIONS_SHARED  16
 
+/* seconds from one line of a full list to the next */
+#define MS_REVOCATIONS_LOGGED  60
+
 _Static_assert(MS_REVOCATION_JSON <= MS_REVOKED_TEXT,
                "an entry fits into its text");
 
@@ -19,6 +22,7 @@ _Static_assert(MS_REVOCATION_JSON <= MS_REVOKED_TEXT,
 static ngx_uint_t ms_revocations_shared_changed(uint64_t *from,
     ngx_uint_t since, ms_revoked_entry_t *entries, ngx_uint_t n);
 static void ms_revocations_shared_hear(const u_char *text, size_t len);
+static void ms_revocations_shared_full(void);
 static void ms_revocations_shared_log(const ms_revocation_t *entry);
 
 
@@ -101,14 +105,33 @@ ms_revocations_shared_hear(const u_char *text, size_t len)
     rc = ms_revocations_hear(&entry);
 
     if (rc == NGX_ERROR) {
-        ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                     "revocation of another gateway does not fit into the "
-                     "list: its tokens are good here (make the zone of "
-                     "\"myservice_jwt_revocations\" larger)");
+        ms_revocations_shared_full();
 
     } else if (rc == NGX_OK) {
         ms_revocations_shared_log(&entry);
     }
+}
+
+
+/* once a minute: one worker hears them all */
+
+static void
+ms_revocations_shared_full(void)
+{
+    static time_t  logged;
+
+    if (logged && ngx_time() - logged < MS_REVOCATIONS_LOGGED) {
+        return;
+    }
+
+    logged = ngx_time();
+
+    ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                 "list of revoked tokens is full: a revocation of another "
+                 "gateway does not fit, all tokens that were issued before it "
+                 "are refused here (make the zone of "
+                 "\"myservice_jwt_revocations\" larger, and start this "
+                 "gateway anew)");
 }
 
 
