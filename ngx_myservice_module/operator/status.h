@@ -27,5 +27,8 @@ ngx_int_t ms_status_instance(ms_page_t *page, ms_zone_t *zone,
 /* appends a JSON string */
 ngx_int_t ms_status_string(ms_page_t *page, ngx_str_t *text);
 
+/* "waited", how long calls waited in the line */
+ngx_int_t ms_status_waited(ms_page_t *page, ms_zone_t *zone);
+
 
 #endif /* MS_OPERATOR_STATUS_H */

@@ -306,6 +306,10 @@ ms_status_upstream(ms_page_t *page, ms_zone_t *zone, ms_zone_stats_t *stats)
                     scf->grace);
     page->buf->last = ms_status_totals(p, stats);
 
+    if (stats->line.places && ms_status_waited(page, zone) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (ms_status_store(page, zone) != NGX_OK) {
         return NGX_ERROR;
     }

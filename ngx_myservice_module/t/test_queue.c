@@ -146,6 +146,25 @@ START_TEST(queue_order)
 END_TEST
 
 
+/* what status and API tell of waits, where they are counted */
+START_TEST(queue_waited)
+{
+    client_call_t  *c;
+
+    start(CONF(QUEUE, "grpc_pass grpc://u; }\n"
+                      "location /metrics { myservice_metrics; }\n"
+                      "location /x {\n"));
+    status_await("\"waited\":[{\"le_ms\":5,\"calls\":0},");
+
+    c = enter("s1", 1);
+    leave("s0");
+    client_wait(c);
+    client_assert(c, 0, "");
+    status_await("\"le_ms\":10000,\"calls\":1},{\"calls\":1}]");
+}
+END_TEST
+
+
 /* at once, if the line is full */
 START_TEST(queue_full)
 {
@@ -424,6 +443,7 @@ main(void)
 
     suite = suite_create("queue");
     harness_add(suite, queue_order);
+    harness_add(suite, queue_waited);
     harness_add(suite, queue_full);
     harness_add(suite, queue_starts);
     harness_add(suite, queue_timeout);
