@@ -568,7 +568,7 @@ store_model_create(store_model_t *m, redisContext *c, uint64_t seed,
 
     if (variant == STORE_COUNTER) {
         m->script = store_server_replace(m->script,
-                          "math.max(highest(), tonumber(seen), us)",
+                          "math.max(highest(), believed(seen), us)",
                           "highest()");
     }
 
