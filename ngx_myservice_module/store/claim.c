@@ -10,6 +10,7 @@
 #include "store/conn.h"
 #include "store/leases.h"
 #include "store/released.h"
+#include "store/report.h"
 #include "store/who.h"
 
 
@@ -378,6 +379,10 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
         && ngx_strcmp(what->str, "stays") != 0)
     {
         return 0;
+    }
+
+    if (what->str[0] == 'b' && instance->len) {
+        ms_store_report_record(g->store, instance);
     }
 
     /* busy is true only when all were named */

@@ -19,6 +19,8 @@
 static void ms_store_report_line(ngx_log_t *log, ngx_uint_t level,
     u_char *buf, size_t len);
 static ngx_uint_t ms_store_report_due(ms_store_conn_t *sc, const char *why);
+static ngx_uint_t ms_store_report_kind(ms_store_t *store, u_char *kind,
+    size_t len);
 
 
 static const char  ms_store_report_mute[] =
@@ -212,12 +214,43 @@ ms_store_report_due(ms_store_conn_t *sc, const char *why)
 void
 ms_store_report_error(ms_store_t *store, const char *error)
 {
-    size_t                 len;
+    if (ms_store_report_kind(store, (u_char *) error, strcspn(error, " "))) {
+        ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                     "store answers with an error: %s, store=\"%V\" "
+                     "upstream=\"%V\"", error, &store->url,
+                     &store->upstream->host);
+    }
+}
+
+
+void
+ms_store_report_record(ms_store_t *store, const redisReply *name)
+{
+    ngx_str_t  instance;
+
+    instance.data = (u_char *) name->str;
+    instance.len = name->len;
+
+    if (ms_store_report_kind(store, instance.data, instance.len)) {
+        ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                     "store has a record that cannot be read: its instance "
+                     "gets no new session, key=\"%V\" instance=\"%V\" "
+                     "store=\"%V\" upstream=\"%V\" (remove it with HDEL)",
+                     &store->keys[1], &instance, &store->url,
+                     &store->upstream->host);
+    }
+}
+
+
+/* whether a line is due */
+
+static ngx_uint_t
+ms_store_report_kind(ms_store_t *store, u_char *kind, size_t len)
+{
     ngx_uint_t             i, hash;
     ms_store_complaint_t  *complaint, *list;
 
-    len = strcspn(error, " ");
-    hash = ngx_crc32_short((u_char *) error, len) | 1;
+    hash = ngx_crc32_short(kind, len) | 1;
 
     list = store->sh->complaints;
     complaint = list;
@@ -228,7 +261,7 @@ ms_store_report_error(ms_store_t *store, const char *error)
             complaint = &list[i];
 
             if (ngx_current_msec - complaint->at < MS_STORE_COMPLAIN) {
-                return;
+                return 0;
             }
 
             break;
@@ -242,8 +275,5 @@ ms_store_report_error(ms_store_t *store, const char *error)
     complaint->error = hash;
     complaint->at = ngx_current_msec;
 
-    ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                 "store answers with an error: %s, store=\"%V\" "
-                 "upstream=\"%V\"", error, &store->url,
-                 &store->upstream->host);
+    return 1;
 }

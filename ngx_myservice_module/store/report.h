@@ -25,5 +25,8 @@ void ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected,
 /* an answer of the store was an error */
 void ms_store_report_error(ms_store_t *store, const char *error);
 
+/* the record of an instance is not one */
+void ms_store_report_record(ms_store_t *store, const redisReply *name);
+
 
 #endif /* MS_STORE_REPORT_H */

@@ -39,6 +39,7 @@ local FORGET = 86400000     -- ms after which a record that has ended is dropped
 local SLICE = 1000          -- records that are looked at with one command
 local SWEEP = 32            -- revocations that "revoke" looks at
 local AHEAD = 604800000000  -- us, MS_EPOCH_AHEAD of the gateways
+local RECORD = '^(%d+) (%d+) ([d-]%d*/?%d*)([ar]?%d*)([tcm]) (%S+) (.*)$'
 local UNDRAINED = '^%d+ (%d+) %-'
 
 local t = call('TIME')
@@ -53,8 +54,7 @@ local function believed(e)
 end
 
 local function parse(v)
-    local e, x, d, m, c, u, s = match(v, '^(%d+) (%d+) ([d-]%d*/?%d*)'
-                                         .. '([ar]?%d*)([tcm]) (%S+) (.*)$')
+    local e, x, d, m, c, u, s = match(v, RECORD)
     return {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
 end
 
@@ -210,7 +210,8 @@ end
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
 --   limit: the user has that many sessions
---   busy: all candidates have owners, or are drained
+--   busy: all candidates have owners, or are drained; with one whose record is
+--     not one
 --   stays: so it is, and the session that an operator moves stays
 if verb == 'claim' then
     local sid, ttl, seen = ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -245,6 +246,7 @@ if verb == 'claim' then
     -- only the end is looked at.
     local had = ARGV[11] and call('HMGET', I, unpack(ARGV, 11)) or {}
 
+    local odd = ''
     for n, v in ipairs(had) do
         local c = ARGV[10 + n]
         local x = v and match(v, UNDRAINED)
@@ -260,6 +262,7 @@ if verb == 'claim' then
             tell('claim', c, e, sid, gw, u)
             return {live(r) and r.c == 'm' and 'moved' or 'new', c, str(e), g}
         end
+        if v and not x and not match(v, RECORD) then odd = c end
     end
 
     if live(r) and r.c == 'm' and ARGV[11] then
@@ -268,7 +271,7 @@ if verb == 'claim' then
         return {'stays', inst, str(r.e), g}
     end
 
-    return {'busy', '', '0', g}
+    return {'busy', odd, '0', g}
 end
 
 
@@ -470,6 +473,7 @@ end
 -- list gw cursor count
 -- Some of the records; "id" and "number" are of the last change: who begins
 -- with cursor 0 reads the stream from there.  The next cursor 0: that is all.
+-- A record that is not one has the flags "?".
 --   generation id number cursor, (instance epoch left flags who session)...
 if verb == 'list' then
     local last = call('XREVRANGE', L, '+', '-', 'COUNT', '1')
@@ -477,9 +481,15 @@ if verb == 'list' then
     local out = {}
 
     for n = 1, #scan[2], 2 do
-        local inst, r = scan[2][n], parse(scan[2][n + 1])
-        local drain, member = stamp(r.d), stamp(r.m)
-        if now - r.x > FORGET and now - math.max(drain, member) / 1000 > FORGET
+        local inst, v = scan[2][n], scan[2][n + 1]
+        local r = match(v, RECORD) and parse(v)
+        local drain, member = stamp(r and r.d or ''), stamp(r and r.m or '')
+        if not r then
+            for _, w in ipairs({inst, '0', '0', '?', '-', ''}) do
+                out[#out + 1] = w
+            end
+        elseif now - r.x > FORGET
+               and now - math.max(drain, member) / 1000 > FORGET
            and says(r.m) ~= 'a' and (says(r.d) ~= 'd' or drain < member)
         then
             if r.s ~= '' then call('HDEL', S, r.s) end

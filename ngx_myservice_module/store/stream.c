@@ -11,6 +11,7 @@
 #include "store/conn.h"
 #include "store/leases.h"
 #include "store/moves.h"
+#include "store/report.h"
 #include "store/revoked.h"
 #include "store/words.h"
 
@@ -237,6 +238,11 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
             if (field[k] == NULL) {
                 return NGX_ERROR;
             }
+        }
+
+        if (field[3]->str[0] == '?') {
+            ms_store_report_record(store, field[0]);
+            continue;
         }
 
         if (ms_resp_value(field[1], &epoch) != 0
