@@ -165,6 +165,37 @@ START_TEST(script_flushed)
 END_TEST
 
 
+/* until nothing is to be told to the store any more */
+
+static void
+await_confirmed(redisContext *c)
+{
+    int          n;
+    size_t       i;
+    long long    since;
+    redisReply  *r;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        r = store_server_ask(c, (const char *[]) { "HVALS", "{u}:i", NULL });
+        n = 0;
+
+        for (i = 0; i < r->elements; i++) {
+            n += strstr(r->element[i]->str, "c - s") != NULL;
+        }
+
+        freeReplyObject(r);
+
+        if (n == bound) {
+            return;
+        }
+
+        harness_pause(since, "the leases are not confirmed");
+    }
+}
+
+
 /* All is gone, and no connection is: an idle gateway enters its leases again,
  * before the store gives an instance to others. */
 
@@ -179,7 +210,7 @@ START_TEST(flushed)
     bind_one(false);
 
     for (i = 0; i < 2; i++) {
-        store_server_await(bound);
+        await_confirmed(c);
         freeReplyObject(store_server_ask(c, (const char *[]) { "FLUSHALL",
                                                                NULL }));
         store_server_await(bound);
