@@ -29,6 +29,9 @@
 -- An epoch that is further than AHEAD above the store's clock is not believed,
 -- whoever names it and wherever it stands: it counts as 0, not known.  A lease
 -- of such an epoch is found by its session and instance alone.
+-- A record that cannot be read is of nobody, and no session gets its instance:
+-- it stays until a gateway that has the lease renews it, or the instance says
+-- whose it is.
 -- Times are milliseconds of the store's clock.  Arguments and answers have
 -- only relative ones.  Each answer has the generation.
 
@@ -49,18 +52,19 @@ local now = math.floor(us / 1000)
 local function str(n) return fmt('%.0f', n) end     -- tostring(): "1.7e+15"
 
 local function believed(e)
-    e = tonumber(e)
+    e = tonumber(e) or 0
     return e <= us + AHEAD and e or 0
 end
 
 local function parse(v)
     local e, x, d, m, c, u, s = match(v, RECORD)
-    return {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
+    return e and {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
 end
 
+-- nil: there is none, or, with a text, one that cannot be read
 local function get(inst)
     local v = call('HGET', I, inst)
-    return v and parse(v)
+    return v and parse(v) or nil, v
 end
 
 -- for whom a session counts: what KEYS[5] has, nil: nobody
@@ -122,10 +126,12 @@ end
 
 local function live(r) return r and r.s ~= '' and r.x > now end
 
+-- the record may have been removed by hand, and be of another session since
 local function own(sid)
     local inst = call('HGET', S, sid)
-    if not inst then return nil end
-    return inst, get(inst)
+    local r = inst and get(inst)
+    if not r or r.s ~= sid then return nil end
+    return inst, r
 end
 
 local function says(said) return string.sub(said, 1, 1) end
@@ -250,8 +256,9 @@ if verb == 'claim' then
     for n, v in ipairs(had) do
         local c = ARGV[10 + n]
         local x = v and match(v, UNDRAINED)
-        if c ~= from and (not v or (x and tonumber(x) <= now)) then
-            local o = v and parse(v)
+        local ends = x and tonumber(x) <= now
+        local o = ends and parse(v)
+        if c ~= from and (not v or o) then
             local e = epoch(seen)
             if o and o.s ~= '' then call('HDEL', S, o.s) end
             if inst and inst ~= c then put(inst, r, e, now, 'c', '-', '') end
@@ -262,7 +269,7 @@ if verb == 'claim' then
             tell('claim', c, e, sid, gw, u)
             return {live(r) and r.c == 'm' and 'moved' or 'new', c, str(e), g}
         end
-        if v and not x and not match(v, RECORD) then odd = c end
+        if v and (ends or not x) and not match(v, RECORD) then odd = c end
     end
 
     if live(r) and r.c == 'm' and ARGV[11] then
@@ -446,11 +453,15 @@ if verb == 'operator' then
     for n = 3, #ARGV - 2, 3 do
         local inst, st = ARGV[n], tonumber(ARGV[n + 2])
         local w, time = match(ARGV[n + 1], '^(.)/?(%d*)$')
-        local r = get(inst)
-                  or {e = 0, x = 0, d = '-', m = '', c = 'c', u = '-', s = ''}
+        local r, v = get(inst)
         local k = (w == 'a' or w == 'r') and 'm' or 'd'
+        local odd = v and not r
+        r = r or {e = 0, x = 0, d = '-', m = '', c = 'c', u = '-', s = ''}
 
-        if st > stamp(r[k]) then
+        if odd then
+            -- it takes no word
+
+        elseif st > stamp(r[k]) then
             local back = w == 'a' and says(r.m) == 'r' and stamp(r.d) > 0
             r[k] = w .. str(st)
                    .. (time ~= '' and '/' .. str(now + time) or '')
@@ -515,9 +526,9 @@ local function revocations(cursor, count)
 
     for n = 1, #scan[2], 2 do
         local till, entry = match(scan[2][n + 1], '^%d+ (%d+) (.*)$')
-        if now - till * 1000 > FORGET then
+        if till and now - till * 1000 > FORGET then
             call('HDEL', KEYS[6], scan[2][n])
-        else
+        elseif till then
             out[#out + 1] = entry
         end
     end
@@ -538,14 +549,15 @@ if verb == 'revoke' then
     for n = 3, #ARGV - 3, 4 do
         local id, st = ARGV[n], tonumber(ARGV[n + 1])
         local v = call('HGET', KEYS[6], id)
-        local known, entry = match(v or '0 0 ', '^(%d+) %d+ (.*)$')
+        local known, entry = match(v or '', '^(%d+) %d+ (.*)$')
+        known = tonumber(known or '0')
 
-        if st > tonumber(known) then
+        if st > known then
             call('HSET', KEYS[6], id, str(st) .. ' ' .. ARGV[n + 2] .. ' '
                  .. ARGV[n + 3])
             tell('revoke', id, st, ARGV[n + 3], gw)
 
-        elseif st < tonumber(known) then
+        elseif st < known then
             out[#out + 1] = entry
         end
     end

@@ -240,24 +240,17 @@ ms_store_list_records(ms_store_t *store, redisReply *list)
             }
         }
 
-        if (field[3]->str[0] == '?') {
-            ms_store_report_record(store, field[0]);
-            continue;
-        }
-
-        if (ms_resp_value(field[1], &epoch) != 0
-            || ms_resp_value(field[2], &left) != 0)
-        {
-            return NGX_ERROR;
-        }
-
         instance = ms_store_str(field[0]);
         session = ms_store_str(field[5]);
 
-        if (ms_store_list_flags(store, &instance, field[3], &tentative)
-            != NGX_OK)
+        if (field[3]->str[0] == '?'
+            || ms_resp_value(field[1], &epoch) != 0
+            || ms_resp_value(field[2], &left) != 0
+            || ms_store_list_flags(store, &instance, field[3], &tentative)
+               != NGX_OK)
         {
-            return NGX_ERROR;
+            ms_store_report_record(store, field[0]);
+            continue;
         }
 
         if (session.len && left) {

@@ -36,6 +36,14 @@
     "}\n"
 
 
+/* the first is written later */
+
+static const char *const  odd[] = {
+    "garbage", "garbage", "5 99999999999999999999999 -c - s2", "5 0 d1/c - ",
+    "5 0 d99999999999999999999999c - "
+};
+
+
 #define LINE  "store has a record that cannot be read"
 
 
@@ -52,7 +60,8 @@ await_line(const char *text)
 }
 
 
-/* it is there when the gateway comes, or is written later */
+/* it is there when the gateway comes, or is written later; the gateway reads on
+ */
 
 START_TEST(unreadable)
 {
@@ -68,15 +77,15 @@ START_TEST(unreadable)
     snprintf(text, sizeof(text), LINE ": its instance gets no new session, "
              "key=\"{u}:i\" instance=\"%s\"", name);
 
-    if (_i) {
+    if (_i == 0) {
         gateway_start(CONF("redis://127.0.0.1:8095"));
         await_line("store is connected");
     }
 
     freeReplyObject(store_server_ask(c, (const char *[]) {
-                                     "HSET", "{u}:i", name, "garbage", NULL }));
+                                     "HSET", "{u}:i", name, odd[_i], NULL }));
 
-    if (!_i) {
+    if (_i) {
         gateway_start(CONF("redis://127.0.0.1:8095"));
         await_line(text);
     }
@@ -91,6 +100,7 @@ START_TEST(unreadable)
 
     ck_assert_uint_eq(harness_count("error.log", LINE), 1);
     ck_assert_uint_eq(harness_count("error.log", "answers with an error"), 0);
+    ck_assert_uint_eq(harness_count("error.log", "was not understood"), 0);
 
     freeReplyObject(store_server_ask(c, (const char *[]) {
                                      "HDEL", "{u}:i", name, NULL }));
@@ -111,7 +121,8 @@ main(void)
     Suite  *suite;
 
     suite = suite_create("store_record");
-    harness_add_loop(suite, unreadable, 2);
+    harness_add_loop(suite, unreadable,
+                     (int) (sizeof(odd) / sizeof(odd[0])));
 
     return harness_run(suite, "test_store_record");
 }
