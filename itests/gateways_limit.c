@@ -13,19 +13,21 @@
 #include "rpc/server.h"
 
 
-#define GATEWAYS  3
-#define SESSIONS  12
-#define LIMIT     2
-#define ROUNDS    4                     /* in each two sessions end, and with
+#define GATEWAYS   3
+#define INSTANCES  12
+#define SESSIONS   12
+#define LIMIT      2
+#define ROUNDS     4                    /* in each two sessions end, and with
                                            them their instances */
-#define MANY      "too many sessions"
-#define ID        128
+#define MANY       "too many sessions"
+#define ID         128
 
 
 typedef struct {
     gateways_t   g;
     client_t    *clients;
     bool         has[SESSIONS];
+    client_t    *ended[INSTANCES + 1];  /* whose session each one has ended */
     int          served;                /* in the last round */
     bool         refused;               /* somebody, by the store's state */
 } limit_t;
@@ -37,6 +39,7 @@ static bool limit_round(limit_t *l);
 static bool limit_judge(limit_t *l, int i, outcome_t *outcome);
 static bool limit_watch(limit_t *l);
 static bool limit_leave(limit_t *l);
+static bool limit_number(limit_t *l, const char *pod, int *number);
 
 
 void
@@ -53,7 +56,9 @@ gateways_limit(test_t *test)
     l.clients = clients;
     stack_gateways(test, &l.g.at);
 
-    if (l.g.at.n != GATEWAYS || l.g.instances < LIMIT * (ROUNDS + 1)) {
+    if (l.g.at.n != GATEWAYS || l.g.instances > INSTANCES
+        || l.g.instances < LIMIT * (ROUNDS + 1))
+    {
         check_skip(test, "it needs a stack of three gateways with a limit "
                    "(GATEWAYS=3 INSTANCES=12 LIMIT=2)", "several gateways");
         return;
@@ -176,13 +181,17 @@ limit_judge(limit_t *l, int i, outcome_t *outcome)
 }
 
 
-/* What the instances say. */
+/* What the instances say.  One that ends names the session that it has ended
+ * for a while. */
 
 static bool
 limit_watch(limit_t *l)
 {
-    int   i, k, n;
-    char  session[ID];
+    int     i, k, n;
+    char    session[ID], text[256];
+    size_t  len;
+
+    text[0] = '\0';
 
     for (i = 1, n = 0; i <= l->g.instances; i++) {
 
@@ -191,13 +200,20 @@ limit_watch(limit_t *l)
         }
 
         for (k = 0; k < SESSIONS; k++) {
-            n += strcmp(session, l->clients[k].session) == 0;
+            if (strcmp(session, l->clients[k].session) == 0
+                && l->ended[i] != &l->clients[k])
+            {
+                n++;
+                len = strlen(text);
+                snprintf(text + len, sizeof(text) - len, ", %s at %d",
+                         l->clients[k].name, i);
+            }
         }
     }
 
     return n <= LIMIT
            || check(l->g.test, false, "%d instances serve sessions of the "
-                    "user, who may have %d", n, LIMIT);
+                    "user, who may have %d%s", n, LIMIT, text);
 }
 
 
@@ -206,7 +222,7 @@ limit_watch(limit_t *l)
 static bool
 limit_leave(limit_t *l)
 {
-    int  i;
+    int  i, number;
 
     for (i = 0; i < SESSIONS; i++) {
 
@@ -216,13 +232,26 @@ limit_leave(limit_t *l)
 
         gateways_to(&l->g, &l->clients[i], (i + 1) % GATEWAYS + 1);
 
-        if (!client_shutdown(&l->clients[i], l->clients[i].pod)) {
+        if (!client_shutdown(&l->clients[i], l->clients[i].pod)
+            || !limit_number(l, l->clients[i].pod, &number))
+        {
             return false;
         }
 
+        l->ended[number] = &l->clients[i];
         l->has[i] = false;
         gateways_to(&l->g, &l->clients[i], i % GATEWAYS + 1);
     }
 
     return true;
+}
+
+
+static bool
+limit_number(limit_t *l, const char *pod, int *number)
+{
+    return check(l->g.test,
+                 sscanf(pod, "myservice-%d", number) == 1 && *number >= 1
+                 && *number <= l->g.instances,
+                 "\"%s\" is an instance of the stack", pod);
 }
