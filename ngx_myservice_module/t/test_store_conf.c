@@ -108,7 +108,7 @@ START_TEST(conf_store_mixed)
         "redis://store.test:6379 redis://other.test",
         "redis://store.test/1 redis://127.0.0.1/1 redis://other.test/1",
         "redis://127.0.0.1 redis://store.test/0",
-        "rediss://store.test rediss://127.0.0.1 rediss://localhost" CA
+        ("rediss://store.test rediss://127.0.0.1 rediss://localhost" CA)
     };
 
     static const char *const  bad[][2] = {
