@@ -43,16 +43,16 @@ drain() {
 end_jobs() {
     local pid n
     # a group has all of a job but what has a session of its own; that ends with
-    # its namespace
+    # its namespace. A job that has just been started has no group yet
     for pid in "${!jobs_running[@]}"; do
-        kill -TERM -- "-$pid" 2>/dev/null || true
+        kill -TERM -- "-$pid" 2>/dev/null || kill -TERM "$pid" 2>/dev/null || true
     done
     for pid in "${!jobs_running[@]}"; do
         for ((n = 0; n < patience; n++)); do
-            kill -0 -- "-$pid" 2>/dev/null || break
+            kill -0 -- "-$pid" 2>/dev/null || kill -0 "$pid" 2>/dev/null || break
             sleep 0.1
         done
-        kill -KILL -- "-$pid" 2>/dev/null || true
+        kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
     done
     wait
     rm -rf "$work"
