@@ -31,6 +31,12 @@ drain() {
     while [ "${#jobs_running[@]}" -ge "$1" ] && [ "${#jobs_running[@]}" -gt 0 ]; do
         code=0
         wait -n -p pid || code=$?
+        # bash does not tell of one that a signal ended while "collect" ran
+        if [ -z "${jobs_running[${pid:-0}]:-}" ]; then
+            for pid in "${!jobs_running[@]}"; do break; done
+            code=0
+            wait "$pid" || code=$?
+        fi
         name=${jobs_running[$pid]}
         unset "jobs_running[$pid]"
         collect "$name" "$code" \
