@@ -8,6 +8,7 @@
 #include "store/released.h"
 #include "store/who.h"
 #include "store/words.h"
+#include "zone/epoch.h"
 #include "zone/lock.h"
 
 
@@ -19,6 +20,7 @@ static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
 static ngx_uint_t ms_store_is_news(ms_pool_t *pool, uint32_t instance,
     uint64_t epoch);
+static ngx_uint_t ms_store_lasts(ms_instance_info_t *info, uint64_t epoch);
 static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
     size_t len);
 static ms_store_mark_t *ms_store_hashed(ms_store_t *store,
@@ -281,7 +283,18 @@ ms_store_is_news(ms_pool_t *pool, uint32_t instance, uint64_t epoch)
 
     ms_pool_info(pool, instance, &info);
 
-    return info.epoch < epoch;
+    return ms_epoch_later(epoch, info.epoch);
+}
+
+
+/* the lease is later than the end of those up to "epoch", 0: of one whose epoch
+ * the store does not believe */
+
+static ngx_uint_t
+ms_store_lasts(ms_instance_info_t *info, uint64_t epoch)
+{
+    return info->epoch != epoch
+           && !ms_epoch_later(epoch ? epoch : 1, info->epoch);
 }
 
 
@@ -304,7 +317,7 @@ ms_store_ended(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     if (id != MS_POOL_NONE) {
         ms_pool_info(pool, id, &info);
 
-        if (info.lease && info.epoch <= epoch
+        if (info.lease && !ms_store_lasts(&info, epoch)
             && ms_store_same(session, info.session, info.session_len))
         {
             if (released) {
@@ -345,7 +358,8 @@ ms_store_named(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     if (id != MS_POOL_NONE) {
         ms_pool_info(pool, id, &info);
 
-        if (info.lease && !info.foreign && epoch && info.epoch <= epoch
+        if (info.lease && !info.foreign && epoch
+            && !ms_store_lasts(&info, epoch)
             && !ms_store_same(session, info.session, info.session_len))
         {
             ms_pool_end(pool, id, ngx_current_msec);

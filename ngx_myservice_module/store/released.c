@@ -7,6 +7,7 @@
 #include "store/released.h"
 
 #include "store/conn.h"
+#include "zone/epoch.h"
 #include "zone/lock.h"
 
 
@@ -96,7 +97,8 @@ ms_store_released_add(ms_store_t *store, ngx_str_t *session, uint64_t epoch)
 
     released = ms_store_released_find(store, key.hash, 1);
 
-    if (released->session != key.hash || released->epoch < epoch) {
+    if (released->session != key.hash || ms_epoch_later(epoch, released->epoch))
+    {
         released->session = key.hash;
         released->epoch = epoch;
     }
@@ -128,7 +130,7 @@ ms_store_released_locked(ms_store_t *store, ms_pool_t *pool,
 
     released = ms_store_released_find(store, key->hash, 0);
 
-    return released && epoch <= released->epoch
+    return released && !ms_epoch_later(epoch, released->epoch)
            && ms_pool_session(pool, key, ngx_current_msec) == MS_POOL_NONE
            ? released->epoch : 0;
 }

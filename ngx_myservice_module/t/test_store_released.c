@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "api.h"
 #include "client.h"
@@ -340,16 +341,16 @@ END_TEST
 /* a change of another gateway that comes late */
 
 static void
-late(int number, const char *session, const char *epoch)
+late(const char *what, int number, const char *session, const char *epoch)
 {
     char  name[32];
 
     snprintf(name, sizeof(name), "127.0.0.1:%d", harness_port(number));
     freeReplyObject(store_server_ask(pair_store, (const char *[]) {
         "EVAL", "redis.call('XADD', KEYS[1], '*', 'n', "
-        "redis.call('HINCRBY', KEYS[2], 'n', 1), 'o', 'assert', 'i', ARGV[1], "
+        "redis.call('HINCRBY', KEYS[2], 'n', 1), 'o', ARGV[4], 'i', ARGV[1], "
         "'e', ARGV[3], 's', ARGV[2], 'g', 'x', 'u', '-')", "2", "{u}:log",
-        "{u}:c", name, session, epoch, NULL }));
+        "{u}:c", name, session, epoch, what, NULL }));
 }
 
 
@@ -364,8 +365,8 @@ START_TEST(stale)
     bind(ONE);
     other = home == 8082 ? 8083 : 8082;
 
-    late(other, "s1", "1000");
-    late(other, "s2", "1001");
+    late("assert", other, "s1", "1000");
+    late("assert", other, "s2", "1001");
     since = harness_now();
 
     while (!has("u", other, "s2")) {
@@ -373,6 +374,97 @@ START_TEST(stale)
     }
 
     ck_assert(has("u", home, "s1"));
+}
+END_TEST
+
+
+static const char *
+epoch_in(long long days)
+{
+    static char  copy[2][24];
+    static int   next;
+    char        *p;
+
+    p = copy[next++ % 2];
+    snprintf(p, sizeof(copy[0]), "%lld",
+             ((long long) time(NULL) + days * 86400) * 1000000);
+
+    return p;
+}
+
+
+static void
+await_home(int number)
+{
+    long long  since;
+
+    since = harness_now();
+
+    while (!has("u", number, "s1")) {
+        harness_pause(since, "the change is not believed");
+    }
+}
+
+
+/* The store's clock was far ahead, and is right again: what it gave meanwhile
+ * is older than what it gives now. */
+
+START_TEST(ahead)
+{
+    int         other;
+    char        name[32], record[64];
+    long long   since;
+
+    bind(ONE);
+    other = home == 8082 ? 8083 : 8082;
+
+    if (_i) {
+        late("assert", other, "s1", epoch_in(30));
+        await_home(other);
+
+        if (_i == 2) {
+
+            /* the store says 0 of an epoch that it does not believe */
+
+            late("leave", other, "s1", "0");
+            since = harness_now();
+
+            while (has("u", other, "s1")) {
+                harness_pause(since, "the lease has not ended");
+            }
+
+            return;
+        }
+
+        late("assert", home, "s1", epoch_in(0));
+        await_home(home);
+        return;
+    }
+
+    /* one that was released may begin anew at another gateway */
+
+    late("assert", home, "s1", epoch_in(30));
+    late("assert", other, "s2", epoch_in(31));
+    since = harness_now();
+
+    while (!has("u", other, "s2")) {
+        harness_pause(since, "the change is not read");
+    }
+
+    ends("u");
+    await_released(NULL);
+
+    snprintf(name, sizeof(name), "127.0.0.1:%d", harness_port(home));
+    snprintf(record, sizeof(record), "%s %lld -c - s1", epoch_in(0),
+             ((long long) time(NULL) + 3600) * 1000);
+    freeReplyObject(store_server_ask(pair_store, (const char *[]) {
+                                     "HSET", "{u}:i", name, record, NULL }));
+    freeReplyObject(store_server_ask(pair_store, (const char *[]) {
+                                     "HSET", "{u}:s", "s1", name, NULL }));
+    late("assert", home, "s1", epoch_in(0));
+
+    await_home(home);
+    ck_assert_uint_ne(recorded(), 0);
 }
 END_TEST
 
@@ -391,6 +483,7 @@ main(void)
     harness_add(suite, newer);
     harness_add(suite, alone);
     harness_add(suite, stale);
+    harness_add_loop(suite, ahead, 3);
 
     return harness_run(suite, "test_store_released");
 }

@@ -11,6 +11,7 @@
 #include "pool/key.h"
 
 
+static uint64_t ms_epoch_limit(void);
 static ms_epoch_t *ms_epoch_place(ms_zone_t *zone, ngx_str_t *instance,
     uint64_t *hash);
 
@@ -20,12 +21,10 @@ ms_epoch_named(ms_zone_t *zone, ngx_str_t *instance, uint64_t lease,
     uint64_t epoch, ngx_log_t *log)
 {
     uint64_t     limit, hash;
-    ngx_time_t  *tp;
     ms_epoch_t  *place;
     ngx_uint_t   known;
 
-    tp = ngx_timeofday();
-    limit = ((uint64_t) tp->sec * 1000 + tp->msec) * 1000 + MS_EPOCH_AHEAD;
+    limit = ms_epoch_limit();
 
     if (epoch <= limit && !zone->sh->epochs_named) {
         return epoch;
@@ -90,6 +89,32 @@ ms_epoch_sent(ms_zone_t *zone, ngx_str_t *instance, ms_lease_t *lease)
     return place->seal == (hash ^ epoch ^ of)
            && (of == 0 || of == lease->lease)
            ? ngx_max(epoch, lease->epoch) : lease->epoch;
+}
+
+
+ngx_uint_t
+ms_epoch_later(uint64_t a, uint64_t b)
+{
+    uint64_t  limit;
+
+    if (a > b) {
+        return 1;
+    }
+
+    limit = ms_epoch_limit();
+
+    return a != 0 && a <= limit && b > limit;
+}
+
+
+static uint64_t
+ms_epoch_limit(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return ((uint64_t) tp->sec * 1000 + tp->msec) * 1000 + MS_EPOCH_AHEAD;
 }
 
 

@@ -25,6 +25,12 @@
 uint64_t ms_epoch_named(ms_zone_t *zone, ngx_str_t *instance, uint64_t lease,
     uint64_t epoch, ngx_log_t *log);
 
+/*
+ * A lease of epoch "a" was given after one of epoch "b": also if "b" is far above
+ * the clock, and "a" is not, as after the store's clock was set back.
+ */
+ngx_uint_t ms_epoch_later(uint64_t a, uint64_t b);
+
 /* The epoch that calls under the lease carry to the instance. */
 uint64_t ms_epoch_sent(ms_zone_t *zone, ngx_str_t *instance,
     ms_lease_t *lease);
