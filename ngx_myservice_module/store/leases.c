@@ -165,6 +165,7 @@ ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
             due[n].instance = i;
             due[n].lease = info.lease;
             due[n].epoch = info.epoch;
+            due[n].tentative = info.state == MS_INSTANCE_TENTATIVE;
             due[n].session_len = info.session_len;
             ngx_memcpy(due[n].session, info.session, info.session_len);
             due[n].who_len = ms_store_who(store, due[n].who, info.subject,
@@ -184,16 +185,19 @@ ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
 }
 
 
-/* a lease that the store does not know as confirmed, or that was used since the
- * store has heard of it last, some time ago */
+/* a lease that the store does not know, or not as confirmed, or that was used
+ * since the store has heard of it last, some time ago; a first call that lasts
+ * uses its tentative lease */
 
 static ngx_uint_t
 ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info)
 {
+    ngx_msec_t        ttl;
     ms_store_mark_t  *mark;
 
-    if ((info->state != MS_INSTANCE_LEASED
+    if ((info->state != MS_INSTANCE_TENTATIVE
+         && info->state != MS_INSTANCE_LEASED
          && info->state != MS_INSTANCE_DRAINING)
         || info->session_len == 0 || info->foreign)
     {
@@ -202,12 +206,18 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
 
     mark = &store->sh->marks[instance];
 
-    if (mark->lease != info->lease || mark->known == MS_STORE_CLAIMED) {
+    ttl = store->ttl;
+
+    if (info->state == MS_INSTANCE_TENTATIVE) {
+        ttl = ngx_min(ttl, MS_STORE_TENTATIVE);
+
+    } else if (mark->known == MS_STORE_CLAIMED) {
         return 1;
     }
 
-    return (ngx_msec_int_t) (info->used - mark->asked) > 0
-           && ngx_current_msec - mark->asked >= store->ttl / 8;
+    return mark->lease != info->lease
+           || ((ngx_msec_int_t) (info->used - mark->asked) > 0
+               && ngx_current_msec - mark->asked >= ttl / 8);
 }
 
 

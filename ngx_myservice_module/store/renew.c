@@ -86,6 +86,7 @@ ms_store_renew_stop(void *data)
 static void
 ms_store_renew_next(ms_store_t *store)
 {
+    u_char             ttl[NGX_INT64_LEN + 1];
     ngx_uint_t         i;
     ms_resp_t         *resp;
     ms_store_due_t    *due;
@@ -116,7 +117,17 @@ ms_store_renew_next(ms_store_t *store)
         ms_resp_text(resp, due->session, due->session_len);
         ms_resp_text(resp, due->name, due->name_len);
         ms_resp_number(resp, due->epoch);
-        ms_resp_number(resp, store->ttl);
+
+        if (due->tentative) {
+            ms_resp_text(resp, ttl,
+                         ngx_sprintf(ttl, "%Mt", ngx_min(MS_STORE_TENTATIVE,
+                                                         store->ttl))
+                         - ttl);
+
+        } else {
+            ms_resp_number(resp, store->ttl);
+        }
+
         ms_resp_text(resp, due->who, due->who_len);
     }
 
@@ -211,7 +222,9 @@ ms_store_renew_answers(ms_store_t *store, redisReply *reply)
     for (i = 0; i < batch->n; i++) {
         if (!differs[i]) {
             ms_store_mark(store, batch->due[i].instance, batch->due[i].lease,
-                          batch->asked, MS_STORE_CONFIRMED);
+                          batch->asked, batch->due[i].tentative
+                                        ? MS_STORE_CLAIMED
+                                        : MS_STORE_CONFIRMED);
             (void) ngx_atomic_fetch_add(&store->sh->counts.renewed, 1);
         }
     }
@@ -242,7 +255,8 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
         who.len = due->who_len;
 
         ms_store_given(store, &session, instance, epoch, &who,
-                       store->batch->asked, MS_STORE_CONFIRMED);
+                       store->batch->asked,
+                       due->tentative ? MS_STORE_CLAIMED : MS_STORE_CONFIRMED);
 
         if (ngx_strcmp(what, "moved") == 0) {
             ms_store_ended(store, &session, &own, due->epoch, 0);

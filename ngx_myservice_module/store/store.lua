@@ -284,7 +284,8 @@ end
 
 -- renew gw (session instance epoch ttl who)...
 -- Confirms leases and puts their end off; those that the store has lost are
--- entered again.  Only what differs is answered, with its place among them:
+-- entered again.  With a "t" behind its "ttl" a lease is not confirmed by that.
+-- Only what differs is answered, with its place among them:
 --   generation, (place what instance epoch)...
 --   asserted  entered again
 --   moved     the session is at that instance, by a higher epoch
@@ -297,18 +298,21 @@ if verb == 'renew' then
 
     for n = 3, #ARGV - 4, 5 do
         local sid, inst = ARGV[n], ARGV[n + 1]
-        local x, u = now + tonumber(ARGV[n + 3]), ARGV[n + 4]
+        local ttl, c = match(ARGV[n + 3], '^(%d+)(t?)$')
+        local x, u = now + ttl, ARGV[n + 4]
         local r, what, w = get(inst), nil, inst
         local e = named(ARGV[n + 2], r, r and r.s == sid)
         local we = e
+        c = c == 't' and 't' or 'c'
 
         if r and r.s == sid and r.e <= e then
             if e == 0 then e = epoch('0') end
             if r.e < e then raise(e) end
             -- an end that far off is of a clock that was moved back since
-            x = math.min(math.max(r.x, x), x + ARGV[n + 3])
+            x = math.min(math.max(r.x, x), x + ttl)
             if r.e == e and r.c == 'm' then what = 'moves' end
-            put(inst, r, e, x, what and 'm' or 'c', join(r.u, u) or r.u, sid)
+            c = what and 'm' or r.c == 't' and c or 'c'
+            put(inst, r, e, x, c, join(r.u, u) or r.u, sid)
 
         elseif r and r.s == sid then
             what, we = 'epoch', r.e
@@ -321,10 +325,10 @@ if verb == 'renew' then
                 if e == 0 then e = epoch('0') end
                 if j then put(j, o, e, now, 'c', '-', '') end
                 if r and r.s ~= '' then call('HDEL', S, r.s) end
-                put(inst, r, e, x, 'c', u, sid)
+                put(inst, r, e, x, c, u, sid)
                 call('HSET', S, sid, inst)
                 raise(e)
-                tell('assert', inst, e, sid, gw, u)
+                tell(c == 't' and 'claim' or 'assert', inst, e, sid, gw, u)
                 what = 'asserted'
             end
 

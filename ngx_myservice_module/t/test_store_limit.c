@@ -526,6 +526,73 @@ START_TEST(limit_learned)
 END_TEST
 
 
+/* A first call that lasts: its session counts until it ends. */
+
+static void
+serve_held(fake_call_t *call)
+{
+    if (strcmp(call->session, "s1") == 0) {
+        fake_hold(call);
+        return;
+    }
+
+    serve(call);
+}
+
+
+static long long
+lease_ends(int instance)
+{
+    char         name[32];
+    long long    ends;
+    redisReply  *reply;
+
+    snprintf(name, sizeof(name), "127.0.0.1:%d", harness_port(instance));
+    reply = store_server_ask(store, (const char *[]) { "HGET", "{u}:i", name,
+                                                       NULL });
+    ck_assert_int_eq(reply->type, REDIS_REPLY_STRING);
+    ck_assert_int_eq(sscanf(reply->str, "%*s %lld", &ends), 1);
+    freeReplyObject(reply);
+
+    return ends;
+}
+
+
+START_TEST(limit_first_lasts)
+{
+    long long       since, ends;
+    client_call_t  *first;
+
+    begin(CONF(WITH_STORE("") TWO, WITH_STORE("") TWO, ONE, ""), 0);
+    fakes[0] = fake_start(8082, "0", serve_held);
+    since = harness_now();
+
+    do {
+        harness_pause(since, "the session has no instance");
+        first = start(ECHO, 8080, "alice", "s1");
+
+        while (!first->done && fake_held(fakes[0]) == 0) {
+            client_poll(5);
+        }
+
+    } while (first->done);
+
+    ends = lease_ends(8082);
+    since = harness_now();
+
+    while (lease_ends(8082) <= ends) {
+        client_poll(0);
+        harness_pause(since, "the lease is not renewed");
+    }
+
+    /* it is not confirmed by that: who gives it back frees the instance */
+
+    client_cancel(first);
+    client_assert(call(8081, "alice", "s2"), 0, "");
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -540,6 +607,7 @@ main(void)
     harness_add(suite, limit_differs);
     harness_add(suite, limit_queue);
     harness_add(suite, limit_learned);
+    harness_add(suite, limit_first_lasts);
 
     return harness_run(suite, "test_store_limit");
 }

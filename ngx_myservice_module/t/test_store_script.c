@@ -290,6 +290,48 @@ START_TEST(renewals)
 END_TEST
 
 
+static void
+has_flags(const char *flags)
+{
+    redisReply  *r;
+
+    r = ask("list", "g1", "0", "100");
+    ck_assert_uint_eq(r->element[4]->elements, 6);
+    ck_assert_str_eq(script_text(r->element[4], 3), flags);
+    freeReplyObject(r);
+}
+
+
+/* A first call that lasts renews its lease, and confirms nothing. */
+
+START_TEST(first_call_lasts)
+{
+    char  number[24];
+
+    script_setup(NULL, NULL);
+
+    /* entered again as what it was */
+
+    freeReplyObject(ask("renew", "g1", "s1", "a", "7", "30000t", "-"));
+    has_flags("-t");
+    script_says(ask("release", "g1", "s1", "a", "7", "0", "t"), "ok");
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)
+             script_epoch(ask("claim", "g1", "s1", "10", "0", "", "0", "-",
+                              "0", "-", "a"), "new", "a"));
+    freeReplyObject(ask("renew", "g1", "s1", "a", number, "30000t", "-"));
+    has_flags("-t");
+    script_says(ask("claim", "g1", "s2", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "busy");
+
+    freeReplyObject(ask("renew", "g2", "s1", "a", number, "60000", "-"));
+    freeReplyObject(ask("renew", "g1", "s1", "a", number, "30000t", "-"));
+    has_flags("-c");
+    script_says(ask("release", "g1", "s1", "a", number, "0", "t"), "no");
+}
+END_TEST
+
+
 START_TEST(young)
 {
     script_setup(NULL, NULL);
@@ -476,6 +518,7 @@ main(void)
     harness_add(suite, ends);
     harness_add(suite, behind);
     harness_add(suite, renewals);
+    harness_add(suite, first_call_lasts);
     harness_add(suite, young);
     harness_add(suite, forgets);
     harness_add(suite, stream);
