@@ -569,12 +569,12 @@ uint32_t ms_pool_find(const ms_pool_t *pool, const char *name, size_t len);
 
 /* Removes the member: at once if it has no owner or with "force", else when its
  * lease ends. */
+void ms_pool_remove(ms_pool_t *pool, uint32_t instance, int force,
+    uint64_t now);
+
 /* The member has been added only for the owner that it has: it goes with the
  * lease, at once if it has none. */
 void ms_pool_guest(ms_pool_t *pool, uint32_t instance);
-
-void ms_pool_remove(ms_pool_t *pool, uint32_t instance, int force,
-    uint64_t now);
 
 /*
  * How long an instance drains: one that was removed, or drained by one of the
