@@ -27,6 +27,7 @@ some_terms(pair_t *pair)
                                        : pair_subjects[pick(pair, 8) == 0];
     terms.routes = pick(pair, 4) != 0;
     terms.tells = pick(pair, 3) == 0;
+    terms.fenced = 0;
     terms.grace = 30 * pick(pair, 2);
     terms.ttl = 100 + 50 * pick(pair, 2);
     terms.lifetime = pick(pair, 4) == 0 ? 400 : 0;
