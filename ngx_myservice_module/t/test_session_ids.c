@@ -141,7 +141,7 @@ START_TEST(ids_conf)
 
     ck_assert_int_ne(gateway_test(CONF("myservice_session_ids md5;\n"),
                                   &output), 0);
-    ck_assert_ptr_nonnull(strstr(output, "invalid value"));
+    ck_assert_ptr_nonnull(strstr(output, "\"md5\""));
 }
 END_TEST
 

@@ -386,7 +386,9 @@ ms_hpack_field(const uint8_t *p, const uint8_t *last, size_t *size)
 
     p = ms_hpack_string(p, last, &value);
 
-    *size = ms_hpack_size(name, value);
+    if (p) {
+        *size = ms_hpack_size(name, value);
+    }
 
     return p;
 }
