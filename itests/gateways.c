@@ -19,6 +19,7 @@
 
 
 #define GATEWAYS      3
+#define WORKERS       2                 /* of each */
 #define RACERS        30
 #define BURIED        8                 /* of twelve instances */
 #define RELOADS       3
@@ -35,6 +36,7 @@ static bool gateways_open(gateways_t *g, test_t *test);
 static void gateways_run(gateways_t *g, gateways_pt act);
 static bool gateways_kill(gateways_t *g);
 static bool gateways_promote(gateways_t *g);
+static bool gateways_proxied(gateways_t *g);
 static bool gateways_cut(gateways_t *g);
 static bool gateways_agree(gateways_t *g, client_t *client);
 static bool gateways_renew(gateways_t *g);
@@ -145,9 +147,31 @@ gateways_partition(test_t *test)
 
     if (check(test, g.proxy != NULL, "a proxy to the store at port %d", port))
     {
-        gateways_run(&g, gateways_cut);
+        if (gateways_proxied(&g)) {
+            gateways_run(&g, gateways_cut);
+        }
+
         proxy_stop(g.proxy);
     }
+}
+
+
+/* Every worker has a connection, and one of them another one. */
+
+static bool
+gateways_proxied(gateways_t *g)
+{
+    int      n;
+    int64_t  end;
+
+    end = rpc_now() + check_time_left(g->test, SEVERAL_PATIENCE);
+
+    while ((n = proxy_accepted(g->proxy)) < WORKERS + 1 && rpc_now() < end) {
+        check_pace(SEVERAL_POLL);
+    }
+
+    return check(g->test, n > WORKERS,
+                 "the workers of a gateway are connected: got %d", n);
 }
 
 

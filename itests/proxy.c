@@ -33,6 +33,7 @@ struct proxy_s {
     struct sockaddr_in  target;
     atomic_bool         silent;
     atomic_bool         stopping;
+    atomic_int          accepted;
     pair_t              pairs[PAIRS];
 };
 
@@ -91,6 +92,13 @@ void
 proxy_silence(proxy_t *proxy, bool silent)
 {
     atomic_store(&proxy->silent, silent);
+}
+
+
+int
+proxy_accepted(proxy_t *proxy)
+{
+    return atomic_load(&proxy->accepted);
 }
 
 
@@ -167,6 +175,7 @@ proxy_accept(proxy_t *proxy)
         for (i = 0; i < PAIRS; i++) {
             if (proxy->pairs[i].fd[0] == -1) {
                 proxy->pairs[i] = pair;
+                (void) atomic_fetch_add(&proxy->accepted, 1);
                 return;
             }
         }

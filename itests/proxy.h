@@ -20,6 +20,9 @@ proxy_t *proxy_start(int port, const char *target);
 /* From any thread. */
 void proxy_silence(proxy_t *proxy, bool silent);
 
+/* How many connections it has had. */
+int proxy_accepted(proxy_t *proxy);
+
 void proxy_stop(proxy_t *proxy);
 
 
