@@ -34,6 +34,7 @@ typedef bool (*gateways_pt)(gateways_t *g);
 
 static bool gateways_open(gateways_t *g, test_t *test);
 static void gateways_run(gateways_t *g, gateways_pt act);
+static bool gateways_heard(gateways_t *g);
 static bool gateways_kill(gateways_t *g);
 static bool gateways_promote(gateways_t *g);
 static bool gateways_proxied(gateways_t *g);
@@ -366,12 +367,43 @@ gateways_run(gateways_t *g, gateways_pt act)
         return;
     }
 
-    if (load_await(g->load) && act(g) && load_again(g->load)) {
+    if (load_await(g->load) && gateways_heard(g) && act(g)
+        && load_again(g->load))
+    {
         (void) gateways_apart(g);
     }
 
     count = load_stop(g->load);
     gateways_counts(g, &count);
+}
+
+
+/* Waits until each gateway knows of the leases: one that is cut off before it
+ * has heard of a session refuses it. */
+
+static bool
+gateways_heard(gateways_t *g)
+{
+    int      i, known, served;
+    char     session[128];
+    int64_t  end;
+
+    end = rpc_now() + check_time_left(g->test, SEVERAL_PATIENCE);
+
+    do {
+        for (i = 1, known = served = 0; i <= g->instances; i++) {
+            if (stack_session(g->test, i, session, sizeof(session))
+                && session[0] != '\0')
+            {
+                served++;
+                known += stack_is(g->test, i, "leased");
+            }
+        }
+
+    } while ((known < served || served < SEVERAL_SESSIONS) && rpc_now() < end);
+
+    return check(g->test, known == served && served >= SEVERAL_SESSIONS,
+                 "all gateways know of %d leases, of %d", known, served);
 }
 
 
