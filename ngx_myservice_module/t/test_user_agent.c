@@ -29,6 +29,8 @@ padded(client_t *client, const char *path, const char *agent)
     client_call_t   *call;
     client_header_t  get[3] = { { ":method", "GET" } };
 
+    static const char  text[] = "a padding to disable";
+
     if (agent) {
         get[1].name = "user-agent";
         get[1].value = agent;
@@ -38,7 +40,7 @@ padded(client_t *client, const char *path, const char *agent)
     client_wait(call);
     ck_assert_int_eq(call->http, 404);
 
-    return strstr((char *) call->body, "a padding to disable") != NULL;
+    return memmem(call->body, call->len, text, sizeof(text) - 1) != NULL;
 }
 
 
