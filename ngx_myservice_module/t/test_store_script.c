@@ -102,8 +102,9 @@ END_TEST
 
 START_TEST(operator_moves)
 {
-    char      number[24];
-    uint64_t  first;
+    char         number[24];
+    uint64_t     first;
+    redisReply  *reply;
 
     script_setup(NULL, NULL);
 
@@ -119,8 +120,9 @@ START_TEST(operator_moves)
 
     /* not by a renewal, which says so, nor by a question that only looks */
 
-    ck_assert_str_eq(script_text(ask("renew", "g2", "s1", "a", number, "10000",
-                                     "u1")->element[1], 1), "moves");
+    reply = ask("renew", "g2", "s1", "a", number, "10000", "u1");
+    ck_assert_str_eq(script_text(reply->element[1], 1), "moves");
+    freeReplyObject(reply);
     ck_assert_uint_eq(script_epoch(ask("claim", "g2", "s1", "10000", "0", "",
                                        "0", "u1", "0", "-"), "own", "a"),
                       first);
@@ -148,8 +150,9 @@ START_TEST(operator_moves)
 
     script_says(ask("move", "g1", "s2", "a", number), "ok");
     snprintf(number, sizeof(number), "%llu", (unsigned long long) first + 9);
-    ck_assert_uint_eq(ask("renew", "g2", "s2", "a", number, "10000",
-                          "-")->element[1]->elements, 0);
+    reply = ask("renew", "g2", "s2", "a", number, "10000", "-");
+    ck_assert_uint_eq(reply->element[1]->elements, 0);
+    freeReplyObject(reply);
     (void) script_epoch(ask("claim", "g2", "s2", "10000", "0", "", "0", "-",
                             "0", "-", "a", "c"), "own", "a");
 }
