@@ -362,7 +362,7 @@ check-dashboard:                        ## the dashboard in a real Chromium, aga
 .PHONY: check-valgrind
 check-valgrind: deps                    ## scenarios with the services under valgrind
 	@$(PARALLEL) all
-	@echo "check-valgrind: a scenario takes about ten seconds, all seven minutes"
+	@echo "check-valgrind: a scenario takes about ten seconds, all five minutes"
 	@VALGRIND=1 scripts/run-itests
 
 # fuzzing: NAME.c in a folder "fuzz" with the inputs of corpus/NAME beside it
