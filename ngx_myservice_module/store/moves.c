@@ -20,7 +20,6 @@
 typedef struct {
     uint32_t             instance;
     uint64_t             epoch;
-    ngx_atomic_uint_t    leaving;       /* when the look at the marks began */
     ngx_str_t            name;
     ngx_str_t            session;
     u_char               names[MS_POOL_NAME_MAX];
@@ -63,6 +62,8 @@ ms_store_move(ms_zone_t *zone, ngx_str_t *session)
     (void) ms_zone_lock(zone, &rebuilt);
     ms_store_leaves_mark(store, lease.instance, lease.epoch);
     ms_zone_unlock(zone, rebuilt, ngx_cycle->log);
+
+    store->move_from = 0;
 
     ms_store_moves_tell(store);
 }
@@ -204,11 +205,19 @@ ms_store_moves_tell(ms_store_t *store)
         return;
     }
 
+    if (store->move_from == 0) {
+        store->move_until = store->sh->leaving;
+    }
+
     if (!ms_store_leaves_next(store, leaves)) {
-        (void) ngx_atomic_cmp_set(&store->sh->leaving, leaves->leaving, 0);
+        (void) ngx_atomic_cmp_set(&store->sh->leaving, store->move_until, 0);
         ngx_free(leaves);
         return;
     }
+
+    /* it may stay marked: there is one more look */
+
+    (void) ngx_atomic_fetch_add(&store->sh->leaving, 1);
 
     resp = &store->conn.resp;
 
@@ -228,8 +237,8 @@ ms_store_moves_tell(ms_store_t *store)
 }
 
 
-/* The next lease that is marked; a mark of one that has ended goes.  0: there is
- * none. */
+/* The next lease that is marked, from "move_from" on, which is 0 again at the end;
+ * a mark of one that has ended goes.  0: there is none. */
 
 static ngx_uint_t
 ms_store_leaves_next(ms_store_t *store, ms_store_leaves_t *leaves)
@@ -240,9 +249,8 @@ ms_store_leaves_next(ms_store_t *store, ms_store_leaves_t *leaves)
     ms_store_mark_t     *mark;
     ms_instance_info_t   info;
 
-    leaves->leaving = store->sh->leaving;
     found = 0;
-    i = 0;
+    i = store->move_from;
 
     do {
         pool = ms_zone_lock(store->zone, &rebuilt);
@@ -281,6 +289,8 @@ ms_store_leaves_next(ms_store_t *store, ms_store_leaves_t *leaves)
 
     } while (!found && i < limit);
 
+    store->move_from = found ? i : 0;
+
     return found;
 }
 
@@ -316,6 +326,7 @@ ms_store_leaves_told(void *owner, redisReply *reply, void *data)
         goto done;
     }
 
+    again = 1;
     told = ngx_strcmp(what->str, "ok") == 0;
 
     pool = ms_zone_lock(store->zone, &rebuilt);
@@ -337,7 +348,6 @@ ms_store_leaves_told(void *owner, redisReply *reply, void *data)
 
         if (told || info.moves || mark->lease == info.lease) {
             mark->leaves = 0;
-            again = 1;
         }
     }
 

@@ -184,8 +184,8 @@ typedef struct {
                                                    them */
     ngx_atomic_t                   untold;      /* how many releases the store
                                                    may not have got */
-    ngx_atomic_t                   leaving;     /* number of leases that "leaves",
-                                                   or more */
+    ngx_atomic_t                   leaving;     /* more than 0 as long as a lease
+                                                   "leaves" */
     ms_duty_owner_t                duty;
     u_char                         gateway[MS_STORE_NAME];
     u_char                         generation[MS_STORE_NUMBER];
@@ -319,6 +319,9 @@ struct ms_store_s {
     ngx_uint_t                     npending;
     ngx_event_t                    reaper;
     uint32_t                       renew_from;
+    uint32_t                       move_from;   /* marks; and "leaving" when the
+                                                   look at them began */
+    ngx_atomic_uint_t              move_until;
     uint32_t                       tell_from;   /* operators' words: those on
                                                    removed instances first */
     ngx_uint_t                     tell_until;

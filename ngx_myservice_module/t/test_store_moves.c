@@ -18,6 +18,11 @@
 
 #define SERVERS  "server 127.0.0.1:8082; server 127.0.0.1:8083;"
 
+/* one gateway, with a third instance */
+#define ALONE                                                                 \
+    PAIR_CONF(PAIR_UPSTREAM("8080", "u", "1m",                                \
+                            SERVERS " server 127.0.0.1:8084;"))
+
 #define GATEWAYS                                                              \
     PAIR_CONF(PAIR_UPSTREAM("8080", "u", "1m", SERVERS)                       \
               PAIR_UPSTREAM("8081", "v", "1m", SERVERS))
@@ -92,7 +97,7 @@ await_at(const char *session)
     since = harness_now();
 
     for (number = 8082; strstr(pair_record(number), text) == NULL;
-         number ^= 8082 ^ 8083)
+         number = number == 8084 ? 8082 : number + 1)
     {
         harness_pause(since, text);
     }
@@ -259,6 +264,50 @@ START_TEST(away)
 END_TEST
 
 
+/* Two sessions are to move, and stay while the store is away.  The store begins
+ * anew, and never gets the lease of an instance that is down: the session of a
+ * later one moves. */
+
+START_TEST(in_turn)
+{
+    int        i, low, at[2];
+    fake_t    *fakes[3];
+    client_t  *client;
+
+    static const char *const  sessions[] = { "m1", "m2" };
+
+    pair_server = store_server_start(harness_port(PAIR_STORE), NULL);
+    pair_store = store_server_connect();
+    fakes[0] = fake_start(8082, "one", fake_ok);
+    fakes[1] = fake_start(8083, "two", fake_ok);
+    fakes[2] = fake_start(8084, "three", fake_ok);
+    gateway_start(ALONE);
+
+    for (i = 0; i < 2; i++) {
+        pair_call(8080, sessions[i]);
+        at[i] = await_at(sessions[i]);
+    }
+
+    store_server_kill(pair_server);
+    client = client_open(harness_port(8080));
+
+    for (i = 0; i < 2; i++) {
+        move("u", sessions[i], "{}", 200);
+        client_assert(echo_get(client, sessions[i]), 0, "");
+        ck_assert(!moves("u", at[i]));
+    }
+
+    low = at[0] < at[1] ? 0 : 1;
+    fake_stop(fakes[at[low] - 8082]);
+    ck_assert_int_ne(echo_get(client, sessions[low])->grpc, 0);
+
+    pair_again();
+    await_moves("u", at[!low], true);
+    ck_assert_str_eq(pair_record(at[low]), "");
+}
+END_TEST
+
+
 /* a session that was released */
 
 START_TEST(no_lease)
@@ -287,6 +336,7 @@ main(void)
     harness_add(suite, unknown);
     harness_add(suite, nowhere);
     harness_add(suite, away);
+    harness_add(suite, in_turn);
     harness_add(suite, no_lease);
 
     return harness_run(suite, "test_store_moves");
