@@ -561,7 +561,7 @@ ms_metrics_reason(ngx_uint_t n)
 static ngx_uint_t
 ms_metrics_queued(ms_metrics_upstream_t *u)
 {
-    return u->stats.line.places != 0;
+    return u->stats.places != 0;
 }
 
 
@@ -607,6 +607,7 @@ ms_metrics_ended(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 static uint64_t
 ms_metrics_queue(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
 {
+    uint64_t          used;
     ms_line_stats_t  *line;
 
     line = &u->stats.line;
@@ -620,7 +621,12 @@ ms_metrics_queue(ms_metrics_t *m, ms_metrics_upstream_t *u, ngx_uint_t n)
         return line->served;
 
     default:
-        return line->places - line->waiting - line->served;
+
+        /* a reload may have made the line shorter */
+
+        used = line->waiting + line->served;
+
+        return u->stats.places > used ? u->stats.places - used : 0;
     }
 }
 

@@ -306,7 +306,7 @@ ms_status_upstream(ms_page_t *page, ms_zone_t *zone, ms_zone_stats_t *stats)
                     scf->grace);
     page->buf->last = ms_status_totals(p, stats);
 
-    if (stats->line.places && ms_status_waited(page, zone) != NGX_OK) {
+    if (stats->places && ms_status_waited(page, zone) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -507,10 +507,10 @@ ms_status_totals(u_char *p, ms_zone_stats_t *stats)
                         ms_pool_end_name(i), stats->ended[i]);
     }
 
-    if (stats->line.places) {
+    if (stats->places) {
         p = ngx_sprintf(p, "},\"queue\":{\"length\":%uD,\"waiting\":%uD,"
                            "\"served\":%uD,\"oldest_ms\":%uL",
-                        stats->line.places, stats->line.waiting,
+                        stats->places, stats->line.waiting,
                         stats->line.served, stats->line.oldest);
     }
 

@@ -40,6 +40,7 @@ struct ms_line_s {
     uint64_t           next;            /* number */
     uint64_t           swept;
     uint32_t           places;
+    uint32_t           limit;           /* all places in use are below */
     uint32_t           used;
     uint32_t           waiting;
     uint64_t           asked;           /* when the turn of a head came last that
@@ -77,7 +78,7 @@ ms_line_create(void *mem, uint32_t places)
     ms_line_t  *line;
 
     line = mem;
-    memset(line, 0, ms_line_size(places));
+    memset(line, 0, sizeof(ms_line_t));
     line->places = places;
 
     return line;
@@ -93,7 +94,7 @@ ms_line_session(const ms_line_t *line, uint32_t place)
 
 
 int
-ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
+ms_line_enter(ms_line_t *line, uint32_t length, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, int lost, uint32_t worker, uint64_t now,
     ms_ticket_t *ticket)
 {
@@ -104,13 +105,13 @@ ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
     i = ms_line_find(line, key);
     p = &line->place[i];
 
-    if (i == line->places) {
+    if (i == line->limit) {
 
-        for (i = 0; i < line->places && line->place[i].number; i++) {
+        for (i = 0; i < line->limit && line->place[i].number; i++) {
             /* void */
         }
 
-        if (i == line->places) {
+        if (line->used >= length || i == line->places) {
             return -1;
         }
 
@@ -147,6 +148,10 @@ ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
         p->number = ticket->number;
         line->used++;
         line->waiting++;
+
+        if (i == line->limit) {
+            line->limit++;
+        }
     }
 
     p->calls++;
@@ -163,14 +168,14 @@ ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
 }
 
 
-/* "places" if the session has no place */
+/* "limit" if the session has no place */
 static uint32_t
 ms_line_find(const ms_line_t *line, const ms_pool_key_t *key)
 {
     uint32_t            i;
     ms_line_session_t  *s;
 
-    for (i = 0; i < line->places; i++) {
+    for (i = 0; i < line->limit; i++) {
 
         if (line->place[i].number == 0 || line->place[i].hash != key->hash) {
             continue;
@@ -194,7 +199,7 @@ ms_line_place(ms_line_t *line, const ms_ticket_t *ticket)
 {
     ms_place_t  *p;
 
-    p = ticket->number && ticket->place < line->places
+    p = ticket->number && ticket->place < line->limit
         ? &line->place[ticket->place] : NULL;
 
     return p && p->number == ticket->number ? p : NULL;
@@ -311,7 +316,7 @@ ms_line_serve(ms_line_t *line, ms_pool_t *pool, uint64_t now)
     {
         i = ms_line_head(line);
 
-        if (i == line->places) {
+        if (i == line->limit) {
             break;
         }
 
@@ -389,20 +394,20 @@ ms_line_due(const ms_line_t *line, uint64_t now)
 }
 
 
-/* "places" if nobody waits */
+/* "limit" if nobody waits */
 static uint32_t
 ms_line_head(const ms_line_t *line)
 {
     uint32_t           i, head;
     const ms_place_t  *p;
 
-    head = line->places;
+    head = line->limit;
 
-    for (i = 0; i < line->places; i++) {
+    for (i = 0; i < line->limit; i++) {
         p = &line->place[i];
 
         if (p->number && !p->served
-            && (head == line->places
+            && (head == line->limit
                 || p->number < line->place[head].number))
         {
             head = i;
@@ -425,7 +430,11 @@ ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now)
     line->waiting = 0;
     line->asks = 0;
 
-    for (i = 0; i < line->places; i++) {
+    while (line->limit && line->place[line->limit - 1].number == 0) {
+        line->limit--;
+    }
+
+    for (i = 0; i < line->limit; i++) {
         p = &line->place[i];
 
         if (p->number) {
@@ -438,7 +447,7 @@ ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now)
         }
     }
 
-    for (i = 0; i < line->places; i++) {
+    for (i = 0; i < line->limit; i++) {
         p = &line->place[i];
 
         /* the clock of another process may be ahead of this one's */
@@ -478,7 +487,7 @@ ms_line_user(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
         return 0;
     }
 
-    for (i = 0; i < line->places; i++) {
+    for (i = 0; i < line->limit; i++) {
         p = &line->place[i];
 
         if (p->number == 0 || p->served || p->hash == key->hash) {
@@ -506,9 +515,8 @@ ms_line_stats(const ms_line_t *line, uint64_t now, ms_line_stats_t *stats)
     const ms_place_t  *p;
 
     memset(stats, 0, sizeof(ms_line_stats_t));
-    stats->places = line->places;
 
-    for (i = 0; i < line->places; i++) {
+    for (i = 0; i < line->limit; i++) {
         p = &line->place[i];
 
         if (p->number == 0) {

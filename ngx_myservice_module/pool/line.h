@@ -47,7 +47,6 @@ typedef enum {
 } ms_turn_t;
 
 typedef struct {
-    uint32_t        places;
     uint32_t        waiting;
     uint32_t        served;             /* and their calls still wait */
     uint64_t        oldest;             /* milliseconds that the one waits who
@@ -65,9 +64,10 @@ ms_line_t *ms_line_create(void *mem, uint32_t places);
  * A call enters the place of its session, which is made at the end if there is
  * none; with "lost" before all sessions that have lost no instance.  "worker"
  * is who is to be woken (one of MS_LINE_WORKERS, others are not).  Returns -1 if
- * the line is full.  What "key" and "terms" borrow is copied.
+ * "length" places are in use, or all that there are.  What "key" and "terms"
+ * borrow is copied.
  */
-int ms_line_enter(ms_line_t *line, const ms_pool_key_t *key,
+int ms_line_enter(ms_line_t *line, uint32_t length, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, int lost, uint32_t worker, uint64_t now,
     ms_ticket_t *ticket);
 

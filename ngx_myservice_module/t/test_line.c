@@ -238,7 +238,7 @@ arrive(call_t *c)
     of_user = terms_of(c->session);
 
     if (ms_line_many(line, pool, &key, &of_user, now)
-        || ms_line_enter(line, &key, &of_user, draw(8) == 0,
+        || ms_line_enter(line, 1 + draw(PLACES), &key, &of_user, draw(8) == 0,
                          (uint32_t) c->worker, now, &c->ticket)
            != 0)
     {
@@ -321,8 +321,8 @@ advance(call_t *c)
         of_user = terms_of(c->session);
 
         if (ms_line_many(line, pool, &key, &of_user, now)
-            || ms_line_enter(line, &key, &of_user, 0, (uint32_t) c->worker,
-                             now, &c->ticket)
+            || ms_line_enter(line, 1 + draw(PLACES), &key, &of_user, 0,
+                             (uint32_t) c->worker, now, &c->ticket)
                != 0)
         {
             c->session = -1;
@@ -494,7 +494,7 @@ enter(call_t *c, int session, int lost)
     c->session = session;
     c->ticket.number = 0;
     key_of(session, &key);
-    ck_assert_int_eq(ms_line_enter(line, &key, &terms, lost, 0, now,
+    ck_assert_int_eq(ms_line_enter(line, PLACES, &key, &terms, lost, 0, now,
                                    &c->ticket),
                      0);
 }
@@ -614,23 +614,36 @@ START_TEST(line_store)
 END_TEST
 
 
-/* A full line, and calls of one session that share a place. */
-START_TEST(line_full)
+static int
+enter_new(int session, uint32_t length)
 {
     ms_ticket_t    ticket = { 0 };
     ms_pool_key_t  key;
 
-    set_up(0, 2, 1);
+    key_of(session, &key);
+
+    return ms_line_enter(line, length, &key, &terms, 0, 0, now, &ticket);
+}
+
+
+/* A full line, and calls of one session that share a place.  What is full is
+ * the caller's word, and how many places there are. */
+START_TEST(line_full)
+{
+    set_up(0, 3, 1);
     enter(&calls[0], 0, 0);
     enter(&calls[1], 0, 0);
     enter(&calls[2], 1, 0);
     ck_assert_uint_eq(calls[0].ticket.number, calls[1].ticket.number);
-    key_of(2, &key);
-    ck_assert_int_eq(ms_line_enter(line, &key, &terms, 0, 0, now, &ticket), -1);
+    ck_assert_int_eq(enter_new(2, 1), -1);
+    ck_assert_int_eq(enter_new(2, 2), -1);
     ms_line_leave(line, pool, &calls[0].ticket, now);
-    ck_assert_int_eq(ms_line_enter(line, &key, &terms, 0, 0, now, &ticket), -1);
+    ck_assert_int_eq(enter_new(2, 2), -1);
     ms_line_leave(line, pool, &calls[1].ticket, now);
-    ck_assert_int_eq(ms_line_enter(line, &key, &terms, 0, 0, now, &ticket), 0);
+    ck_assert_int_eq(enter_new(2, 1), -1);
+    ck_assert_int_eq(enter_new(2, 2), 0);
+    enter(&calls[0], 0, 0);
+    ck_assert_int_eq(enter_new(3, 4), -1);
     tear_down();
 }
 END_TEST
@@ -659,7 +672,7 @@ START_TEST(line_lost)
     ck_assert_int_eq(ms_line_look(line, &calls[2].ticket, now), MS_TURN_WAITS);
 
     key_of(1, &key);
-    ck_assert_int_eq(ms_line_enter(line, &key, &terms, 0, 0, now,
+    ck_assert_int_eq(ms_line_enter(line, PLACES, &key, &terms, 0, 0, now,
                                    &calls[1].ticket),
                      0);
     calls[3].ticket.number = 0;

@@ -388,24 +388,36 @@ START_TEST(queue_lost_timeout)
 END_TEST
 
 
-/* another length: the old line goes on, a new one begins */
+/* Another length: the line goes on, and nobody overtakes those who wait in the
+ * old workers.  Without a line they are served, too. */
 START_TEST(queue_reload_length)
 {
-    client_call_t  *c;
+    client_call_t  *c[3];
 
     start(CONF(QUEUE, ""));
-    c = enter("s1", 1);
-    gateway_reload(CONF("myservice_queue length=2;\n", ""));
-    ck_assert(status_has("\"queue\":{\"length\":2,"));
-    leave("s0");
-    client_wait(c);
-    client_assert(c, 0, "");
-    c = enter("s2", 1);
-    gateway_reload(CONF("", ""));
+    c[0] = enter("s1", 1);
+    c[1] = enter("s2", 2);
+    gateway_reload(CONF("myservice_queue length=1;\n", ""));
+    ck_assert(status_has("\"queue\":{\"length\":1,\"waiting\":2,"));
     client_assert(echo_once("s3"), 8, BUSY);
+    gateway_reload(CONF("myservice_queue length=3;\n", ""));
+    c[2] = enter("s3", 3);
+    client_assert(echo_once("s4"), 8, BUSY);
+
+    leave("s0");
+    client_wait(c[0]);
+    client_assert(c[0], 0, "");
+    ck_assert(!c[1]->done && !c[2]->done);
     leave("s1");
-    client_wait(c);
-    client_assert(c, 0, "");
+    client_wait(c[1]);
+    client_assert(c[1], 0, "");
+    ck_assert(!c[2]->done);
+
+    gateway_reload(CONF("", ""));
+    client_assert(echo_once("s4"), 8, BUSY);
+    leave("s2");
+    client_wait(c[2]);
+    client_assert(c[2], 0, "");
     gateway_await_workers(2);
 }
 END_TEST

@@ -17,7 +17,7 @@ static ngx_uint_t  ms_zone_line_tag;
 
 
 ngx_int_t
-ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t places)
+ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t length)
 {
     size_t           size;
     ngx_str_t        name, *of;
@@ -25,17 +25,18 @@ ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t places)
 
     of = &zone->shm_zone->shm.name;
 
-    /* the length, too: lines of a few places have the same size */
-
-    name.len = of->len + sizeof(".line.4096") - 1;
+    name.len = of->len + sizeof(".line") - 1;
     name.data = ngx_pnalloc(cf->pool, name.len);
     if (name.data == NULL) {
         return NGX_ERROR;
     }
 
-    name.len = ngx_sprintf(name.data, "%V.line.%ui", of, places) - name.data;
+    ngx_sprintf(name.data, "%V.line", of);
 
-    size = ms_line_size(places);
+    /* a reload with another length keeps the line; what is not used costs no
+     * memory */
+
+    size = ms_line_size(MS_LINE_MAX);
     size = ngx_align(size + size / 64, ngx_pagesize)
            + MS_LINE_PAGES * ngx_pagesize;
 
@@ -44,7 +45,7 @@ ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t places)
         return NGX_ERROR;
     }
 
-    zone->places = places;
+    zone->places = length;
 
     shm_zone->init = ms_zone_line_init;
     shm_zone->data = zone;
@@ -70,7 +71,7 @@ ms_zone_line_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_OK;
     }
 
-    mem = ngx_slab_alloc(shpool, ms_line_size(zone->places));
+    mem = ngx_slab_alloc(shpool, ms_line_size(MS_LINE_MAX));
 
     if (mem == NULL) {
         ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
@@ -79,7 +80,7 @@ ms_zone_line_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    zone->line = ms_line_create(mem, zone->places);
+    zone->line = ms_line_create(mem, MS_LINE_MAX);
     shpool->data = zone->line;
 
     return NGX_OK;
@@ -122,8 +123,9 @@ ms_zone_line_enter(ms_zone_t *zone, ms_pool_key_t *key, ms_pool_terms_t *terms,
         rc = NGX_OK;
 
     } else {
-        rc = ms_line_enter(zone->line, key, terms, lost, (uint32_t) ngx_worker,
-                           ngx_current_msec, ticket)
+        rc = ms_line_enter(zone->line, (uint32_t) zone->places, key, terms,
+                           lost, (uint32_t) ngx_worker, ngx_current_msec,
+                           ticket)
              == 0 ? NGX_AGAIN : NGX_DECLINED;
     }
 

@@ -67,7 +67,8 @@ typedef struct {
     ngx_slab_pool_t               *shpool;
     ms_shared_t                   *sh;
     ms_line_t                     *line;        /* NULL: nobody waits */
-    ngx_uint_t                     places;      /* of the line */
+    ngx_uint_t                     places;      /* in the line, by the
+                                                   configuration */
     ngx_http_upstream_srv_conf_t  *upstream;    /* NULL until it is used */
 
     ms_counts_t                   *counts;      /* of this process, never

@@ -464,11 +464,10 @@ ms_zone_stats(ms_zone_t *zone, ms_zone_stats_t *stats, ngx_log_t *log)
     ngx_memcpy(stats->decisions, zone->sh->decisions,
                sizeof(stats->decisions));
 
+    stats->places = zone->places;
+
     if (zone->line) {
         ms_line_stats(zone->line, ngx_current_msec, &stats->line);
-
-    } else {
-        stats->line.places = 0;
     }
 
     ms_zone_unlock(zone, rebuilt, log);

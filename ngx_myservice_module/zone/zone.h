@@ -62,7 +62,9 @@ typedef struct {
     uint32_t                        states[MS_INSTANCE_STATES];
     uint64_t                        decisions[MS_CLAIM_DECISIONS];
     uint64_t                        ended[MS_ENDS];
-    ms_line_stats_t                 line;         /* places 0: there is none */
+    ngx_uint_t                      places;       /* of the line, 0: there is
+                                                     none */
+    ms_line_stats_t                 line;
 } ms_zone_stats_t;
 
 
