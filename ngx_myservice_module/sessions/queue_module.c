@@ -210,8 +210,11 @@ ms_queue_lost(ms_call_t *call, ngx_uint_t stored)
     conf = ngx_http_conf_upstream_srv_conf(call->conf->zone->upstream,
                                            ngx_http_myservice_queue_module);
 
+    /* one that was left may become free: the line knows */
+
     if (conf->length == 0
         || (call->decision != MS_CLAIM_BUSY
+            && call->decision != MS_CLAIM_UNAVAILABLE
             && call->decision != MS_CLAIM_EMPTY))
     {
         return 0;

@@ -273,8 +273,9 @@ ms_stored_claim(ms_call_t *call, ngx_log_t *log)
 
         if (st->state == MS_STORED_TORN || st->asks >= MS_STORED_ASKS) {
             st->state = MS_STORED_UNKNOWN;
+            call->grant.lease.lease = 0;
             call->decision = MS_CLAIM_UNAVAILABLE;
-            return NGX_BUSY;
+            return ms_refusal_answer(call);
         }
 
         st->waiter.wake.handler = ms_stored_wake_attempt;

@@ -46,6 +46,7 @@
 
 
 static int  starts;                     /* 1: the instance is not yet up */
+static int  rests;                      /* 1: nor is it after a Shutdown */
 
 
 static void
@@ -55,6 +56,10 @@ serve(fake_call_t *call)
         fake_health(call,
                     __atomic_load_n(&starts, __ATOMIC_RELAXED) ? 2 : 1);
         return;
+    }
+
+    if (rests && strcmp(call->path, SHUTDOWN) == 0) {
+        __atomic_store_n(&starts, 1, __ATOMIC_RELAXED);
     }
 
     fake_headers(call);
@@ -360,6 +365,46 @@ START_TEST(queue_lost)
 END_TEST
 
 
+/* Who has lost its instance waits for one that was left, but for none if all are
+ * down. */
+START_TEST(queue_lost_left)
+{
+    fake_t         *one, *two;
+    const char     *first, *second;
+    client_call_t  *c;
+
+    rests = 1;
+    two = fake_start(8082, "two", serve);
+    one = fake_start(8081, "one", serve);
+    gateway_start(CONF(QUEUE "server 127.0.0.1:8082;\n",
+                       "myservice_retry MyServiceEcho;\n"));
+
+    c = echo_once("s0");
+    client_assert(c, 0, "");
+    second = strcmp(client_pod(c, 0), "two") == 0 ? "s0" : "s9";
+    first = strcmp(second, "s0") == 0 ? "s9" : "s0";
+    client_assert(echo_once("s9"), 0, "");
+    fake_stop(two);
+    status_await("\"down\":1");
+    leave(first);
+    status_await("\"left\":1");
+
+    c = echo_start(client_open(harness_port(8080)), second);
+    client_poll(0);
+    status_await("\"waiting\":1,");
+    ck_assert(!c->done);
+    __atomic_store_n(&starts, 0, __ATOMIC_RELAXED);
+    client_wait(c);
+    client_assert(c, 0, "");
+    ck_assert_str_eq(client_pod(c, 0), "one");
+
+    fake_stop(one);
+    status_await("\"down\":2");
+    client_assert_refused(echo_once(second), 14, "backend service unavailable");
+}
+END_TEST
+
+
 /* Who has lost its instance waits in vain. */
 START_TEST(queue_lost_timeout)
 {
@@ -464,6 +509,7 @@ main(void)
     harness_add(suite, queue_killed);
     harness_add(suite, queue_reload);
     harness_add(suite, queue_lost);
+    harness_add(suite, queue_lost_left);
     harness_add(suite, queue_lost_timeout);
     harness_add(suite, queue_reload_length);
     harness_add(suite, queue_conf);

@@ -67,15 +67,20 @@
 #define UNAVAILABLE  "session store unavailable"
 
 
-static pid_t  server;
+static pid_t        server;
+static atomic_bool  rests, resting;     /* after a Shutdown, not yet up again */
 
 
 static void
 serve(fake_call_t *call)
 {
     if (strcmp(call->path, "/grpc.health.v1.Health/Check") == 0) {
-        fake_health(call, 1);
+        fake_health(call, resting ? 2 : 1);
         return;
+    }
+
+    if (rests && strcmp(call->path, SHUTDOWN) == 0) {
+        resting = true;
     }
 
     fake_ok(call);
@@ -275,6 +280,8 @@ END_TEST
 /* A session loses its instance in a call, and finds the other one busy. */
 
 #define SECOND  "        server 127.0.0.1:8083;\n"
+#define ASKS    1500                    /* ms in which it asks the store, three
+                                           times */
 
 static fake_t       *two;
 static const char   *first, *loser;     /* sessions */
@@ -322,6 +329,19 @@ lose(const char *conf)
 }
 
 
+/* It gets the first instance, which is up again. */
+static void
+up(client_call_t *lost)
+{
+    ck_assert(!lost->done);
+    resting = false;
+    client_wait(lost);
+    client_assert(lost, 0, "");
+    ck_assert_str_eq(client_pod(lost, 0), "one");
+    waiting(8080, 0);
+}
+
+
 START_TEST(store_queue_lost)
 {
     client_call_t  *lost, *next;
@@ -341,6 +361,39 @@ START_TEST(store_queue_lost)
     leave(8080, loser);
     served(next, "s1");
     waiting(8080, 0);
+}
+END_TEST
+
+
+/* The other instance was left, and is not up again: a session that waits goes on
+ * waiting. */
+START_TEST(store_queue_lost_left)
+{
+    client_call_t  *lost;
+
+    lost = lose(CONF_TWO("", "120s", SECOND));
+    fake_stop(two);
+    waiting(8080, 1);
+    rests = true;
+    leave(8081, first);
+    client_assert_waits(lost, ASKS);
+    up(lost);
+}
+END_TEST
+
+
+/* The same before the session loses its instance. */
+START_TEST(store_queue_left_lost)
+{
+    client_call_t  *lost;
+
+    lost = lose(CONF_TWO("", "120s", SECOND));
+    rests = true;
+    leave(8080, first);
+    status_await("\"left\":1");
+    fake_stop(two);
+    waiting(8080, 1);
+    up(lost);
 }
 END_TEST
 
@@ -532,6 +585,8 @@ main(void)
     harness_add(suite, store_queue_order);
     harness_add(suite, store_queue_newcomers);
     harness_add(suite, store_queue_lost);
+    harness_add(suite, store_queue_lost_left);
+    harness_add(suite, store_queue_left_lost);
     harness_add(suite, store_queue_lost_timeout);
     harness_add(suite, store_queue_lost_gone);
     harness_add(suite, store_queue_reset);

@@ -17,8 +17,8 @@ ngx_int_t ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t length);
  * A call enters the line, with "lost" because its session has lost its
  * instance, and what "ticket" says of a store; each of these takes the lock.
  * NGX_AGAIN: it has a place, and has to look.  NGX_OK: it needs none, as its
- * session has an instance, no instance is up that could become free, or its
- * user may have no more sessions.  NGX_DECLINED: the line is full.
+ * session has an instance, no instance could become free, or its user may have
+ * no more sessions.  NGX_DECLINED: the line is full.
  */
 ngx_int_t ms_zone_line_enter(ms_zone_t *zone, ms_pool_key_t *key,
     ms_pool_terms_t *terms, ngx_uint_t lost, ms_ticket_t *ticket,
