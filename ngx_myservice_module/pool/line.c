@@ -62,6 +62,9 @@ static void ms_line_remove(ms_line_t *line, ms_pool_t *pool, ms_place_t *p,
     uint64_t now);
 static void ms_line_sweep(ms_line_t *line, ms_pool_t *pool, uint64_t now);
 static int ms_line_due(const ms_line_t *line, uint64_t now);
+static uint32_t ms_line_count(const ms_line_t *line, ms_pool_t *pool,
+    const ms_pool_key_t *key, const ms_pool_terms_t *terms, int asks,
+    uint64_t now);
 
 
 size_t
@@ -466,13 +469,22 @@ ms_line_many(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
     return terms->sessions != 0
            && ms_pool_session(pool, key, now) == MS_POOL_NONE
            && ms_pool_many(pool, terms,
-                           ms_line_user(line, pool, key, terms, now), now);
+                           ms_line_count(line, pool, key, terms, 1, now), now);
 }
 
 
 uint32_t
 ms_line_user(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, uint64_t now)
+{
+    return ms_line_count(line, pool, key, terms, 0, now);
+}
+
+
+/* with "asks" also one that asks the store */
+static uint32_t
+ms_line_count(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
+    const ms_pool_terms_t *terms, int asks, uint64_t now)
 {
     uint32_t            i, n;
     ms_pool_key_t       other;
@@ -481,7 +493,7 @@ ms_line_user(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
 
     n = 0;
 
-    if (line->waiting == 0 || terms->sessions == 0 || terms->user == 0
+    if (line->used == 0 || terms->sessions == 0 || terms->user == 0
         || ms_pool_session(pool, key, now) != MS_POOL_NONE)
     {
         return 0;
@@ -490,7 +502,9 @@ ms_line_user(const ms_line_t *line, ms_pool_t *pool, const ms_pool_key_t *key,
     for (i = 0; i < line->limit; i++) {
         p = &line->place[i];
 
-        if (p->number == 0 || p->served || p->hash == key->hash) {
+        if (p->number == 0 || p->hash == key->hash
+            || (asks ? p->served == MS_TURN_COMES : p->served != 0))
+        {
             continue;
         }
 
@@ -523,7 +537,7 @@ ms_line_stats(const ms_line_t *line, uint64_t now, ms_line_stats_t *stats)
             continue;
         }
 
-        if (p->served) {
+        if (p->served == MS_TURN_COMES) {
             stats->served++;
             continue;
         }

@@ -48,7 +48,7 @@ typedef enum {
 
 typedef struct {
     uint32_t        waiting;
-    uint32_t        served;             /* and their calls still wait */
+    uint32_t        served;             /* an instance is kept for them */
     uint64_t        oldest;             /* milliseconds that the one waits who
                                            has waited longest, 0: nobody */
 } ms_line_stats_t;
@@ -103,7 +103,8 @@ int ms_line_many(const ms_line_t *line, ms_pool_t *pool,
 
 /*
  * For a new session, "key": how many other sessions of its user wait that have
- * no lease.  0 if "key" has one, or the user has no limit.
+ * no lease.  0 if "key" has one, or the user has no limit.  Without one that
+ * asks the store, which counts it.
  */
 uint32_t ms_line_user(const ms_line_t *line, ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_pool_terms_t *terms, uint64_t now);

@@ -487,16 +487,23 @@ END_TEST
 
 
 static void
-enter(call_t *c, int session, int lost)
+enter_as(call_t *c, int session, int lost, const ms_pool_terms_t *of_user)
 {
     ms_pool_key_t  key;
 
     c->session = session;
     c->ticket.number = 0;
     key_of(session, &key);
-    ck_assert_int_eq(ms_line_enter(line, PLACES, &key, &terms, lost, 0, now,
+    ck_assert_int_eq(ms_line_enter(line, PLACES, &key, of_user, lost, 0, now,
                                    &c->ticket),
                      0);
+}
+
+
+static void
+enter(call_t *c, int session, int lost)
+{
+    enter_as(c, session, lost, &terms);
 }
 
 
@@ -626,6 +633,49 @@ enter_new(int session, uint32_t length)
 }
 
 
+/* A session whose turn it is to ask the store waits, too, for the limit of its
+ * user. */
+START_TEST(line_asks_many)
+{
+    ms_pool_key_t    key;
+    ms_line_stats_t  stats;
+    ms_pool_terms_t  of_user;
+
+    set_up(0, PLACES, 1);
+    of_user = terms;
+    of_user.user = 2;
+    of_user.sessions = 2;
+    calls[0].ticket.store = 1;
+    enter_as(&calls[0], 0, 0, &of_user);
+    (void) ms_line_serve(line, pool, now);
+    ck_assert_int_eq(ms_line_look(line, &calls[0].ticket, now), MS_TURN_ASKS);
+
+    key_of(1, &key);
+    ck_assert(!ms_line_many(line, pool, &key, &of_user, now));
+    calls[1].ticket.store = 1;
+    enter_as(&calls[1], 1, 0, &of_user);
+    key_of(2, &key);
+    ck_assert(ms_line_many(line, pool, &key, &of_user, now));
+
+    /* for status it waits, as no instance is kept for it */
+
+    now += 7;
+    ms_line_stats(line, now, &stats);
+    ck_assert_uint_eq(stats.waiting, 2);
+    ck_assert_uint_eq(stats.served, 0);
+    ck_assert_uint_eq(stats.oldest, 7);
+
+    /* the store counts it from the moment it has answered */
+
+    ck_assert_uint_eq(ms_line_user(line, pool, &key, &of_user, now), 1);
+    ms_line_back(line, &calls[0].ticket);
+    ck_assert_uint_eq(ms_line_user(line, pool, &key, &of_user, now), 2);
+    ck_assert(ms_line_many(line, pool, &key, &of_user, now));
+    tear_down();
+}
+END_TEST
+
+
 /* A full line, and calls of one session that share a place.  What is full is
  * the caller's word, and how many places there are. */
 START_TEST(line_full)
@@ -703,6 +753,7 @@ main(void)
     tcase_add_test(tcase, line_order);
     tcase_add_test(tcase, line_full);
     tcase_add_test(tcase, line_store);
+    tcase_add_test(tcase, line_asks_many);
     tcase_add_test(tcase, line_lost);
     tcase_add_loop_test(tcase, line_random, 0, 4);
     suite_add_tcase(suite, tcase);
