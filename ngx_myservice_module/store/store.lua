@@ -14,18 +14,18 @@
 -- A session has an entry exactly while an instance's record names it, so the
 -- number of instances bounds the memory, and no key has a time to live.
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
---            who said so last, and after a "/" when the session has to leave, if
---            ever; if an operator has said it, "a" (added) or "r" (removed), with
---            that stamp; then "t" (tentative: no call has succeeded yet), "c"
---            (confirmed) or "m" (an operator moves the session)
+--            who said so last, and after a "/" when the session has to leave,
+--            if ever; if an operator has said it, "a" (added) or "r" (removed),
+--            with that stamp; then "t" (tentative: no call has succeeded yet),
+--            "c" (confirmed) or "m" (an operator moves the session)
 --   who      "subject" or "subject:user", both hashes: whose the session is
 --            ("-": not known), and for whom it counts ("~": for the subject,
 --            until a call says it)
 -- A record without a session is a tombstone: nothing below its epoch is
 -- believed, and nobody gets the instance before "expires".
--- A stamp is the time of an operator's word, in microseconds of the gateway that
--- got it, and above the stamp that this gateway knew: of two words the one with
--- the higher stamp counts, whichever comes first.
+-- A stamp is the time of an operator's word, in microseconds of the gateway
+-- that got it, and above the stamp that this gateway knew: of two words the one
+-- with the higher stamp counts, whichever comes first.
 -- An epoch that is further than AHEAD above the store's clock is not believed,
 -- whoever names it and wherever it stands: it counts as 0, not known.  A lease
 -- of such an epoch is found by its session and instance alone.
@@ -37,13 +37,16 @@
 
 local S, I, C, L, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local call, fmt, match = redis.call, string.format, string.match
+local verb, gw = ARGV[1], ARGV[2]
 
 local FORGET = 86400000     -- ms after which a record that has ended is dropped
 local SLICE = 1000          -- records that are looked at with one command
 local SWEEP = 32            -- revocations that "revoke" looks at
 local AHEAD = 604800000000  -- us, MS_EPOCH_AHEAD of the gateways
+local DIGITS = 16           -- that a number of this script has at most
 local RECORD = '^(%d+) (%d+) ([d-]%d*/?%d*)([ar]?%d*)([tcm]) (%S+) (.*)$'
 local UNDRAINED = '^%d+ (%d+) %-'
+local LONG = string.rep('%d', DIGITS + 1)
 
 local t = call('TIME')
 local us = t[1] * 1000000 + t[2]
@@ -58,7 +61,11 @@ end
 
 local function parse(v)
     local e, x, d, m, c, u, s = match(v, RECORD)
-    return e and {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u, s = s}
+    if not e or #x > DIGITS or match(d, LONG) or match(m, LONG) then
+        return nil
+    end
+    return {e = believed(e), x = tonumber(x), d = d, m = m, c = c, u = u,
+            s = s}
 end
 
 -- nil: there is none, or, with a text, one that cannot be read
@@ -75,22 +82,40 @@ local function user(u)
     return k == '~' and k .. string.sub(u, 1, n - 1) or k
 end
 
+-- Who cannot be counted gets no instance, and keeps the one that it has.
+local function count(...)
+    return (verb == 'claim' and call or redis.pcall)(...)
+end
+
 -- the record of an instance, which was "r"
 local function put(inst, r, e, x, c, u, s)
+    local was = r and r.u or '-'
+    local from, to = was ~= u and user(was), was ~= u and user(u)
+    if from ~= to then
+        if from then count('ZREM', U, from .. ' ' .. inst) end
+        if to then count('ZADD', U, 0, to .. ' ' .. inst) end
+    end
     call('HSET', I, inst, str(e) .. ' ' .. str(x) .. ' '
          .. (r and r.d .. r.m or '-') .. c .. ' ' .. u .. ' ' .. s)
-    local was = r and r.u or '-'
-    if was == u then return end
-    local from, to = user(was), user(u)
-    if from == to then return end
-    if from then call('ZREM', U, from .. ' ' .. inst) end
-    if to then call('ZADD', U, 0, to .. ' ' .. inst) end
+end
+
+-- a number in KEYS[3], nil: there is none, or something else
+local function field(name)
+    local v = match(call('HGET', C, name) or '', '^%d+$')
+    return v and #v <= DIGITS and v or nil
+end
+
+-- of a change; what is no number begins anew
+local function number()
+    local n = redis.pcall('HINCRBY', C, 'n', 1)
+    if type(n) == 'number' and n > 0 and n < 2 ^ 53 then return n end
+    call('HDEL', C, 'n')
+    return call('HINCRBY', C, 'n', 1)
 end
 
 local function tell(op, inst, e, s, gw, u)
-    call('XADD', L, 'MAXLEN', '~', '10000', '*', 'n',
-         call('HINCRBY', C, 'n', 1), 'o', op, 'i', inst, 'e', str(e), 's', s,
-         'g', gw, 'u', u or '-')
+    call('XADD', L, 'MAXLEN', '~', '10000', '*', 'n', number(), 'o', op,
+         'i', inst, 'e', str(e), 's', s, 'g', gw, 'u', u or '-')
 end
 
 local function highest() return believed(call('HGET', C, 'e') or '0') end
@@ -108,7 +133,7 @@ local function raise(e)
 end
 
 local function generation()
-    local g = call('HGET', C, 'g')
+    local g = field('g')
     if not g then
         g = str(us)
         call('HSET', C, 'g', g)
@@ -163,7 +188,7 @@ local function join(a, b)
     return k == '' and u or u .. ':' .. k
 end
 
-local verb, gw, g = ARGV[1], ARGV[2], generation()
+local g = generation()
 
 
 -- Whether the user of "u" has "max" leases, those of its subject among them.
@@ -210,8 +235,8 @@ end
 -- until "renew" confirms it.  "from" with the epoch of the lease there: the
 -- session leaves that instance.  For "hold" ms after an empty store began
 -- there are no new leases: gateways tell it of those that exist.  A user that
--- has "max" sessions ("-": no limit) gets no other one; one that a gateway moves
--- by what the store does not know yet is none.
+-- has "max" sessions ("-": no limit) gets no other one; one that a gateway
+-- moves by what the store does not know yet is none.
 --   own|new|moved instance epoch generation
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
@@ -351,7 +376,8 @@ end
 
 -- release gw session instance epoch rest what
 -- The lease ends, also in a store that has an older epoch.  With "rest" the
--- instance shuts down, and nobody gets it for so many ms; else it was given back.
+-- instance shuts down, and nobody gets it for so many ms; else it was given
+-- back.
 -- "what" is "t" if the gateway gives back a lease that no call of its own has
 -- confirmed: one that another gateway has confirmed stays.
 --   ok|no generation
@@ -434,8 +460,8 @@ end
 
 
 -- operator gw (instance d[/left]|-|a|r stamp)...
--- Operators' words, those on drains and those on membership apart.  In "left" ms
--- the session of a drained instance has to leave.  A gateway
+-- Operators' words, those on drains and those on membership apart.  In "left"
+-- ms the session of a drained instance has to leave.  A gateway
 -- that finds an empty store tells all that it knows.  An instance that was
 -- removed may be a member of some gateways by their configuration: it gets
 -- leases from those who name it.  Gateways forget drains with the instance: who
@@ -509,16 +535,16 @@ if verb == 'list' then
         then
             if r.s ~= '' then call('HDEL', S, r.s) end
             call('HDEL', I, inst)
-            if user(r.u) then call('ZREM', U, user(r.u) .. ' ' .. inst) end
+            if user(r.u) then count('ZREM', U, user(r.u) .. ' ' .. inst) end
         else
-            for _, v in ipairs({inst, str(r.e), left(r), drains(r.d) .. r.m .. r.c,
-                                r.u, r.s}) do
+            for _, v in ipairs({inst, str(r.e), left(r),
+                                drains(r.d) .. r.m .. r.c, r.u, r.s}) do
                 out[#out + 1] = v
             end
         end
     end
 
-    return {g, last[1] and last[1][1] or '0-0', call('HGET', C, 'n') or '0',
+    return {g, last[1] and last[1][1] or '0-0', field('n') or '0',
             scan[1], out}
 end
 
@@ -566,7 +592,7 @@ if verb == 'revoke' then
         end
     end
 
-    local _, at = revocations(call('HGET', C, 'r') or '0', SWEEP)
+    local _, at = revocations(field('r') or '0', SWEEP)
     call('HSET', C, 'r', at)
 
     return {g, out}
@@ -580,7 +606,7 @@ if verb == 'revoked' then
     local last = call('XREVRANGE', L, '+', '-', 'COUNT', '1')
     local out, cursor = revocations(ARGV[3], ARGV[4])
 
-    return {g, last[1] and last[1][1] or '0-0', call('HGET', C, 'n') or '0',
+    return {g, last[1] and last[1][1] or '0-0', field('n') or '0',
             cursor, out}
 end
 

@@ -24,7 +24,7 @@
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    upstream u {\n"                                                      \
     "        myservice_sessions $myservice_session zone=u:1m;\n"              \
-    "        myservice_store " store " prefix=u timeout=10s;\n"                        \
+    "        myservice_store " store " prefix=u timeout=10s;\n"              \
     "        server 127.0.0.1:8082;\n"                                        \
     "    }\n"                                                                 \
     "    server {\n"                                                          \

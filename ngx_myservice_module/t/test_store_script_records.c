@@ -4,6 +4,7 @@
  */
 
 #include <check.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,15 @@
 
 
 static const char *const  odd[] = {
-    "garbage", "", "5", "5 0 -", "5 0 -garbage", "x 0 -c - ", "5 0 -c -"
+    "garbage", "", "5", "5 0 -", "5 0 -garbage", "x 0 -c - ", "5 0 -c -",
+    "5 0 d12345678901234567c - ", "5 0 -a12345678901234567c - ",
+    "5 0 d1/12345678901234567c - ", "5 12345678901234567 -c - "
+};
+
+/* what is no number of the script */
+static const char *const  numbers[] = {
+    "garbage", "", "-5", "1.5", "99999999999999999999", "9007199254740992",
+    "inf", "nan", " 7"
 };
 
 
@@ -161,6 +170,91 @@ START_TEST(revoked)
 END_TEST
 
 
+static bool
+is_number(const char *text)
+{
+    return text[0] != '\0' && strspn(text, "0123456789") == strlen(text)
+           && strlen(text) <= 16;
+}
+
+
+/* the fields of KEYS[3]: all verbs go on, and name numbers */
+
+static const char *const  fields[] = { "e", "n", "g", "r" };
+
+START_TEST(counters)
+{
+    size_t       i;
+    redisReply  *r;
+
+    script_setup(NULL, NULL);
+    (void) script_epoch(claim("s1", "a"), "new", "a");
+
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        set("{u}:c", fields[_i], numbers[i]);
+
+        r = ask("list", "g1", "0", "100");
+        ck_assert_int_eq(r->type, REDIS_REPLY_ARRAY);
+        ck_assert(is_number(script_text(r, 0)));
+        ck_assert(is_number(script_text(r, 2)));
+        freeReplyObject(r);
+
+        r = ask("revoke", "g1", "id", "5", "99999999999", "entry");
+        ck_assert_int_eq(r->type, REDIS_REPLY_ARRAY);
+        freeReplyObject(r);
+
+        set("{u}:c", fields[_i], numbers[i]);
+        r = claim("s2", "b");
+        ck_assert(is_number(script_text(r, 2)));
+        ck_assert(is_number(script_text(r, 3)));
+        (void) script_epoch(r, "new", "b");
+
+        set("{u}:c", fields[_i], numbers[i]);
+        script_says(ask("release", "g1", "s2", "b", "9007199254740991", "0",
+                        "c"), "ok");
+    }
+
+    /* numbers of changes are those of the stream again */
+
+    r = store_server_ask(script_store,
+                         (const char *[]) { "XREVRANGE", "{u}:log", "+", "-",
+                                            "COUNT", "1", NULL });
+    ck_assert(is_number(r->element[0]->element[1]->element[1]->str));
+    freeReplyObject(r);
+}
+END_TEST
+
+
+/* who has an instance keeps it, and nobody gets one who cannot be counted */
+
+START_TEST(uncounted)
+{
+    redisReply  *r;
+
+    script_setup(NULL, NULL);
+    freeReplyObject(store_server_ask(script_store,
+                                     (const char *[]) { "SET", "{u}:u", "text",
+                                                        NULL }));
+
+    r = redisCommand(script_store,
+                     "EVALSHA %s 5 {u}:s {u}:i {u}:c {u}:log {u}:u "
+                     "claim g1 s1 10000 0 %s 0 s:k 0 9 a", script_sha, "");
+    ck_assert_int_eq(r->type, REDIS_REPLY_ERROR);
+    freeReplyObject(r);
+
+    r = ask("renew", "g1", "s1", "a", "7", "60000", "s:k", "s2", "b", "8",
+            "60000", "-");
+    ck_assert_uint_eq(r->element[1]->elements, 8);
+    ck_assert_str_eq(script_text(r->element[1], 1), "asserted");
+    ck_assert_str_eq(script_text(r->element[1], 5), "asserted");
+    freeReplyObject(r);
+
+    (void) script_epoch(claim("s1", "c"), "own", "a");
+    script_says(ask("release", "g1", "s1", "a", "7", "0", "c"), "ok");
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -173,7 +267,10 @@ main(void)
     harness_add_loop(suite, renewed, n);
     harness_add_loop(suite, said, n);
     harness_add_loop(suite, removed, 2);
-    harness_add_loop(suite, revoked, n);
+    harness_add_loop(suite, revoked, n - 1);
+    harness_add_loop(suite, counters,
+                     (int) (sizeof(fields) / sizeof(fields[0])));
+    harness_add(suite, uncounted);
 
     return harness_run(suite, "test_store_script_records");
 }
