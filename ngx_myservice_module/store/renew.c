@@ -148,7 +148,13 @@ ms_store_renewed(void *owner, redisReply *reply, void *data)
     store->renewing = 0;
 
     if (reply == NULL || ms_store_conn_error(sc, reply)) {
-        store->renew_from = 0;
+
+        /* a batch that always fails does not hold up those behind it */
+
+        if (!sc->ready) {
+            store->renew_from = 0;
+        }
+
         return;
     }
 
