@@ -122,10 +122,7 @@ ms_store_conn_connect(ms_store_conn_t *sc)
             ngx_close_connection(pc.connection);
         }
 
-        if (sc->tries + 1 >= sc->store->naddrs) {
-            ms_store_report(sc, 0, "connect() failed");
-        }
-
+        ms_store_report_failed(sc, "connect() failed");
         ms_store_conn_again(sc, 0);
         return;
     }
@@ -176,10 +173,10 @@ ms_store_conn_again(ms_store_conn_t *sc, ngx_uint_t was)
 
     if (was) {
 
-        /* all workers of all gateways take the first that is the store; calls
-         * wait for this round */
+        /* all workers of all gateways take the first that is the store, and of
+         * use; calls wait for this round */
 
-        sc->addr = 0;
+        sc->addr = sc->vain ? (sc->addr + 1) % sc->store->naddrs : 0;
         delay = sc->vain ? sc->vain - 1 : 0;
 
     } else {
@@ -248,6 +245,10 @@ ms_store_conn_close(ms_store_conn_t *sc, const char *why)
 
     was = sc->ready;
 
+    if (why) {
+        ms_store_report_failed(sc, why);
+    }
+
     if (was) {
         sc->vain = ms_store_conn_vain(sc) ? sc->vain + 1 : 0;
     }
@@ -284,12 +285,6 @@ ms_store_conn_close(ms_store_conn_t *sc, const char *why)
 
     if (pool) {
         ngx_destroy_pool(pool);
-    }
-
-    /* that one address of several is no master is not worth a line */
-
-    if (why && (was || sc->tries + 1 >= sc->store->naddrs)) {
-        ms_store_report(sc, 0, why);
     }
 
     /* handlers of those who wait may ask whether there is a connection */
@@ -381,7 +376,7 @@ ms_store_conn_shaken(ms_store_conn_t *sc, const char *why)
     /* after vain ones it has to last */
 
     if (sc->vain == 0) {
-        ms_store_report(sc, 1, NULL);
+        ms_store_report_up(sc);
     }
 
     sc->up(sc);
@@ -513,7 +508,7 @@ ms_store_conn_tick(ngx_event_t *ev)
 
     if (sc->vain && !ms_store_conn_vain(sc)) {
         sc->vain = 0;
-        ms_store_report(sc, 1, NULL);
+        ms_store_report_up(sc);
     }
 
     ngx_add_timer(ev, MS_STORE_TICK);
@@ -631,7 +626,7 @@ ms_store_conn_error(ms_store_conn_t *sc, redisReply *reply)
         }
     }
 
-    ms_store_report_error(sc->store, reply->str);
+    ms_store_report_error(sc, reply->str);
 
     return 1;
 }
@@ -696,5 +691,5 @@ ms_store_conn_nowhere(ms_store_conn_t *sc)
 {
     sc->tries = 1;
     ngx_memcpy(sc->name, "-", sizeof("-"));
-    ms_store_report(sc, 0, "its name has no address");
+    ms_store_report_failed(sc, "its name has no address");
 }

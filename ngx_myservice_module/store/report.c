@@ -7,6 +7,7 @@
 #include "store/report.h"
 
 #include "core/log.h"
+#include "store/shake.h"
 
 
 /* milliseconds */
@@ -18,7 +19,9 @@
 
 static void ms_store_report_line(ngx_log_t *log, ngx_uint_t level,
     u_char *buf, size_t len);
-static ngx_uint_t ms_store_report_due(ms_store_conn_t *sc, const char *why);
+static void ms_store_report_gone(ms_store_t *store, ms_store_reason_t *reason);
+static ngx_uint_t ms_store_report_due(ms_store_shared_t *sh,
+    ms_store_reason_t *reason);
 static ngx_uint_t ms_store_report_kind(ms_store_t *store, u_char *kind,
     size_t len);
 
@@ -127,7 +130,7 @@ ms_store_report_closed(ms_store_conn_t *sc)
 /* one line for each change, whichever worker sees it first */
 
 void
-ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
+ms_store_report_up(ms_store_conn_t *sc)
 {
     ms_store_t         *store;
     ngx_atomic_t        was;
@@ -137,20 +140,73 @@ ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
     sh = store->sh;
     was = sh->connected;
 
-    if (sh->site != store->site) {
+    if (sh->site != store->site || was == 1
+        || !ngx_atomic_cmp_set(&sh->connected, was, 1))
+    {
         return;
     }
 
-    if (connected) {
-        if (was != 1 && ngx_atomic_cmp_set(&sh->connected, was, 1)) {
-            sh->since = ngx_current_msec;
-            ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
-            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                          "store is connected: address %s, store=\"%V\" "
-                          "upstream=\"%V\"", sc->name, &store->url,
-                          &store->upstream->host);
-        }
+    sh->since = ngx_current_msec;
+    ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "store is connected: address %s, store=\"%V\" "
+                  "upstream=\"%V\"", sc->name, &store->url,
+                  &store->upstream->host);
+}
 
+
+/* Of a round of several addresses one is reported at its end: the first that
+ * answered, else the first that is away, else one that is no master. */
+
+void
+ms_store_report_failed(ms_store_conn_t *sc, const char *why)
+{
+    ngx_uint_t          tells, naddrs;
+    ms_store_reason_t  *reason;
+
+    reason = &sc->reason;
+    naddrs = ngx_max(sc->store->naddrs, 1);
+
+    if (sc->ready || sc->tries % naddrs == 0) {
+        reason->tells = 0;
+    }
+
+    if (why == ms_store_shake_replica) {
+        tells = 1;
+
+    } else if (!sc->said[0] && (sc->c == NULL || sc->connecting)) {
+        tells = 2;
+
+    } else {
+        tells = 3;
+    }
+
+    if (tells > reason->tells) {
+        reason->tells = tells;
+        reason->tls = sc->said[0] != '\0';
+        reason->mute = why == ms_store_report_mute;
+        (void) ngx_cpystrn((u_char *) reason->why,
+                           (u_char *) (reason->tls ? sc->said : why),
+                           MS_STORE_WHY);
+        ngx_memcpy(reason->name, sc->name, sizeof(sc->name));
+    }
+
+    if (sc->ready || (sc->tries + 1) % naddrs == 0) {
+        ms_store_report_gone(sc->store, reason);
+    }
+}
+
+
+static void
+ms_store_report_gone(ms_store_t *store, ms_store_reason_t *reason)
+{
+    ngx_atomic_t        was;
+    ms_store_shared_t  *sh;
+
+    sh = store->sh;
+    was = sh->connected;
+
+    if (sh->site != store->site) {
         return;
     }
 
@@ -164,16 +220,14 @@ ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
         sh->reason = 0;
     }
 
-    why = sc->said[0] ? sc->said : why;
-
-    if (!ms_store_report_due(sc, why)) {
+    if (!ms_store_report_due(sh, reason)) {
         return;
     }
 
-    ngx_memcpy(sh->address, sc->name, sizeof(sc->name));
+    ngx_memcpy(sh->address, reason->name, sizeof(reason->name));
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "store is gone: %s, address %s, store=\"%V\" "
-                  "upstream=\"%V\"", why, sc->name, &store->url,
+                  "upstream=\"%V\"", reason->why, reason->name, &store->url,
                   &store->upstream->host);
 }
 
@@ -182,20 +236,18 @@ ms_store_report(ms_store_conn_t *sc, ngx_uint_t connected, const char *why)
  * later, as of a server that is there again and does not know the password */
 
 static ngx_uint_t
-ms_store_report_due(ms_store_conn_t *sc, const char *why)
+ms_store_report_due(ms_store_shared_t *sh, ms_store_reason_t *reason)
 {
-    ngx_atomic_uint_t   hash, was;
-    ms_store_shared_t  *sh;
+    ngx_atomic_uint_t  hash, was;
 
-    sh = sc->store->sh;
     was = sh->reason;
-    hash = ngx_crc32_short((u_char *) why, ngx_strlen(why));
-    hash = (hash & ~MS_STORE_TLS) | 1 | (sc->said[0] ? MS_STORE_TLS : 0);
+    hash = ngx_crc32_short((u_char *) reason->why, ngx_strlen(reason->why));
+    hash = (hash & ~MS_STORE_TLS) | 1 | (reason->tls ? MS_STORE_TLS : 0);
 
     /* what TLS says may be lost with the connection */
 
     if (was == hash
-        || ((was & MS_STORE_TLS) && why == ms_store_report_mute)
+        || ((was & MS_STORE_TLS) && reason->mute)
         || (was && ngx_current_msec - sh->reasoned < MS_STORE_REASON)
         || !ngx_atomic_cmp_set(&sh->reason, was, hash))
     {
@@ -212,14 +264,36 @@ ms_store_report_due(ms_store_conn_t *sc, const char *why)
  * kind of errors */
 
 void
-ms_store_report_error(ms_store_t *store, const char *error)
+ms_store_report_error(ms_store_conn_t *sc, const char *error)
 {
-    if (ms_store_report_kind(store, (u_char *) error, strcspn(error, " "))) {
-        ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                     "store answers with an error: %s, store=\"%V\" "
-                     "upstream=\"%V\"", error, &store->url,
-                     &store->upstream->host);
+    ngx_str_t    prefix;
+    ms_store_t  *store;
+
+    store = sc->store;
+
+    if (!ms_store_report_kind(store, (u_char *) error, strcspn(error, " "))) {
+        return;
     }
+
+    if (ngx_strstr(error, "WRONGTYPE") == NULL) {
+        ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                     "store answers with an error: %s, address %s, "
+                     "store=\"%V\" upstream=\"%V\"", error, sc->name,
+                     &store->url, &store->upstream->host);
+        return;
+    }
+
+    /* "{prefix}:" */
+
+    prefix = store->keys[0];
+    prefix.len--;
+
+    ms_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                 "store answers with an error: %s, address %s, "
+                 "prefix=\"%V\" store=\"%V\" upstream=\"%V\" (another "
+                 "program has written a key with this prefix: remove all of "
+                 "them, gateways enter their leases again)", error, sc->name,
+                 &prefix, &store->url, &store->upstream->host);
 }
 
 

@@ -33,6 +33,8 @@ static void ms_store_shake_stepped(ms_store_conn_t *sc);
 static void ms_store_shake_refused(ms_store_conn_t *sc, redisReply *reply);
 
 
+const char  ms_store_shake_replica[] = "it is not the master";
+
 static u_char  ms_store_script[] = { NGX_HTTP_MYSERVICE_STORE_SCRIPT };
 
 
@@ -351,7 +353,7 @@ ms_store_shake_fits(redisReply *reply)
         return "it does not tell its role";
     }
 
-    return ngx_strcmp(role, "master") == 0 ? NULL : "it is not the master";
+    return ngx_strcmp(role, "master") == 0 ? NULL : ms_store_shake_replica;
 }
 
 

@@ -14,4 +14,8 @@
 void ms_store_shake(ms_store_conn_t *sc);
 
 
+/* why a server that is none fails */
+extern const char  ms_store_shake_replica[];
+
+
 #endif /* MS_STORE_SHAKE_H */

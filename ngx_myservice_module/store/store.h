@@ -30,7 +30,8 @@
 #define MS_STORE_KEYS        6          /* of the script */
 #define MS_STORE_ADDRS       8
 #define MS_STORE_NAME        16         /* bytes of a gateway's name */
-#define MS_STORE_SAID        128        /* bytes of a reason */
+#define MS_STORE_SAID        128        /* bytes of what TLS says, */
+#define MS_STORE_WHY         256        /* and of a reason */
 #define MS_STORE_ID          48         /* of an id in the stream */
 #define MS_STORE_NUMBER      24
 #define MS_STORE_REMOVED     256        /* instances that operators removed */
@@ -200,6 +201,18 @@ typedef struct {
 } ms_store_shared_t;
 
 
+/* why an address failed */
+
+typedef struct {
+    ngx_uint_t                     tells;       /* the more, the better; 0: of
+                                                   none yet */
+    ngx_uint_t                     tls;         /* it is TLS that says so */
+    ngx_uint_t                     mute;        /* the server said nothing */
+    char                           why[MS_STORE_WHY];
+    u_char                         name[NGX_SOCKADDR_STRLEN + 1];
+} ms_store_reason_t;
+
+
 /* an address of the configuration, or a name with those that it has now */
 
 typedef struct {
@@ -244,6 +257,7 @@ struct ms_store_conn_s {
     ngx_log_t                      log;
     char                           said[MS_STORE_SAID];     /* by TLS: why it
                                                    failed; "": nothing */
+    ms_store_reason_t              reason;      /* of this round of addresses */
 
     void                         (*up)(ms_store_conn_t *sc);
 

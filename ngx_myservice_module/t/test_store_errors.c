@@ -11,6 +11,7 @@
 
 #include "api.h"
 #include "client.h"
+#include "fake.h"
 #include "gateway.h"
 #include "harness.h"
 #include "store_pair.h"
@@ -256,6 +257,119 @@ START_TEST(script)
 END_TEST
 
 
+/* The first of two servers lets the gateway in, and answers with errors: the next
+ * one is the store until that is over. */
+
+#define OTHER  8092
+#define TWO                                                                   \
+    PAIR_CONF(                                                                \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    "        myservice_store redis://127.0.0.1:8091 redis://127.0.0.1:8092\n" \
+    "                        prefix=u timeout=5s;\n"                          \
+    "        server 127.0.0.1:8082; server 127.0.0.1:8083;\n"                 \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        location / { grpc_pass grpc://u; }\n"                            \
+    "        location /api/ { myservice_api write=on; }\n"                    \
+    "    }\n")
+
+START_TEST(next_address)
+{
+    char       text[64];
+    long long  since;
+
+    (void) store_server_start(harness_port(OTHER), NULL);
+    store_proxy_start(PROXY, PAIR_STORE);
+    store_proxy_instead(answers[_i]);
+    pair_begin(TWO);
+    pair_call(8080, "s1");
+    ck_assert_str_eq(pair_record(8082), "");
+    ck_assert_str_eq(pair_record(8083), "");
+
+    snprintf(text, sizeof(text), "store is connected: address 127.0.0.1:%d",
+             harness_port(OTHER));
+    since = harness_now();
+
+    while (!gateway_logged(text)) {
+        harness_pause(since, text);
+    }
+
+    snprintf(text, sizeof(text), ", address 127.0.0.1:%d",
+             harness_port(PROXY));
+    ck_assert(gateway_logged(text));
+}
+END_TEST
+
+
+/* no server will do: the line is of the one that knows more than that it is a
+ * replica */
+
+START_TEST(reason)
+{
+    char        line[128], port[8];
+    long long   since;
+
+    snprintf(port, sizeof(port), "%d", harness_port(8089));
+    (void) store_server_start(harness_port(OTHER), (const char *[]) {
+                                  "--replicaof", "127.0.0.1", port, NULL });
+    store_server_any_answer();
+    (void) store_server_start(harness_port(PROXY), (const char *[]) {
+                                  "--requirepass", "secret", NULL });
+    (void) fake_start(8082, "one", fake_ok);
+    gateway_start(TWO);
+    since = harness_now();
+
+    while (lines("store is gone: NOAUTH") == 0) {
+        harness_pause(since, "the store is gone");
+    }
+
+    ck_assert_int_eq(lines("it is not the master"), 0);
+    snprintf(line, sizeof(line), ", address 127.0.0.1:%d",
+             harness_port(PROXY));
+    ck_assert(gateway_logged(line));
+}
+END_TEST
+
+
+/* another program has written to a key: the line says where, and when that is
+ * mended as it says, all goes on */
+
+static const char *const  keys[] = { "{u}:s", "{u}:i", "{u}:c", "{u}:log" };
+
+START_TEST(type)
+{
+    int        i;
+    long long  since;
+
+    pair_begin(PAIR);
+    pair_call(8080, "s1");
+
+    tell("DEL", keys[_i], NULL, NULL);
+    tell("SET", keys[_i], "text", NULL);
+    since = harness_now();
+
+    while (lines("prefix=\"{u}:\"") == 0) {
+        (void) echo_get(client_open(harness_port(8081)), "s2");
+        harness_pause(since, "the log says what to do");
+    }
+
+    client_assert(echo_get(client_open(harness_port(8080)), "s1"), 0, "");
+
+    for (i = 0; i < 4; i++) {
+        tell("DEL", keys[i], NULL, NULL);
+    }
+
+    pair_call(8081, "s1");
+    pair_call(8081, "s2");
+    pair_await_record(8082, "c - ");
+    pair_await_record(8083, "c - ");
+}
+END_TEST
+
+
 /* errors of two kinds by turns: a line of each */
 
 START_TEST(kinds)
@@ -284,6 +398,10 @@ main(void)
                      (int) (sizeof(readings) / sizeof(readings[0])));
     harness_add_loop(suite, script,
                      (int) (sizeof(answers) / sizeof(answers[0])));
+    harness_add_loop(suite, next_address,
+                     (int) (sizeof(answers) / sizeof(answers[0])));
+    harness_add(suite, reason);
+    harness_add_loop(suite, type, (int) (sizeof(keys) / sizeof(keys[0])));
     harness_add(suite, kinds);
 
     return harness_run(suite, "test_store_errors");
