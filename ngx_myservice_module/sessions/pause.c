@@ -6,6 +6,7 @@
 #include "sessions/inflight.h"
 
 
+static ngx_uint_t ms_pause_late(ms_call_t *call, ngx_connection_t *c);
 static ngx_msec_t ms_pause_next(ms_call_t *call, ngx_uint_t limited);
 
 
@@ -41,8 +42,28 @@ ngx_uint_t
 ms_pause_crowded(ms_call_t *call, ngx_peer_connection_t *pc)
 {
     return pc->connection && pc->connection->write->timedout
-           && ms_zone_byte_since(call->conf->zone, &call->grant.lease,
-                                 call->request->upstream->start_time);
+           && (ms_pause_late(call, pc->connection)
+               || ms_zone_byte_since(call->conf->zone, &call->grant.lease,
+                                     call->request->upstream->start_time));
+}
+
+
+/*
+ * Timers expire after one list of events ("epoll_events"), so a worker with
+ * very many new connections times out some that are there.  With TLS the timer
+ * is the one of the handshake, too, in which an instance may hang.
+ */
+
+static ngx_uint_t
+ms_pause_late(ms_call_t *call, ngx_connection_t *c)
+{
+    socklen_t       len;
+    ngx_sockaddr_t  sa;
+
+    len = sizeof(ngx_sockaddr_t);
+
+    return !call->request->upstream->ssl
+           && getpeername(c->fd, &sa.sockaddr, &len) == 0;
 }
 
 

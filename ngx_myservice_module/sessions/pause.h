@@ -26,8 +26,9 @@ ngx_uint_t ms_pause_conflict(ms_call_t *call);
 
 
 /*
- * Whether the connect that failed timed out while the instance went on with
- * other calls: its queue of connections is full, and it is not down.
+ * Whether the connect that failed timed out although the instance is not down:
+ * it went on with other calls, so its queue of connections is full, or the
+ * connection is there and the worker was too busy to see it.
  */
 ngx_uint_t ms_pause_crowded(ms_call_t *call, ngx_peer_connection_t *pc);
 

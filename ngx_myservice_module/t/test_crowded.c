@@ -1,6 +1,7 @@
 /*
  * An instance that accepts no new connections for a while but goes on with its
- * calls, as when one session opens very many: it is not down.
+ * calls, as when one session opens very many: it is not down.  Nor is one whose
+ * connections a busy worker sees too late.
  */
 
 #include <arpa/inet.h>
@@ -36,6 +37,28 @@
     "    }\n"                                                                 \
     "}\n"
 
+/* the worker sees one event at a time, and timers after each */
+#define CONF_LATE                                                             \
+    "%%GLOBALS%%\n"                                                           \
+    "events { epoll_events 1; }\n"                                            \
+    "http {\n"                                                                \
+    "    %%GLOBALS_HTTP%%\n"                                                  \
+    "    upstream u {\n"                                                      \
+    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
+    "        server 127.0.0.1:8081;\n"                                        \
+    "        server 127.0.0.1:8082;\n"                                        \
+    "    }\n"                                                                 \
+    "    server {\n"                                                          \
+    "        listen 127.0.0.1:8080 http2;\n"                                  \
+    "        grpc_connect_timeout 1ms;\n"                                     \
+    "        myservice_grpc_errors on;\n"                                     \
+    "        location / { grpc_pass grpc://u; }\n"                            \
+    "    }\n"                                                                 \
+    "}\n"
+
+#define LATE_CALLS   100                /* one burst */
+#define LATE_SIGN    100                /* ms: until an instance's last byte
+                                           is no sign of life */
 #define WAITING_MAX  1000               /* connections */
 
 
@@ -117,6 +140,30 @@ crowded_start(void)
 }
 
 
+/* Until one succeeds: any connect may take a millisecond. */
+static client_call_t *
+late_echo(void)
+{
+    long long       since;
+    client_call_t  *call;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        call = echo_once("s1");
+        client_wait(call);
+
+        if (call->grpc == 0) {
+            return call;
+        }
+
+        client_assert(call, 14, "backend service unavailable");
+        client_close(call->client);
+        harness_pause(since, "a call that succeeds");
+    }
+}
+
+
 /* The call waits, and is served by its instance. */
 START_TEST(crowded_for_a_while)
 {
@@ -158,6 +205,51 @@ START_TEST(crowded_for_long)
 END_TEST
 
 
+/* The connections are there before the worker looks, and after their time. */
+START_TEST(crowded_late)
+{
+    int             i;
+    client_t       *client;
+    long long       since;
+    client_call_t  *first, *calls[LATE_CALLS];
+
+    (void) fake_start(8081, "one", fake_ok);
+    (void) fake_start(8082, "two", fake_ok);
+    gateway_start(CONF_LATE);
+
+    first = late_echo();
+    client = client_open_held(harness_port(8080));
+
+    for (i = 0; i < LATE_CALLS; i++) {
+        calls[i] = echo_start(client, "s1");
+    }
+
+    since = harness_now();
+
+    while (harness_now() - since < LATE_SIGN) {
+        client_poll(10);
+    }
+
+    link_release(client_link(client), 0);
+
+    for (i = 0; i < LATE_CALLS; i++) {
+        client_wait(calls[i]);
+
+        if (calls[i]->grpc != 0) {
+            client_assert(calls[i], 14, "backend service unavailable");
+            continue;
+        }
+
+        ck_assert_str_eq(client_pod(calls[i], 0), client_pod(first, 0));
+    }
+
+    ck_assert_str_eq(client_pod(late_echo(), 0), client_pod(first, 0));
+    ck_assert(gateway_logged("timed out) while connecting to upstream"));
+    ck_assert(!gateway_logged("failed"));
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -167,6 +259,7 @@ main(void)
 
     harness_add(suite, crowded_for_a_while);
     harness_add(suite, crowded_for_long);
+    harness_add(suite, crowded_late);
 
     return harness_run(suite, "test_crowded");
 }
