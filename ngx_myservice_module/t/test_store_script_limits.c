@@ -214,7 +214,43 @@ START_TEST(limit_corrects)
 END_TEST
 
 
-/* the clock of the store as a test sets it */
+static void
+tell_user(const char *rule)
+{
+    redisReply  *r;
+
+    r = store_server_ask(script_store, (const char *[]) { "ACL", "SETUSER",
+                                                          "default", rule,
+                                                          NULL });
+    ck_assert_str_eq(r->str, "OK");
+    freeReplyObject(r);
+}
+
+
+/* The gateway's user lacks what a limit needs: what is asked for is not given,
+ * and no instance is taken. */
+
+START_TEST(limit_denied)
+{
+    redisReply  *r;
+
+    script_setup(NULL, NULL);
+
+    tell_user("-zadd");
+    r = redisCommand(script_store,
+                     "EVALSHA %s 5 {u}:s {u}:i {u}:c {u}:log {u}:u "
+                     "claim g1 s1 10000 0 %s 0 u1:k1 0 2 a b", script_sha, "");
+    ck_assert_ptr_nonnull(r);
+    ck_assert_int_eq(r->type, REDIS_REPLY_ERROR);
+    freeReplyObject(r);
+    (void) script_epoch(ask("claim", "g1", "s2", "10000", "0", "", "0", "u1",
+                            "0", "-", "a"), "new", "a");
+
+    tell_user("+zadd");
+    (void) script_epoch(claim_of("s1", "10000", "u1:k1"), "new", "b");
+    ck_assert_str_eq(users(), "k1 b");
+}
+END_TEST
 
 
 int
@@ -228,6 +264,7 @@ main(void)
     harness_add(suite, limit_subjects);
     harness_add(suite, limit_asserted);
     harness_add(suite, limit_corrects);
+    harness_add(suite, limit_denied);
 
     return harness_run(suite, "test_store_script_limits");
 }
