@@ -18,6 +18,8 @@
 
 static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
+static ms_store_known_e ms_store_tells(ms_store_mark_t *mark,
+    ms_instance_info_t *info);
 static ngx_uint_t ms_store_is_news(ms_pool_t *pool, uint32_t instance,
     uint64_t epoch);
 static ngx_uint_t ms_store_lasts(ms_instance_info_t *info, uint64_t epoch);
@@ -165,7 +167,7 @@ ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
             due[n].instance = i;
             due[n].lease = info.lease;
             due[n].epoch = info.epoch;
-            due[n].tentative = info.state == MS_INSTANCE_TENTATIVE;
+            due[n].known = ms_store_tells(&store->sh->marks[i], &info);
             due[n].session_len = info.session_len;
             ngx_memcpy(due[n].session, info.session, info.session_len);
             due[n].who_len = ms_store_who(store, due[n].who, info.subject,
@@ -215,9 +217,23 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
         return 1;
     }
 
-    return mark->lease != info->lease
+    return mark->lease != info->lease || mark->known == MS_STORE_MISSED
            || ((ngx_msec_int_t) (info->used - mark->asked) > 0
                && ngx_current_msec - mark->asked >= ttl / 8);
+}
+
+
+/* only the gateway that has claimed a lease, or has used it, confirms it */
+
+static ms_store_known_e
+ms_store_tells(ms_store_mark_t *mark, ms_instance_info_t *info)
+{
+    if (info->state == MS_INSTANCE_TENTATIVE) {
+        return MS_STORE_CLAIMED;
+    }
+
+    return mark->known == MS_STORE_MISSED && mark->lease == info->lease
+           ? MS_STORE_HEARD : MS_STORE_CONFIRMED;
 }
 
 
@@ -424,7 +440,7 @@ ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
 
     mark = &store->sh->marks[instance];
 
-    if (mark->lease != lease) {
+    if (mark->lease != lease || mark->known == MS_STORE_MISSED) {
         return 0;
     }
 
@@ -487,6 +503,7 @@ void
 ms_store_generation(ms_store_t *store, const void *data, size_t len)
 {
     uint32_t            i;
+    ms_store_mark_t    *mark;
     ms_store_shared_t  *sh;
 
     if (ms_store_generation_known(store, data, len)) {
@@ -507,7 +524,14 @@ ms_store_generation(ms_store_t *store, const void *data, size_t len)
     ngx_memcpy(sh->generation, data, len);
 
     for (i = 0; i < sh->capacity; i++) {
-        sh->marks[i].lease = 0;
+        mark = &sh->marks[i];
+
+        if (mark->known == MS_STORE_HEARD || mark->known == MS_STORE_MISSED) {
+            mark->known = MS_STORE_MISSED;
+
+        } else {
+            mark->lease = 0;
+        }
     }
 
     ms_store_words_again(store);

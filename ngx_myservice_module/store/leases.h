@@ -29,7 +29,7 @@ typedef struct {
     uint32_t             instance;
     uint64_t             lease;
     uint64_t             epoch;
-    ngx_uint_t           tentative;     /* it is not confirmed by that */
+    ms_store_known_e     known;         /* what the store knows then */
     size_t               session_len;
     size_t               name_len;
     size_t               who_len;

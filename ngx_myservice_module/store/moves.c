@@ -237,8 +237,8 @@ ms_store_moves_tell(ms_store_t *store)
 }
 
 
-/* The next lease that is marked, from "move_from" on, which is 0 again at the end;
- * a mark of one that has ended goes.  0: there is none. */
+/* The next lease that is marked, from "move_from" on, which is 0 again at the
+ * end; a mark of one that has ended goes.  0: there is none. */
 
 static ngx_uint_t
 ms_store_leaves_next(ms_store_t *store, ms_store_leaves_t *leaves)
@@ -346,7 +346,9 @@ ms_store_leaves_told(void *owner, redisReply *reply, void *data)
 
         /* a lease that the store has lost is entered again first */
 
-        if (told || info.moves || mark->lease == info.lease) {
+        if (told || info.moves
+            || (mark->lease == info.lease && mark->known != MS_STORE_MISSED))
+        {
             mark->leaves = 0;
         }
     }

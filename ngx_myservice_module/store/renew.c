@@ -88,6 +88,7 @@ ms_store_renew_next(ms_store_t *store)
 {
     u_char             ttl[NGX_INT64_LEN + 1];
     ngx_uint_t         i;
+    ngx_msec_t         msec;
     ms_resp_t         *resp;
     ms_store_due_t    *due;
     ms_store_batch_t  *batch;
@@ -118,15 +119,13 @@ ms_store_renew_next(ms_store_t *store)
         ms_resp_text(resp, due->name, due->name_len);
         ms_resp_number(resp, due->epoch);
 
-        if (due->tentative) {
-            ms_resp_text(resp, ttl,
-                         ngx_sprintf(ttl, "%Mt", ngx_min(MS_STORE_TENTATIVE,
-                                                         store->ttl))
-                         - ttl);
+        msec = due->known == MS_STORE_CLAIMED
+               ? ngx_min(MS_STORE_TENTATIVE, store->ttl) : store->ttl;
 
-        } else {
-            ms_resp_number(resp, store->ttl);
-        }
+        ms_resp_text(resp, ttl,
+                     ngx_sprintf(ttl, "%M%s", msec,
+                                 due->known == MS_STORE_CONFIRMED ? "" : "t")
+                     - ttl);
 
         ms_resp_text(resp, due->who, due->who_len);
     }
@@ -228,9 +227,7 @@ ms_store_renew_answers(ms_store_t *store, redisReply *reply)
     for (i = 0; i < batch->n; i++) {
         if (!differs[i]) {
             ms_store_mark(store, batch->due[i].instance, batch->due[i].lease,
-                          batch->asked, batch->due[i].tentative
-                                        ? MS_STORE_CLAIMED
-                                        : MS_STORE_CONFIRMED);
+                          batch->asked, batch->due[i].known);
             (void) ngx_atomic_fetch_add(&store->sh->counts.renewed, 1);
         }
     }
@@ -261,8 +258,7 @@ ms_store_renew_differs(ms_store_t *store, ms_store_due_t *due,
         who.len = due->who_len;
 
         ms_store_given(store, &session, instance, epoch, &who,
-                       store->batch->asked,
-                       due->tentative ? MS_STORE_CLAIMED : MS_STORE_CONFIRMED);
+                       store->batch->asked, due->known);
 
         if (ngx_strcmp(what, "moved") == 0) {
             ms_store_ended(store, &session, &own, due->epoch, 0);

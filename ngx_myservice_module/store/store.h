@@ -51,8 +51,10 @@ typedef enum {
     MS_STORE_CONFIRMED = 0,
     MS_STORE_CLAIMED,                   /* this gateway confirms it when a call
                                            has succeeded */
-    MS_STORE_HEARD                      /* claimed by another gateway, and not
+    MS_STORE_HEARD,                     /* claimed by another gateway, and not
                                            used here */
+    MS_STORE_MISSED                     /* the same, and the store has begun
+                                           anew since */
 } ms_store_known_e;
 
 /* moves of a session against the word of another gateway, by the session's

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "api.h"
+#include "client.h"
+#include "fake.h"
 #include "gateway.h"
 #include "harness.h"
 #include "instance.h"
@@ -227,6 +229,88 @@ START_TEST(taken)
 END_TEST
 
 
+static long long
+renewed(const char *upstream)
+{
+    char        path[64];
+    json_t     *page;
+    long long   n;
+
+    snprintf(path, sizeof(path), "/api/1/upstreams/%s", upstream);
+    page = api_ask("GET", path, "/upstreams/{upstream}", NULL, NULL, 200);
+    n = json_integer_value(json_object_get(json_object_get(page, "store"),
+                                           "renewed"));
+    json_decref(page);
+
+    return n;
+}
+
+
+static void
+hold(fake_call_t *call)
+{
+    if (strcmp(call->session, "held") == 0) {
+        fake_hold(call);
+
+    } else {
+        fake_ok(call);
+    }
+}
+
+
+/* The store is emptied during a session's first call.  A gateway that has only
+ * heard of the lease enters it, too, and does not confirm it: the lease ends
+ * with the call. */
+
+#define PLAIN                                                                 \
+    PAIR_CONF(PAIR_UPSTREAM("8080", "u", "1m", TWO)                           \
+              PAIR_UPSTREAM("8081", "v", "1m", TWO))
+#define TWO  "server 127.0.0.1:8082; server 127.0.0.1:8083;"
+
+START_TEST(first_call)
+{
+    int             number;
+    client_t       *client;
+    long long       since, n;
+    client_call_t  *call;
+
+    pair_server = store_server_start(harness_port(PAIR_STORE), NULL);
+    pair_store = store_server_connect();
+    (void) fake_start(8082, "one", hold);
+    (void) fake_start(8083, "two", hold);
+    gateway_start(PLAIN);
+
+    pair_call(8080, "b");
+    client = client_open(harness_port(8080));
+    call = echo_start(client, "held");
+    client_poll(0);
+    number = await_at("t - held");
+    await_has("v", number, "held");
+
+    n = renewed("v");
+    freeReplyObject(store_server_ask(pair_store, (const char *[]) {
+                                     "FLUSHALL", NULL }));
+    since = harness_now();
+
+    while (renewed("v") == n) {
+        client_poll(0);
+        harness_pause(since, "the gateway enters what it has heard of");
+    }
+
+    ck_assert_ptr_nonnull(strstr(pair_record(number), "t - held"));
+
+    client_cancel(call);
+    client_poll(0);
+    since = harness_now();
+
+    while (strstr(pair_record(number), "held") != NULL) {
+        client_poll(0);
+        harness_pause(since, "the lease is given back");
+    }
+}
+END_TEST
+
+
 int
 main(void)
 {
@@ -235,6 +319,7 @@ main(void)
     suite = suite_create("store_ended");
     harness_add(suite, released);
     harness_add(suite, taken);
+    harness_add(suite, first_call);
 
     return harness_run(suite, "test_store_ended");
 }

@@ -257,8 +257,8 @@ START_TEST(script)
 END_TEST
 
 
-/* The first of two servers lets the gateway in, and answers with errors: the next
- * one is the store until that is over. */
+/* The first of two servers lets the gateway in, and answers with errors: the
+ * next one is the store until that is over. */
 
 #define OTHER  8092
 #define TWO                                                                   \
