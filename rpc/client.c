@@ -196,6 +196,36 @@ rpc_client_free(rpc_client_t *client)
 }
 
 
+int
+rpc_client_await(rpc_client_t *client, int64_t timeout)
+{
+    bool                      changed;
+    gpr_timespec              deadline;
+    grpc_completion_queue    *queue;
+    grpc_connectivity_state   state;
+
+    changed = true;
+    deadline = client_deadline(timeout);
+    queue = grpc_completion_queue_create_for_pluck(NULL);
+
+    for ( ;; ) {
+        state = grpc_channel_check_connectivity_state(client->channel, 1);
+
+        if (state == GRPC_CHANNEL_READY || !changed) {
+            break;
+        }
+
+        grpc_channel_watch_connectivity_state(client->channel, state, deadline,
+                                              queue, &state);
+        changed = client_pluck(queue, &state);
+    }
+
+    client_queue_free(queue);
+
+    return state == GRPC_CHANNEL_READY ? 0 : -1;
+}
+
+
 ProtobufCMessage *
 rpc_client_unary(rpc_client_t *client, const char *path,
     const rpc_metadata_t *metadata, size_t n, int64_t timeout,

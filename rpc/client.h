@@ -52,6 +52,10 @@ rpc_client_t *rpc_client_create_config(const char *target,
 
 void rpc_client_free(rpc_client_t *client);
 
+/* Waits until there is a connection, "timeout" milliseconds at most: a call
+ * right after one that could not connect may get the old error.  0 or -1. */
+int rpc_client_await(rpc_client_t *client, int64_t timeout);
+
 /*
  * One unary call.  "path" is "/package.Service/Method"; "timeout" is in
  * milliseconds, negative for none.  Returns the response, to be freed with

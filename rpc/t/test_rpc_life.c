@@ -350,6 +350,24 @@ START_TEST(drain_of_busy_streams)
 END_TEST
 
 
+/* Nobody listens at the other port. */
+
+START_TEST(client_awaits_its_connection)
+{
+    rpc_client_t  *client;
+
+    service_start();
+    ck_assert_int_eq(rpc_client_await(service.client, 60000), 0);
+
+    client = rpc_client_create("127.0.0.1:1", NULL);
+    ck_assert_int_eq(rpc_client_await(client, 100), -1);
+    rpc_client_free(client);
+
+    fixture_stop(&service, 0);
+}
+END_TEST
+
+
 START_TEST(grace_cancels)
 {
     int64_t        began;
@@ -614,6 +632,7 @@ main(void)
     tcase_add_loop_test(tc, drain_waits_for_answers, 0, 2);
     tcase_add_test(tc, grace_waits_for_answers);
     tcase_add_loop_test(tc, drain_of_busy_streams, 0, 5);
+    tcase_add_test(tc, client_awaits_its_connection);
     tcase_add_test(tc, grace_cancels);
     tcase_add_test(tc, silent_peer);
     tcase_add_test(tc, posts_and_timers);
