@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
     const char      *kid;
     signkey_alg_t    alg;               /* for "generate" */
+    signkey_t        made;              /* by "generate" */
     int64_t          now;
     keydir_t         dir;               /* its error is that of the command */
     keydir_list_t    list;
@@ -164,24 +165,18 @@ keys_add(keys_t *keys, const signkey_t *key)
 static int
 keys_generate(void *data)
 {
-    int         rc;
-    keys_t     *keys = data;
-    signkey_t   key;
+    int      rc;
+    keys_t  *keys = data;
 
-    if (signkey_generate(&key, keys->alg) != 0) {
-        return keys_error(keys, "cannot make a key");
-    }
-
-    rc = keys_add(keys, &key);
-    signkey_free(&key);
+    rc = keys_add(keys, &keys->made);
 
     if (rc == 0) {
-        printf("%s\n", key.kid);
+        printf("%s\n", keys->made.kid);
     }
 
     if (rc == 0 && keys->alg == SIGNKEY_HS256) {
         fprintf(stderr, "authsvc: a secret is not published: gateways need "
-                "the file %s/%s.secret\n", opts.directory, key.kid);
+                "the file %s/%s.secret\n", opts.directory, keys->made.kid);
     }
 
     return rc;
@@ -301,8 +296,9 @@ keys_takes(const command_t *command)
 }
 
 
-/* The time is read after the wait for the lock.  Keys whose time is over do not
- * count, also where they cannot be removed. */
+/* A key is made before the lock is taken, for which others wait: RSA may take
+ * seconds.  The time is read after the wait for the lock.  Keys whose time is over
+ * do not count, also where they cannot be removed. */
 static int
 keys_change(keys_t *keys, const command_t *command)
 {
@@ -311,7 +307,14 @@ keys_change(keys_t *keys, const command_t *command)
 
     dir = &keys->dir;
 
+    if (command->run == keys_generate
+        && signkey_generate(&keys->made, keys->alg) != 0)
+    {
+        return keys_error(keys, "cannot make a key");
+    }
+
     if (keydir_open(dir, opts.directory, command->run == keys_generate) != 0) {
+        signkey_free(&keys->made);
         return -1;
     }
 
@@ -328,6 +331,7 @@ keys_change(keys_t *keys, const command_t *command)
     }
 
     keydir_close(dir);
+    signkey_free(&keys->made);
 
     return rc;
 }

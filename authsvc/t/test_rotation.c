@@ -145,7 +145,7 @@ static void
 stop(void)
 {
     ck_assert_int_eq(process_finish(&server, SIGTERM), 0);
-    ck_assert_ptr_null(strstr(server.error, "error"));
+    ck_assert_msg(strstr(server.error, "error") == NULL, "%s", server.error);
 }
 
 
