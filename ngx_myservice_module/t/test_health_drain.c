@@ -51,15 +51,25 @@
 static atomic_int           serving = SERVING;
 static const char *_Atomic  drain;      /* NULL: the answer does not have it */
 static const char *_Atomic  session;    /* of the instance */
+static const char *_Atomic  first;      /* of the next call: it becomes that of
+                                           the instance.  One that is there
+                                           before would be a stranger's */
 static atomic_uint          checks;
 
 
 static void
 serve(fake_call_t *call)
 {
-    int  n;
+    int          n;
+    const char  *next;
 
     if (strcmp(call->path, "/grpc.health.v1.Health/Check") != 0) {
+        next = atomic_exchange(&first, NULL);
+
+        if (next != NULL) {
+            atomic_store(&session, next);
+        }
+
         fake_ok(call);
         return;
     }
@@ -127,7 +137,7 @@ START_TEST(drain_keeps_session)
 {
     (void) fake_start(8081, "one", serve);
     gateway_start(CONF(FAST, ONE));
-    atomic_store(&session, "s1");
+    atomic_store(&first, "s1");
     client_assert(echo_once("s1"), 0, "");
 
     atomic_store(&serving, _i == 0 ? SERVING : NOT);
@@ -247,7 +257,7 @@ START_TEST(drain_then_gone)
 
     fake = fake_start(8081, "one", serve);
     gateway_start(CONF(FAST, ONE));
-    atomic_store(&session, "s1");
+    atomic_store(&first, "s1");
     client_assert(echo_once("s1"), 0, "");
     atomic_store(&drain, "1");
     status_await(IS("draining"));
