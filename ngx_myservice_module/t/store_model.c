@@ -30,6 +30,8 @@ static const char  *names[STORE_COUNTS] = {
     "instances removed",
     "words that nobody has any more",
     "refused, as the user has enough sessions",
+    "sessions moved by operators",
+    "releases that were told late",
     "quiet rounds",
     "STORE: a session without its instance",
     "STORE: an instance without its session",
@@ -140,7 +142,7 @@ store_model_record(const char *text, store_record_t *record)
 
     record->epoch = epoch;
     record->expires = expires;
-    record->confirmed = flags[strlen(flags) - 1] == 'c';
+    record->confirmed = flags[strlen(flags) - 1] != 't';
     store_words_parse(flags, record->words);
     record->said = strstr(subject, ":k") != NULL;
     record->session = text[n] == 's' ? atoi(text + n + 1) : -1;
@@ -509,8 +511,11 @@ store_model_step(store_model_t *m)
     session = (int) store_model_pick(m, STORE_SESSIONS);
     p = store_model_pick(m, 1000);
 
-    if (p < 550) {
+    if (p < 535) {
         store_gateway_call(m, g, session);
+
+    } else if (p < 550) {
+        store_gateway_move(m, g, session);
 
     } else if (p < 630) {
         store_gateway_renew(m, g);

@@ -63,6 +63,9 @@ typedef enum {
                                            anybody, or the store before others
                                            had heard of it */
     STORE_LIMITED,                      /* its user had as many as it may */
+    STORE_MOVED,                        /* an operator moved the session */
+    STORE_LATE,                         /* a release that the store had not got
+                                           was told again */
     STORE_QUIET,                        /* rounds in which all was healed */
     STORE_BROKEN,
     STORE_LOST_SESSION = STORE_BROKEN,  /* a session without its instance */
@@ -102,6 +105,9 @@ typedef struct {
 typedef struct {
     bool      held;
     bool      used;                     /* since the last renewal */
+    bool      heard;                    /* claimed by another gateway, and not
+                                           used here */
+    bool      moves;                    /* an operator moves the session */
     int       instance;
     uint64_t  epoch;
     uint64_t  at;
@@ -128,6 +134,7 @@ typedef struct {
     store_words_t  words[STORE_INSTANCES];
     store_lease_t  leases[STORE_SESSIONS];
     uint64_t       known[STORE_INSTANCES];
+    uint64_t       released[STORE_SESSIONS];        /* up to which epoch */
     uint64_t       seen;
     char           position[48];
     char           generation[32];

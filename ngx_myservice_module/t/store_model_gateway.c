@@ -131,6 +131,11 @@ store_bind(store_model_t *m, store_gateway_t *g, int session, int instance,
         l->used = false;
     }
 
+    if (!l->held || l->instance != instance || l->epoch != epoch) {
+        l->heard = false;
+        l->moves = false;
+    }
+
     l->held = true;
     l->instance = instance;
     l->epoch = epoch;
@@ -251,8 +256,18 @@ claim(store_model_t *m, store_gateway_t *g, int session, unsigned down,
     } else if (r->element[0]->str[0] == 'b') {
         answer = ANSWER_BUSY;
 
+    } else if (r->element[0]->str[0] == 'o' /* own */
+               && store_gateway_over(m, g, session, reply_index(r->element[1]),
+                                     reply_number(r->element[2])))
+    {
+        answer = ANSWER_OK;
+
     } else {
-        if (r->element[0]->str[0] == 'n') {
+        if (r->element[0]->str[0] == 'm') {
+            m->counts[STORE_MOVED]++;
+        }
+
+        if (r->element[0]->str[0] == 'n' || r->element[0]->str[0] == 'm') {
             store_granted(m, reply_index(r->element[1]),
                     reply_number(r->element[2]));
             store_model_given(m, reply_index(r->element[1]));
@@ -324,36 +339,43 @@ serve(store_model_t *m, store_instance_t *i, int session, uint64_t epoch)
 }
 
 
-/* whether a gateway, or all, could not know better */
+/* whether a gateway, or all, could not know better: this one, or another that
+ * still has the session at "last" */
 
 static bool
-excused(store_model_t *m, const store_gateway_t *g)
+excused(store_model_t *m, const store_gateway_t *g, int session, int last)
 {
-    int          i;
-    bool         excuse;
-    redisReply  *last, *generation;
+    int                     i;
+    bool                    excuse;
+    redisReply             *change, *generation;
+    const store_gateway_t  *h;
 
     if (m->down) {
         return true;
     }
 
-    for (i = 0; i < STORE_GATEWAYS; i++) {
-        if (!m->gateways[i].reachable) {
-            return true;
-        }
-    }
-
-    last = store_server_ask(m->c, (const char *[]) { "XREVRANGE", "{u}:log",
+    change = store_server_ask(m->c, (const char *[]) { "XREVRANGE", "{u}:log",
                                             "+", "-", "COUNT", "1", NULL });
     generation = store_server_ask(m->c, (const char *[]) { "HGET", "{u}:c",
                                                            "g", NULL });
+    excuse = generation->type != REDIS_REPLY_STRING;
 
-    excuse = (last->elements == 1
-              && strcmp(last->element[0]->element[0]->str, g->position) != 0)
-             || generation->type != REDIS_REPLY_STRING
-             || strcmp(generation->str, g->generation) != 0;
+    for (i = 0; i < STORE_GATEWAYS && !excuse; i++) {
+        h = &m->gateways[i];
+        excuse = !h->reachable;
 
-    freeReplyObject(last);
+        if (h == g || (h->leases[session].held
+                       && h->leases[session].instance == last))
+        {
+            excuse |= (change->elements == 1
+                       && strcmp(change->element[0]->element[0]->str,
+                                 h->position)
+                          != 0)
+                      || strcmp(generation->str, h->generation) != 0;
+        }
+    }
+
+    freeReplyObject(change);
     freeReplyObject(generation);
 
     return excuse;
@@ -381,7 +403,8 @@ watch(store_model_t *m, const store_gateway_t *g, int session, int instance)
         if (h->instances[i] == instance && m->instances[last].alive
             && m->instances[last].owner == session)
         {
-            m->counts[excused(m, g) ? STORE_TWO_EXCUSED : STORE_TWO]++;
+            m->counts[excused(m, g, session, last) ? STORE_TWO_EXCUSED
+                                                   : STORE_TWO]++;
             break;
         }
     }
@@ -487,11 +510,21 @@ store_gateway_call(store_model_t *m, store_gateway_t *g, int session)
             continue;
         }
 
+        if (l->moves) {
+
+            /* with nowhere to go it stays */
+
+            (void) claim(m, g, session, down | 1U << at, at, epoch);
+            l->moves = false;
+            continue;
+        }
+
         switch (serve(m, i, session, epoch)) {
 
         case SERVED:
             l->at = m->now;
             l->used = true;
+            l->heard = false;
             watch(m, g, session, at);
             return;
 
@@ -511,6 +544,28 @@ store_gateway_call(store_model_t *m, store_gateway_t *g, int session)
     }
 
     refused(m, session, had, down | store_gateway_strange(g), answer);
+}
+
+
+void
+store_gateway_move(store_model_t *m, store_gateway_t *g, int session)
+{
+    redisReply     *r;
+    store_lease_t  *l;
+
+    l = &g->leases[session];
+
+    if (!store_lease_valid(m, l)) {
+        return;
+    }
+
+    l->moves = true;
+    r = store_ask(m, g, (const char *[]) { "move", "g", session_name(session),
+                                           instance_name(l->instance),
+                                           number(l->epoch), NULL });
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
 }
 
 

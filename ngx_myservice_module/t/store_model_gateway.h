@@ -13,12 +13,18 @@ unsigned store_model_pick(store_model_t *m, unsigned below);
 
 void store_gateway_reset(store_gateway_t *g);
 void store_gateway_call(store_model_t *m, store_gateway_t *g, int session);
+void store_gateway_move(store_model_t *m, store_gateway_t *g, int session);
 void store_gateway_renew(store_model_t *m, store_gateway_t *g);
 void store_gateway_stream(store_model_t *m, store_gateway_t *g);
 void store_gateway_health(store_model_t *m, store_gateway_t *g,
     int instance);
 void store_gateway_release(store_model_t *m, store_gateway_t *g,
     int session);
+
+/* The store still has a lease that was released here: it is told so.  False: it
+ * has not. */
+bool store_gateway_over(store_model_t *m, store_gateway_t *g, int session,
+    int instance, uint64_t epoch);
 
 /* what an instance says of itself; "owner" -1: it serves nobody */
 void store_gateway_word(store_model_t *m, store_gateway_t *g, int instance,

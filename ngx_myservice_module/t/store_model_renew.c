@@ -97,6 +97,9 @@ renew_answer(store_model_t *m, store_gateway_t *g, int session,
             m->counts[STORE_ZOMBIE]++;
         }
 
+    } else if (strcmp(what, "moves") == 0) {
+        g->leases[session].moves = true;
+
     } else if (strcmp(what, "moved") == 0 || strcmp(what, "epoch") == 0) {
         store_bind(m, g, session, instance, epoch);
 
@@ -142,7 +145,7 @@ store_gateway_renew(store_model_t *m, store_gateway_t *g)
         v[k++] = name_text('s', s, texts[n][0]);
         v[k++] = name_text('i', g->leases[s].instance, texts[n][1]);
         v[k++] = number_text(g->leases[s].epoch, texts[n][2]);
-        v[k++] = "60000";
+        v[k++] = g->leases[s].heard ? "60000t" : "60000";
         v[k++] = store_limit_who(m, s, true, texts[n][3]);
         list[n++] = s;
     }
@@ -215,6 +218,30 @@ store_gateway_release(store_model_t *m, store_gateway_t *g, int session)
         freeReplyObject(r);
     }
 
+    g->released[session] = l->epoch;
     l->held = false;
     m->history[session].n = 0;
+}
+
+
+bool
+store_gateway_over(store_model_t *m, store_gateway_t *g, int session,
+    int instance, uint64_t epoch)
+{
+    redisReply  *r;
+
+    if (g->leases[session].held || epoch > g->released[session]) {
+        return false;
+    }
+
+    m->counts[STORE_LATE]++;
+    r = store_ask(m, g, (const char *[]) { "release", "g",
+                                     session_name(session),
+                                     instance_name(instance),
+                                     number(g->released[session]), "0", NULL });
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+
+    return true;
 }

@@ -45,8 +45,17 @@ change(store_model_t *m, store_gateway_t *g, const char *op, int session,
         return;
     }
 
+    if (strcmp(op, "move") == 0 || strcmp(op, "stay") == 0) {
+        if (l->held && l->instance == instance && l->epoch == epoch) {
+            l->moves = op[0] == 'm';
+        }
+
+        return;
+    }
+
     if (l->held && l->epoch < epoch) {
         store_bind(m, g, session, instance, epoch);
+        l->heard = op[0] == 'c';
     }
 
     for (s = 0; s < STORE_SESSIONS; s++) {
@@ -66,6 +75,7 @@ list(store_model_t *m, store_gateway_t *g)
 {
     int          s, instance, session;
     bool         ended;
+    char         flag;
     size_t       n;
     uint64_t     epoch;
     redisReply  *r, **e;
@@ -83,8 +93,21 @@ list(store_model_t *m, store_gateway_t *g)
 
         store_gateway_flags(m, g, instance, e[3]->str);
 
+        if (!ended
+            && store_gateway_over(m, g, session, instance, epoch))
+        {
+            continue;
+        }
+
         if (!ended) {
-            change(m, g, "claim", session, instance, epoch);
+            flag = e[3]->str[e[3]->len - 1];
+            change(m, g, flag == 't' ? "claim" : "assert", session, instance,
+                   epoch);
+
+            if (flag == 'm') {
+                change(m, g, "move", session, instance, epoch);
+            }
+
             continue;
         }
 

@@ -121,6 +121,8 @@ START_TEST(as_designed)
     ck_assert_uint_gt(m.counts[STORE_WORDS], 100);
     ck_assert_uint_gt(m.counts[STORE_ADDED], 100);
     ck_assert_uint_gt(m.counts[STORE_REMOVED], 50);
+    ck_assert_uint_gt(m.counts[STORE_MOVED], 5);
+    ck_assert_uint_gt(m.counts[STORE_LATE], 5);
     ck_assert(_i < RUNS / 2 || m.counts[STORE_LIMITED] > 100);
 
     store_model_free(&m);
