@@ -297,8 +297,8 @@ keys_takes(const command_t *command)
 
 
 /* A key is made before the lock is taken, for which others wait: RSA may take
- * seconds.  The time is read after the wait for the lock.  Keys whose time is over
- * do not count, also where they cannot be removed. */
+ * seconds.  The time is read after the wait for the lock.  Keys whose time is
+ * over do not count, also where they cannot be removed. */
 static int
 keys_change(keys_t *keys, const command_t *command)
 {

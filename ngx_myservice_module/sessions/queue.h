@@ -34,10 +34,10 @@ ms_queue_state_t ms_queue_state(ngx_http_request_t *r);
 void ms_queue_leave(ngx_http_request_t *r);
 
 /*
- * From peer.get(), when no instance is free: a session that has lost its own gets
- * a place before all sessions that have lost none, or keeps the one that it has
- * if the store was asked in vain.  "stored": the store says that none is free.
- * Returns 1 if the call is to wait.
+ * From peer.get(), when no instance is free: a session that has lost its own
+ * gets a place before all sessions that have lost none, or keeps the one that it
+ * has if the store was asked in vain.  "stored": the store says that none is
+ * free.  Returns 1 if the call is to wait.
  */
 ngx_uint_t ms_queue_lost(ms_call_t *call, ngx_uint_t stored);
 

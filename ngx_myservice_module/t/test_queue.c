@@ -365,8 +365,8 @@ START_TEST(queue_lost)
 END_TEST
 
 
-/* Who has lost its instance waits for one that was left, but for none if all are
- * down. */
+/* Who has lost its instance waits for one that was left, but for none if all
+ * are down. */
 START_TEST(queue_lost_left)
 {
     fake_t         *one, *two;

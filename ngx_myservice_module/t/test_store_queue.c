@@ -365,8 +365,8 @@ START_TEST(store_queue_lost)
 END_TEST
 
 
-/* The other instance was left, and is not up again: a session that waits goes on
- * waiting. */
+/* The other instance was left, and is not up again: a session that waits goes
+ * on waiting. */
 START_TEST(store_queue_lost_left)
 {
     client_call_t  *lost;
