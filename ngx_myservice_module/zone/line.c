@@ -3,9 +3,7 @@
 
 #include "zone/line.h"
 
-
-/* of the slab allocator: its header, and the pages of small sizes */
-#define MS_LINE_PAGES  8
+#include "zone/part.h"
 
 
 static ngx_int_t ms_zone_line_init(ngx_shm_zone_t *shm_zone, void *data);
@@ -19,28 +17,15 @@ static ngx_uint_t  ms_zone_line_tag;
 ngx_int_t
 ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t length)
 {
-    size_t           size;
-    ngx_str_t        name, *of;
     ngx_shm_zone_t  *shm_zone;
 
-    of = &zone->shm_zone->shm.name;
-
-    name.len = of->len + sizeof(".line") - 1;
-    name.data = ngx_pnalloc(cf->pool, name.len);
-    if (name.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(name.data, "%V.line", of);
+    static ngx_str_t  of = ngx_string(".line");
 
     /* a reload with another length keeps the line; what is not used costs no
      * memory */
 
-    size = ms_line_size(MS_LINE_MAX);
-    size = ngx_align(size + size / 64, ngx_pagesize)
-           + MS_LINE_PAGES * ngx_pagesize;
-
-    shm_zone = ngx_shared_memory_add(cf, &name, size, &ms_zone_line_tag);
+    shm_zone = ms_zone_part_add(cf, zone, &of, ms_line_size(MS_LINE_MAX),
+                                &ms_zone_line_tag);
     if (shm_zone == NULL) {
         return NGX_ERROR;
     }
@@ -48,7 +33,6 @@ ms_zone_line_add(ngx_conf_t *cf, ms_zone_t *zone, ngx_uint_t length)
     zone->places = length;
 
     shm_zone->init = ms_zone_line_init;
-    shm_zone->data = zone;
 
     return NGX_OK;
 }
@@ -59,29 +43,23 @@ ms_zone_line_init(ngx_shm_zone_t *shm_zone, void *data)
 {
     ms_zone_t  *ozone = data;
 
-    void             *mem;
-    ms_zone_t        *zone;
-    ngx_slab_pool_t  *shpool;
+    void       *mem;
+    ms_zone_t  *zone;
 
     zone = shm_zone->data;
-    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
     if (ozone || shm_zone->shm.exists) {
-        zone->line = ozone ? ozone->line : shpool->data;
+        zone->line = ozone ? ozone->line
+                     : ((ngx_slab_pool_t *) shm_zone->shm.addr)->data;
         return NGX_OK;
     }
 
-    mem = ngx_slab_alloc(shpool, ms_line_size(MS_LINE_MAX));
-
+    mem = ms_zone_part_create(shm_zone, ms_line_size(MS_LINE_MAX));
     if (mem == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                      "zone could not be set up, zone=\"%V\"",
-                      &shm_zone->shm.name);
         return NGX_ERROR;
     }
 
     zone->line = ms_line_create(mem, MS_LINE_MAX);
-    shpool->data = zone->line;
 
     return NGX_OK;
 }
