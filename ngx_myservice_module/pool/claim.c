@@ -31,8 +31,6 @@ static int ms_claim_back(ms_pool_t *pool, uint32_t own,
     ms_lease_t *lease);
 static int ms_claim_count(ms_record_t *r, const ms_pool_terms_t *terms,
     ms_pool_seek_t *seek, uint64_t now);
-static int ms_claim_crowds(const ms_pool_t *pool,
-    const ms_pool_terms_t *terms);
 static uint32_t ms_claim_take(ms_pool_t *pool);
 static uint32_t ms_claim_up(const ms_pool_t *pool);
 static uint32_t ms_claim_down(const ms_pool_t *pool, uint64_t position,
@@ -208,13 +206,20 @@ ms_claim_move(ms_pool_t *pool, uint32_t own, const ms_pool_key_t *key,
     ms_owner_t    owner;
     ms_record_t  *r;
 
-    if (own == MS_POOL_NONE && ms_pool_many(pool, terms, seek->waiting, now)) {
-        return MS_CLAIM_TOO_MANY;
-    }
+    /* a new session that is one too many; with a store that says so */
 
-    if (own == MS_POOL_NONE && (seek->crowded || ms_claim_crowds(pool, terms)))
-    {
-        return MS_CLAIM_LIMITED;
+    if (own == MS_POOL_NONE && !seek->stored) {
+
+        if (ms_pool_many(pool, terms, seek->waiting, now)) {
+            return MS_CLAIM_TOO_MANY;
+        }
+
+        if (seek->crowded
+            || (terms->tentative != 0 && terms->subject != NULL
+                && ms_claim_firsts(pool, terms->subject) >= terms->tentative))
+        {
+            return MS_CLAIM_LIMITED;
+        }
     }
 
     next_call = 0;
@@ -449,28 +454,25 @@ ms_claim_count(ms_record_t *r, const ms_pool_terms_t *terms,
 }
 
 
-/* Returns 1 if the subject may have no more tentative leases. */
-static int
-ms_claim_crowds(const ms_pool_t *pool, const ms_pool_terms_t *terms)
+uint32_t
+ms_claim_firsts(const ms_pool_t *pool, const uint8_t *subject)
 {
     uint32_t      id, n;
     ms_record_t  *r;
 
-    if (terms->tentative == 0 || terms->subject == NULL) {
-        return 0;
-    }
-
     n = 0;
 
-    for (id = pool->oldest; id != MS_POOL_NONE; id = r->newer) {
+    for (id = pool->oldest; subject != NULL && id != MS_POOL_NONE;
+         id = r->newer)
+    {
         r = ms_record(pool, id);
 
-        if (r->subject[0] != 0 && ms_record_admits(r, terms->subject)) {
+        if (r->subject[0] != 0 && ms_record_admits(r, subject)) {
             n++;
         }
     }
 
-    return n >= terms->tentative;
+    return n;
 }
 
 

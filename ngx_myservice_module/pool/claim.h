@@ -25,5 +25,8 @@ void ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
 void ms_claim_terms(ms_pool_t *pool, uint32_t id,
     const ms_pool_terms_t *terms);
 
+/* How many tentative leases the subject has; NULL: none are known. */
+uint32_t ms_claim_firsts(const ms_pool_t *pool, const uint8_t *subject);
+
 
 #endif /* MS_POOL_CLAIM_H */

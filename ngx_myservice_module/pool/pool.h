@@ -197,6 +197,8 @@ typedef struct {
     unsigned        crowded:1;          /* set by the caller: no other first
                                            call of this client may have an
                                            instance */
+    unsigned        stored:1;           /* set by the caller: a store decides on
+                                           new sessions */
     uint32_t        waiting;            /* set by the caller: other sessions
                                            of the user without a lease that
                                            wait in the line */

@@ -8,7 +8,6 @@
 #include "pool/record.h"
 
 
-static void ms_record_subject(const uint8_t *subject, uint64_t words[2]);
 
 
 void
@@ -74,7 +73,7 @@ ms_record_admits(const ms_record_t *r, const uint8_t *subject)
 }
 
 
-static void
+void
 ms_record_subject(const uint8_t *subject, uint64_t words[2])
 {
     memcpy(words, subject, MS_POOL_SUBJECT);

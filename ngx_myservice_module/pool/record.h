@@ -342,6 +342,9 @@ void ms_record_why(ms_record_t *r, ms_end_t why);
  * already; NULL: does nothing. */
 void ms_record_bind(ms_record_t *r, const uint8_t *subject);
 
+/* A subject as records have it: the first word is never 0. */
+void ms_record_subject(const uint8_t *subject, uint64_t words[2]);
+
 /* The subject may use the lease; NULL (not known) may. */
 int ms_record_admits(const ms_record_t *r, const uint8_t *subject);
 

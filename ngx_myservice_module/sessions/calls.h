@@ -9,7 +9,6 @@
 #include "sessions/call_context.h"
 
 
-
 /* sets the limits in "terms" */
 void ms_calls_terms(ngx_http_upstream_srv_conf_t *us, ms_pool_terms_t *terms);
 
@@ -32,6 +31,11 @@ void ms_calls_leave(ms_flight_t *flight);
 ngx_uint_t ms_calls_crowds(ms_call_t *call);
 void ms_calls_first(ms_call_t *call);
 void ms_calls_first_end(ms_call_t *call);
+
+/* The same limits for a session that a store is asked about.  Sets "terms", but
+ * for the subject and how long a lease lasts. */
+void ms_calls_firsts(ngx_http_request_t *r, ms_zone_t *zone,
+    const ms_pool_key_t *key, ms_firsts_terms_t *terms);
 
 
 extern ngx_module_t  ngx_http_myservice_calls_module;

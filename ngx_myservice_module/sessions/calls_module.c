@@ -4,7 +4,8 @@
  *
  *   max, rate    calls of a session at once in this worker, and in time
  *   tentative    sessions that wait for their first success: those of a subject
- *                (pool/claim.c), those of a client's connection
+ *                (pool/claim.c), those of a client's connection; with a store
+ *                also those that it is asked about (pool/firsts.c)
  *   message      the first call of a session claims an instance when its first
  *                message has come, or its end, or after a moment
  *   connections  no new call while few of them are free: the operator's server
@@ -20,6 +21,7 @@
 #include "sessions/calls.h"
 #include "store/store.h"
 #include "wire/messages.h"
+#include "zone/firsts.h"
 
 #if (NGX_HTTP_V2)
 #include <ngx_http_v2_module.h>
@@ -57,9 +59,10 @@ typedef struct {
 } ms_calls_ctx_t;
 
 
-static ngx_connection_t *ms_calls_client(ms_call_t *call);
+static ngx_connection_t *ms_calls_client(ngx_http_request_t *r);
+static ngx_uint_t ms_calls_others(ngx_http_request_t *r, ms_zone_t *zone,
+    const ms_pool_key_t *key, ngx_uint_t max);
 static ngx_uint_t ms_calls_waits_first(ms_call_t *call);
-static ngx_uint_t ms_calls_same_session(ms_call_t *call, ms_call_t *other);
 static ngx_uint_t ms_calls_counted(ms_call_t *call);
 static ngx_uint_t ms_calls_few_connections(ngx_http_request_t *r);
 static ngx_int_t ms_calls_connections_handler(ngx_http_request_t *r);
@@ -289,27 +292,57 @@ ms_calls_first_end(ms_call_t *call)
 }
 
 
-/* A worker has few such calls: instances, and those that share a claim. */
-
 ngx_uint_t
 ms_calls_crowds(ms_call_t *call)
 {
-    ngx_uint_t            n;
-    ngx_queue_t          *q, *next;
-    ms_call_t            *other;
     ms_calls_srv_conf_t  *conf;
 
     conf = ngx_http_conf_upstream_srv_conf(call->conf->zone->upstream,
                                            ngx_http_myservice_calls_module);
 
-    if (conf->connection == 0 || ms_firsts.next == NULL) {
+    return conf->connection
+           && ms_calls_others(call->request, call->conf->zone, &call->key,
+                              conf->connection)
+              >= conf->connection;
+}
+
+
+void
+ms_calls_firsts(ngx_http_request_t *r, ms_zone_t *zone,
+    const ms_pool_key_t *key, ms_firsts_terms_t *terms)
+{
+    ms_calls_srv_conf_t  *conf;
+
+    conf = ngx_http_conf_upstream_srv_conf(zone->upstream,
+                                           ngx_http_myservice_calls_module);
+
+    terms->of_subject = (uint32_t) conf->tentative;
+    terms->of_client = (uint32_t) conf->connection;
+    terms->client = ms_calls_client(r)->number;
+    terms->had = (uint32_t) ms_calls_others(r, zone, key, conf->connection);
+}
+
+
+/* Other sessions that wait for their first success on the connection, up to
+ * "max".  A worker has few such calls: instances, and those that share a
+ * claim. */
+
+static ngx_uint_t
+ms_calls_others(ngx_http_request_t *r, ms_zone_t *zone,
+    const ms_pool_key_t *key, ngx_uint_t max)
+{
+    ngx_uint_t    n;
+    ngx_queue_t  *q, *next;
+    ms_call_t    *other;
+
+    if (ms_firsts.next == NULL) {
         return 0;
     }
 
     n = 0;
 
     for (q = ngx_queue_head(&ms_firsts);
-         q != ngx_queue_sentinel(&ms_firsts) && n < conf->connection;
+         q != ngx_queue_sentinel(&ms_firsts) && n < max;
          q = next)
     {
         next = ngx_queue_next(q);
@@ -320,13 +353,15 @@ ms_calls_crowds(ms_call_t *call)
             continue;
         }
 
-        n += ms_calls_client(other) == ms_calls_client(call)
-             && other->conf == call->conf
-             && !ms_calls_same_session(other, call)
+        /* the hash is keyed: see ms_calls_enter() */
+
+        n += ms_calls_client(other->request) == ms_calls_client(r)
+             && other->conf->zone == zone
+             && other->key.hash != key->hash
              && !ms_calls_counted(other);
     }
 
-    return n >= conf->connection;
+    return n;
 }
 
 
@@ -344,23 +379,14 @@ ms_calls_counted(ms_call_t *call)
     {
         other = ngx_queue_data(q, ms_call_t, first);
 
-        if (ms_calls_client(other) == ms_calls_client(call)
-            && ms_calls_same_session(other, call))
+        if (ms_calls_client(other->request) == ms_calls_client(call->request)
+            && other->key.hash == call->key.hash)
         {
             return 1;
         }
     }
 
     return 0;
-}
-
-
-/* the hash is keyed: see ms_calls_enter() */
-
-static ngx_uint_t
-ms_calls_same_session(ms_call_t *call, ms_call_t *other)
-{
-    return call->key.hash == other->key.hash;
 }
 
 
@@ -379,12 +405,8 @@ ms_calls_waits_first(ms_call_t *call)
 /* the connection, whichever of its streams the call is */
 
 static ngx_connection_t *
-ms_calls_client(ms_call_t *call)
+ms_calls_client(ngx_http_request_t *r)
 {
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
 #if (NGX_HTTP_V2)
 
     if (r->stream) {
@@ -622,11 +644,10 @@ ms_calls_init(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        if ((conf->tentative || conf->connection) && ms_store_of(us[i])) {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "\"tentative\" of \"myservice_calls\" in upstream "
-                          "\"%V\" has no effect while \"myservice_store\" gives "
-                          "the leases", &us[i]->host);
+        if ((conf->tentative || conf->connection) && ms_store_of(us[i])
+            && ms_zone_firsts_add(cf, scf->zone) != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
 

@@ -117,8 +117,6 @@ ms_stored_ask_phase(ms_store_t *store, ms_stored_t *st, ngx_uint_t looks)
 
     rc = ms_stored_ask(store, st, &st->key, NULL);
 
-    st->waiter.looks = 0;
-
     if (rc != NGX_AGAIN) {
         return NGX_DECLINED;
     }
@@ -242,6 +240,7 @@ ms_stored_claim(ms_call_t *call, ngx_log_t *log)
     }
 
     st->local = 0;
+    call->seek.stored = 1;
 
     if (st->state == MS_STORED_WAITS) {
 
@@ -278,6 +277,7 @@ ms_stored_claim(ms_call_t *call, ngx_log_t *log)
             return ms_refusal_answer(call);
         }
 
+        st->waiter.looks = 0;
         st->waiter.wake.handler = ms_stored_wake_attempt;
 
         if (ms_stored_ask(store, st, &call->key, call) == NGX_AGAIN) {
@@ -326,6 +326,17 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
         }
 
         call->decision = MS_CLAIM_TOO_MANY;
+        return NGX_BUSY;
+
+    case NGX_DONE:
+
+        /* those that were asked about meanwhile may have had a lease */
+
+        if (!ms_stored_crowded(store, st, &call->key)) {
+            return NGX_AGAIN;
+        }
+
+        call->decision = MS_CLAIM_LIMITED;
         return NGX_BUSY;
 
     default:
@@ -377,6 +388,7 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     grant = &call->grant;
     waiter = &st->waiter;
 
+    ms_store_take(waiter);
     ms_stored_claim_at(st, call, NULL, log);
 
     if (call->decision == MS_CLAIM_EMPTY && waiter->given == MS_GIVEN_BEFORE) {
@@ -389,6 +401,8 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     {
         ms_store_moved(store, &call->key);
     }
+
+    ms_store_forget(waiter);
 
     if (grant->lease.lease) {
         ms_store_mark(store, grant->lease.instance, grant->lease.lease,
@@ -481,6 +495,7 @@ ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     ngx_log_t *log)
 {
     st->local = store->local;
+    call->seek.stored = !st->local;
 
     if (st->local || ms_stored_has(store, call)
         || (ms_store_stay(store, &call->key, 1) && ms_stored_has(store, call)))

@@ -11,12 +11,16 @@
 #include "core/metadata.h"
 #include "store/conn.h"
 #include "store/leases.h"
+#include "zone/firsts.h"
+#include "sessions/calls.h"
 #include "sessions/limit.h"
 
 
 static void ms_stored_cleanup(void *data);
 static ngx_int_t ms_stored_terms(ms_store_t *store, ms_stored_t *st,
     ms_pool_key_t *key, ngx_uint_t comes, ms_store_question_t *question);
+static void ms_stored_firsts(ms_store_t *store, ms_stored_t *st,
+    ms_pool_key_t *key, ms_firsts_terms_t *firsts);
 static ngx_uint_t ms_stored_torn(ms_store_t *store, ms_stored_t *st,
     ms_pool_key_t *key, ms_store_lease_t *own);
 
@@ -55,6 +59,7 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
     uint32_t              instance;
     ngx_int_t             rc;
     ms_store_lease_t      own;
+    ms_firsts_terms_t     firsts;
     ms_store_question_t   question;
 
     if (ms_store_held(store, key, &instance)
@@ -94,6 +99,10 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
 
         question.from = &call->grant.name;
         question.epoch = call->grant.lease.epoch;
+
+    } else if (store->zone->firsts) {
+        ms_stored_firsts(store, st, key, &firsts);
+        question.firsts = &firsts;
     }
 
     st->asks++;
@@ -139,6 +148,30 @@ ms_stored_terms(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
     question->sessions = terms.sessions;
 
     return NGX_OK;
+}
+
+
+/* of a session that this gateway does not know */
+
+static void
+ms_stored_firsts(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
+    ms_firsts_terms_t *firsts)
+{
+    ms_calls_firsts(st->request, store->zone, key, firsts);
+
+    firsts->subject = ms_metadata_subject(st->request);
+    firsts->lasts = ngx_min(MS_STORE_TENTATIVE, store->ttl);
+}
+
+
+ngx_uint_t
+ms_stored_crowded(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key)
+{
+    ms_firsts_terms_t  firsts;
+
+    ms_stored_firsts(store, st, key, &firsts);
+
+    return !ms_zone_firsts_ask(store->zone, key, &firsts, 1, NULL);
 }
 
 

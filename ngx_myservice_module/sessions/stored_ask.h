@@ -43,6 +43,10 @@ ms_stored_t *ms_stored_make(ngx_http_request_t *r);
 ngx_int_t ms_stored_ask(ms_store_t *store, ms_stored_t *st,
     ms_pool_key_t *key, ms_call_t *call);
 
+/* the session would be one too many that waits for its first success */
+ngx_uint_t ms_stored_crowded(ms_store_t *store, ms_stored_t *st,
+    ms_pool_key_t *key);
+
 /* an attempt of the call at the instance has failed; "call" may be NULL */
 ngx_uint_t ms_stored_failed(ms_call_t *call, uint32_t instance);
 

@@ -2,7 +2,8 @@
 /*
  * Questions which instance a session has.  A group outlives the calls that wait
  * for it: an answer that comes late is a lease, all the same, which the next
- * call of the session finds in the store.
+ * call of the session finds in the store; if first calls have a limit, it is
+ * given back.
  */
 
 #include "store/claim.h"
@@ -12,6 +13,7 @@
 #include "store/released.h"
 #include "store/report.h"
 #include "store/who.h"
+#include "zone/firsts.h"
 
 
 /* who and session: users who name the same session wait apart */
@@ -39,10 +41,14 @@ struct ms_store_group_s {
     unsigned         listed:1;       /* calls may join, and the deadline
                                         counts */
     unsigned         sent:1;
-    unsigned         looks:1;        /* no call asks for a new instance */
+    unsigned         looks:1;        /* no call asks for a new instance, or */
+    unsigned         crowded:1;      /* may have one */
     unsigned         answers:1;      /* "busy", before this question */
     unsigned         limited:1;
     ngx_uint_t       over;
+    uint64_t         first;          /* see pool/firsts.h, 0: none */
+    ngx_uint_t       takers;         /* woken calls that have not taken the
+                                        lease yet */
     uint32_t         sessions;       /* that the user may have, if "limited" */
     u_char           from[MS_POOL_NAME_MAX];
     size_t           who_len;
@@ -53,8 +59,13 @@ struct ms_store_group_s {
 static ms_store_group_t *ms_store_group(ms_store_t *store,
     ms_pool_key_t *key, ngx_str_t *asked, const ms_store_question_t *question,
     ngx_uint_t looks);
+static void ms_store_looks(ms_store_group_t *g,
+    const ms_store_question_t *question, ngx_uint_t looks);
 static ngx_int_t ms_store_send(ms_store_group_t *g);
 static void ms_store_unlist(ms_store_group_t *g);
+static void ms_store_over_with(ms_store_group_t *g, ms_given_t given,
+    const ngx_str_t *instance, uint64_t epoch);
+static void ms_store_free(ms_store_group_t *g);
 static void ms_store_answered(void *owner, redisReply *reply, void *data);
 static ngx_uint_t ms_store_understood(ms_store_group_t *g, redisReply *reply);
 static ngx_uint_t ms_store_over(ms_store_group_t *g,
@@ -108,7 +119,9 @@ ms_store_claim(ms_store_t *store, ms_pool_key_t *key,
         return NGX_ERROR;
     }
 
-    g->looks &= waiter->looks;
+    if (g->looks && !waiter->looks) {
+        ms_store_looks(g, question, 0);
+    }
 
     waiter->group = g;
     waiter->rc = NGX_AGAIN;
@@ -147,8 +160,8 @@ ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
     g->epoch = question->epoch;
     g->limited = question->user != 0;
     g->sessions = question->sessions;
-    g->looks = looks != 0;
     ngx_queue_init(&g->waiters);
+    ms_store_looks(g, question, looks);
 
     if (question->from) {
         g->from_len = ngx_min(question->from->len, MS_POOL_NAME_MAX);
@@ -156,7 +169,7 @@ ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
     }
 
     if (store->conn.ready && ms_store_send(g) != NGX_OK) {
-        ngx_free(g);
+        ms_store_free(g);
         return NULL;
     }
 
@@ -170,6 +183,23 @@ ms_store_group(ms_store_t *store, ms_pool_key_t *key, ngx_str_t *asked,
     }
 
     return g;
+}
+
+
+/* A session that is one too many gets no new instance, but its own. */
+
+static void
+ms_store_looks(ms_store_group_t *g, const ms_store_question_t *question,
+    ngx_uint_t looks)
+{
+    g->looks = looks != 0;
+
+    if (question->firsts) {
+        g->looks = !ms_zone_firsts_ask(g->store->zone, &g->key,
+                                       question->firsts, !looks, &g->first);
+    }
+
+    g->crowded = g->looks && !looks;
 }
 
 
@@ -283,10 +313,7 @@ ms_store_answered(void *owner, redisReply *reply, void *data)
 
         /* what is listed is asked again, until its deadline */
 
-        if (!g->listed) {
-            ngx_free(g);
-        }
-
+        ms_store_free(g);
         return;
     }
 
@@ -302,9 +329,7 @@ ms_store_answered(void *owner, redisReply *reply, void *data)
         ms_store_conn_close(sc, "an answer was not understood");
     }
 
-    if (!g->listed && !g->sent) {
-        ngx_free(g);
-    }
+    ms_store_free(g);
 }
 
 
@@ -401,7 +426,7 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
         }
     }
 
-    ms_store_wake(g, NGX_BUSY);
+    ms_store_wake(g, g->crowded ? NGX_DONE : NGX_BUSY);
 
     return 1;
 }
@@ -446,14 +471,30 @@ static void
 ms_store_granted(ms_store_group_t *g, ms_given_t given,
     const redisReply *instance, uint64_t epoch)
 {
+    ngx_str_t           name;
     ngx_queue_t        *q;
     ms_store_waiter_t  *waiter;
+
+    if (given == MS_GIVEN_BEFORE && g->first) {
+        (void) ms_zone_firsts_own(g->store->zone, g->first);
+    }
+
+    if (ngx_queue_empty(&g->waiters)) {
+        name.data = (u_char *) instance->str;
+        name.len = instance->len;
+        ms_store_over_with(g, given, &name, epoch);
+    }
 
     for (q = ngx_queue_head(&g->waiters);
          q != ngx_queue_sentinel(&g->waiters);
          q = ngx_queue_next(q))
     {
         waiter = ngx_queue_data(q, ms_store_waiter_t, queue);
+
+        if (g->first) {
+            waiter->taken = g;
+            g->takers++;
+        }
 
         waiter->given = given;
         waiter->epoch = epoch;
@@ -485,7 +526,7 @@ ms_store_wake(ms_store_group_t *g, ngx_int_t rc)
     {
         waiter = ngx_queue_data(q, ms_store_waiter_t, queue);
         waiter->group = NULL;
-        waiter->rc = rc;
+        waiter->rc = rc == NGX_DONE && waiter->looks ? NGX_BUSY : rc;
 
         ngx_post_event(&waiter->wake, &ngx_posted_events);
     }
@@ -501,17 +542,11 @@ ms_store_count(ms_store_t *store, ngx_int_t rc)
 
     counts = &store->sh->counts;
 
-    if (rc == NGX_ERROR) {
-        (void) ngx_atomic_fetch_add(&counts->unavailable, 1);
-
-    } else if (rc == NGX_BUSY) {
-        (void) ngx_atomic_fetch_add(&counts->busy, 1);
-
-    } else if (rc == NGX_DECLINED) {
-        (void) ngx_atomic_fetch_add(&counts->denied, 1);
-
-    } else if (rc == NGX_ABORT) {
-        (void) ngx_atomic_fetch_add(&counts->limited, 1);
+    if (rc != NGX_OK) {
+        (void) ngx_atomic_fetch_add(rc == NGX_ERROR ? &counts->unavailable
+                                    : rc == NGX_BUSY ? &counts->busy
+                                    : rc == NGX_DECLINED ? &counts->denied
+                                    : &counts->limited, 1);
     }
 }
 
@@ -570,10 +605,61 @@ ms_store_reap(ngx_event_t *ev)
         }
 
         ms_store_wake(g, NGX_ERROR);
+        ms_store_free(g);
+    }
+}
 
-        if (!g->sent) {
-            ngx_free(g);
-        }
+
+/* the zone has the lease; one that is for nobody is given back */
+
+static void
+ms_store_over_with(ms_store_group_t *g, ms_given_t given,
+    const ngx_str_t *instance, uint64_t epoch)
+{
+    u_char     buf[MS_POOL_NAME_MAX];
+    ngx_str_t  session, name;
+
+    if (g->first == 0) {
+        return;
+    }
+
+    name = given == MS_GIVEN_NEW ? *instance : (ngx_str_t) ngx_null_string;
+
+    ms_zone_firsts_end(g->store->zone, &g->key, g->first, &name, &epoch, buf);
+    g->first = 0;
+
+    if (name.len) {
+        session.data = (u_char *) g->key.session;
+        session.len = g->key.len;
+
+        ms_store_release(g->store, &session, &name, epoch, 0, 1);
+    }
+}
+
+
+static void
+ms_store_free(ms_store_group_t *g)
+{
+    if (g->listed || g->sent || g->takers) {
+        return;
+    }
+
+    ms_store_over_with(g, MS_GIVEN_BEFORE, NULL, 0);
+    ngx_free(g);
+}
+
+
+void
+ms_store_take(ms_store_waiter_t *waiter)
+{
+    ms_store_group_t  *g;
+
+    g = waiter->taken;
+
+    if (g && g->first && waiter->given == MS_GIVEN_BEFORE
+        && ms_zone_firsts_own(g->store->zone, g->first))
+    {
+        waiter->given = MS_GIVEN_NEW;
     }
 }
 
@@ -581,6 +667,17 @@ ms_store_reap(ngx_event_t *ev)
 void
 ms_store_forget(ms_store_waiter_t *waiter)
 {
+    ms_store_group_t  *g;
+
+    g = waiter->taken;
+    waiter->taken = NULL;
+
+    if (g && --g->takers == 0) {
+        ms_store_over_with(g, waiter->given, &waiter->instance,
+                           waiter->epoch);
+        ms_store_free(g);
+    }
+
     if (waiter->group) {
         ngx_queue_remove(&waiter->queue);
         waiter->group = NULL;

@@ -23,6 +23,9 @@ typedef struct {
     ngx_str_t                     *from;        /* the instance that the session
                                                    leaves, NULL: none */
     uint64_t                       epoch;       /* of the lease there */
+    const ms_firsts_terms_t       *firsts;      /* the limits for a session that
+                                                   is not known here; NULL:
+                                                   none */
 } ms_store_question_t;
 
 /* one call that asks; it must not move while it waits */
@@ -30,6 +33,9 @@ typedef struct {
 typedef struct {
     ngx_queue_t                    queue;       /* of the group */
     ms_store_group_t              *group;       /* NULL: it does not wait */
+    ms_store_group_t              *taken;       /* what it waited for, until the
+                                                   zone has the lease; NULL:
+                                                   nothing */
 
     ngx_uint_t                     looks;       /* the caller sets it: only the
                                                    instance that the session
@@ -41,7 +47,8 @@ typedef struct {
     /*
      * NGX_OK: the session has the instance; NGX_BUSY: all have owners;
      * NGX_DECLINED: the session belongs to another subject; NGX_ABORT: its
-     * user may have no more sessions; NGX_ERROR: the store is unavailable
+     * user may have no more sessions; NGX_DONE: no more first calls, the store
+     * has only looked; NGX_ERROR: the store is unavailable
      */
     ngx_int_t                      rc;
     ms_given_t                     given;
@@ -64,7 +71,12 @@ void ms_store_claim_up(ms_store_t *store);
 ngx_int_t ms_store_claim(ms_store_t *store, ms_pool_key_t *key,
     const ms_store_question_t *question, ms_store_waiter_t *waiter);
 
-/* the call ends, whether it waits or not */
+/* The zone is about to have what the call got: "given" may change, as another
+ * question of this gateway may have brought it. */
+void ms_store_take(ms_store_waiter_t *waiter);
+
+/* The call ends, whether it waits or not; or the zone has what it got.  A new
+ * lease that neither the zone has nor a call waits for is given back. */
 void ms_store_forget(ms_store_waiter_t *waiter);
 
 

@@ -131,7 +131,7 @@ typedef struct {
     ngx_atomic_t                   given;       /* has got one, */
     ngx_atomic_t                   denied;      /* is another user's, */
     ngx_atomic_t                   limited;     /* is one too many of its
-                                                   user, */
+                                                   user or client, */
     ngx_atomic_t                   busy;        /* no instance is free */
     ngx_atomic_t                   unavailable; /* no answer in time, or no
                                                    connection */

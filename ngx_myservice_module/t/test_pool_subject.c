@@ -325,6 +325,8 @@ END_TEST
 START_TEST(test_tentative)
 {
     ms_lease_t       first;
+    ms_pool_key_t    key;
+    ms_pool_seek_t   seek;
     ms_pool_terms_t  terms = {
         .ttl = 1000, .subject = alice, .tentative = 2
     };
@@ -353,7 +355,15 @@ START_TEST(test_tentative)
                      MS_CLAIM_NEW);
     ms_pool_give_back(world.pool, &lease, world.now);
 
+    /* a store has said that the session may have one */
+    memset(&seek, 0, sizeof(ms_pool_seek_t));
+    seek.stored = 1;
     terms.subject = alice;
+    ms_pool_key(world.pool, "a4", 2, &key);
+    ck_assert_int_eq(ms_pool_claim(world.pool, &key, &terms, &seek, world.now,
+                                   &lease), MS_CLAIM_NEW);
+    ms_pool_give_back(world.pool, &lease, world.now);
+
     ms_pool_confirm(world.pool, &first, world.now);
     ck_assert_int_eq(world_claim_with(&world, "a3", 2, &terms, &lease),
                      MS_CLAIM_NEW);

@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "core/counts.h"
+#include "pool/firsts.h"
 #include "pool/line.h"
 #include "pool/pool.h"
 
@@ -69,6 +70,8 @@ typedef struct {
     ms_line_t                     *line;        /* NULL: nobody waits */
     ngx_uint_t                     places;      /* in the line, by the
                                                    configuration */
+    ms_firsts_t                   *firsts;      /* NULL: first calls of a store
+                                                   have no limit */
     ngx_http_upstream_srv_conf_t  *upstream;    /* NULL until it is used */
 
     ms_counts_t                   *counts;      /* of this process, never

@@ -1,0 +1,261 @@
+/*
+ * First calls whose sessions a store is asked about.
+ */
+
+#include "pool/firsts.h"
+
+#include <string.h>
+
+#include "pool/claim.h"
+
+
+typedef struct {
+    uint64_t  id;
+    uint64_t  session;                  /* the hash */
+    uint64_t  subject[2];               /* 0: not known */
+    uint64_t  client;
+    uint64_t  since;
+    uint32_t  lasts;
+    uint32_t  given;                    /* a lease that another question got,
+                                           and nobody has: its instance, */
+    uint64_t  epoch;
+    unsigned  counts:1;                 /* the store may give a new lease */
+} ms_first_t;
+
+struct ms_firsts_s {
+    uint64_t    next;                   /* id */
+    uint32_t    n;
+    ms_first_t  first[MS_FIRSTS];
+};
+
+
+static ms_first_t *ms_firsts_find(ms_firsts_t *firsts, uint64_t id);
+static ms_first_t *ms_firsts_other(ms_firsts_t *firsts,
+    const ms_first_t *first, int counts);
+static void ms_firsts_sweep(ms_firsts_t *firsts, uint64_t now);
+static int ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
+    const ms_pool_key_t *key, const ms_firsts_terms_t *terms);
+
+
+size_t
+ms_firsts_size(void)
+{
+    return sizeof(ms_firsts_t);
+}
+
+
+ms_firsts_t *
+ms_firsts_create(void *mem)
+{
+    return memset(mem, 0, sizeof(ms_firsts_t));
+}
+
+
+int
+ms_firsts_ask(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
+    const ms_firsts_terms_t *terms, int counts, uint64_t now, uint64_t *id)
+{
+    ms_first_t  *first;
+
+    ms_firsts_sweep(firsts, now);
+
+    counts = counts
+             && (ms_pool_session(pool, key, now) != MS_POOL_NONE
+                 || !ms_firsts_crowded(firsts, pool, key, terms));
+
+    if (id == NULL) {
+        return counts;
+    }
+
+    first = ms_firsts_find(firsts, *id);
+
+    if (first == NULL && firsts->n < MS_FIRSTS) {
+        first = &firsts->first[firsts->n];
+        memset(first, 0, sizeof(ms_first_t));
+
+        first->id = ++firsts->next;
+        first->session = key->hash;
+        first->client = terms->client;
+        first->since = now;
+        first->lasts = (uint32_t) terms->lasts;
+        first->given = MS_POOL_NONE;
+
+        if (terms->subject != NULL) {
+            ms_record_subject(terms->subject, first->subject);
+        }
+
+        firsts->n++;
+    }
+
+    if (first == NULL) {
+        return 0;
+    }
+
+    *id = first->id;
+    first->counts |= counts & 1;
+
+    return first->counts;
+}
+
+
+int
+ms_firsts_own(ms_firsts_t *firsts, uint64_t id, uint64_t now)
+{
+    ms_first_t  *first;
+
+    ms_firsts_sweep(firsts, now);
+
+    first = ms_firsts_find(firsts, id);
+
+    if (first == NULL) {
+        return 0;
+    }
+
+    first->counts = first->given != MS_POOL_NONE
+                    || ms_firsts_other(firsts, first, 1);
+
+    return first->counts;
+}
+
+
+void
+ms_firsts_end(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
+    uint64_t id, uint64_t now, uint32_t *instance, uint64_t *epoch)
+{
+    ms_first_t  *first, *other;
+
+    first = ms_firsts_find(firsts, id);
+
+    if (first == NULL) {
+        *instance = MS_POOL_NONE;
+        return;
+    }
+
+    if (*instance == MS_POOL_NONE) {
+        *instance = first->given;
+        *epoch = first->epoch;
+    }
+
+    other = ms_firsts_other(firsts, first, 0);
+
+    if (ms_pool_session(pool, key, now) == *instance) {
+        *instance = MS_POOL_NONE;
+
+    } else if (other != NULL && *instance != MS_POOL_NONE) {
+
+        /* the last one of them gives it back */
+
+        other->given = *instance;
+        other->epoch = *epoch;
+        other->counts = 1;
+        *instance = MS_POOL_NONE;
+    }
+
+    *first = firsts->first[firsts->n - 1];
+    firsts->n--;
+}
+
+
+/* NULL: there is none */
+static ms_first_t *
+ms_firsts_find(ms_firsts_t *firsts, uint64_t id)
+{
+    uint32_t  i;
+
+    for (i = 0; id != 0 && i < firsts->n; i++) {
+        if (firsts->first[i].id == id) {
+            return &firsts->first[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Another entry of the session, one that "counts"; NULL: there is none. */
+static ms_first_t *
+ms_firsts_other(ms_firsts_t *firsts, const ms_first_t *first, int counts)
+{
+    uint32_t     i;
+    ms_first_t  *other;
+
+    for (i = 0; i < firsts->n; i++) {
+        other = &firsts->first[i];
+
+        if (other != first && other->session == first->session
+            && (!counts || other->counts))
+        {
+            return other;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ms_firsts_sweep(ms_firsts_t *firsts, uint64_t now)
+{
+    uint32_t     i;
+    ms_first_t  *first;
+
+    for (i = firsts->n; i > 0; i--) {
+        first = &firsts->first[i - 1];
+
+        /* the clock of another process may be ahead of this one's */
+
+        if ((now >= first->since && now - first->since >= first->lasts)
+            || first->since >= now + first->lasts)
+        {
+            *first = firsts->first[firsts->n - 1];
+            firsts->n--;
+        }
+    }
+}
+
+
+/* Returns 1 if the session, which the pool does not know, is one too many. */
+static int
+ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
+    const ms_pool_key_t *key, const ms_firsts_terms_t *terms)
+{
+    uint32_t           i, k, of_subject, of_client;
+    uint64_t           subject[2];
+    const ms_first_t  *first;
+
+    of_subject = 0;
+    of_client = terms->had;
+    subject[0] = 0;
+
+    if (terms->of_subject != 0 && terms->subject != NULL) {
+        of_subject = ms_claim_firsts(pool, terms->subject);
+        ms_record_subject(terms->subject, subject);
+    }
+
+    for (i = 0; i < firsts->n; i++) {
+        first = &firsts->first[i];
+
+        if (!first->counts || first->session == key->hash) {
+            continue;
+        }
+
+        for (k = 0; k < i; k++) {
+            if (firsts->first[k].counts
+                && firsts->first[k].session == first->session)
+            {
+                break;
+            }
+        }
+
+        if (k < i) {
+            continue;
+        }
+
+        of_client += first->client == terms->client;
+        of_subject += subject[0] != 0 && first->subject[0] == subject[0]
+                      && first->subject[1] == subject[1];
+    }
+
+    return (subject[0] != 0 && of_subject >= terms->of_subject)
+           || (terms->of_client != 0 && of_client >= terms->of_client);
+}
