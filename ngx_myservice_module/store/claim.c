@@ -338,7 +338,7 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 {
     uint64_t           epoch;
     ngx_int_t          rc;
-    const redisReply  *what, *instance, *generation;
+    const redisReply  *what, *instance, *generation, *flag;
 
     what = ms_resp_element(reply, 0);
     instance = ms_resp_element(reply, 1);
@@ -356,6 +356,15 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 
         if (ms_store_over(g, instance, epoch)) {
             return 1;
+        }
+
+        flag = ms_resp_element(reply, 4);
+
+        if (flag && flag->str[0] != 't') {
+
+            /* a call has succeeded: this is no first one */
+
+            ms_store_over_with(g, MS_GIVEN_BEFORE, NULL, 0);
         }
 
         (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);

@@ -237,7 +237,7 @@ end
 -- there are no new leases: gateways tell it of those that exist.  A user that
 -- has "max" sessions ("-": no limit) gets no other one; one that a gateway
 -- moves by what the store does not know yet is none.
---   own|new|moved instance epoch generation
+--   own|new|moved instance epoch generation; with own its "t", "c" or "m"
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
 --   limit: the user has that many sessions
@@ -260,7 +260,7 @@ if verb == 'claim' then
             if x > r.x or r.u ~= who then
                 put(inst, r, r.e, x, r.c, who, sid)
             end
-            return {'own', inst, str(r.e), g}
+            return {'own', inst, str(r.e), g, r.c}
         end
     else
         local young = tonumber(g) + tonumber(ARGV[9]) * 1000 - us

@@ -50,6 +50,8 @@
 /* one upstream is bounded: gateway 8080; the other is a gateway beside it */
 #define CONF(store, more, location)  CONF_TTL(store, more, location, "")
 #define CONF_TTL(store, more, location, ttl)                                  \
+    CONF_LISTEN("8080", store, more, location, ttl)
+#define CONF_LISTEN(listen, store, more, location, ttl)                       \
     "%%GLOBALS%%\n"                                                           \
     "worker_processes 2;\n"                                                   \
     "events {}\n"                                                             \
@@ -60,7 +62,7 @@
     STATUS_SERVER                                                             \
     UPSTREAM("u", store, more, ttl)                                           \
     UPSTREAM("v", SLOW, "", ttl)                                              \
-    SERVER("8080", "u", location)                                             \
+    SERVER(listen, "u", location)                                             \
     SERVER("8081", "v", "")                                                   \
     "}\n"
 
@@ -380,6 +382,53 @@ START_TEST(flood_known)
 END_TEST
 
 
+/* Calls at both workers ask at once for a session that another gateway has
+ * given an instance: none of them begins it anew. */
+START_TEST(flood_known_twice)
+{
+    int             i, round;
+    char            name[32], record[64], *session;
+    client_t       *clients[16];
+    client_call_t  *c[16];
+
+    (void) start(CONF_LISTEN("8080 reuseport", SLOW, SUBJECT, TOKENS, ""));
+
+    for (i = 0; i < 16; i++) {
+        clients[i] = client();
+    }
+
+    for (round = 0; round < 3; round++) {
+        snprintf(name, sizeof(name), "127.0.0.1:%d",
+                 harness_port(8082 + round));
+        snprintf(record, sizeof(record), "1 32503680000000 -c - s%d", round);
+        session = strrchr(record, 's');
+
+        freeReplyObject(store_server_ask(store, (const char *[]) {
+            "HSET", "{u}:i", name, record, NULL }));
+        freeReplyObject(store_server_ask(store, (const char *[]) {
+            "HSET", "{u}:s", session, name, NULL }));
+
+        ck_assert_int_eq(kill(server, SIGSTOP), 0);
+
+        for (i = 0; i < 16; i++) {
+            c[i] = token_start(clients[i], "alice", session);
+            client_ping(clients[i]);
+            client_wait_pongs(clients[i], (unsigned) round + 1);
+        }
+
+        ck_assert_int_eq(kill(server, SIGCONT), 0);
+
+        for (i = 0; i < 16; i++) {
+            client_wait(c[i]);
+            client_assert(c[i], 0, "");
+        }
+    }
+
+    status_await("\"NEW\":0,");
+}
+END_TEST
+
+
 /* A question that the store answers late, or never, leaves no count behind. */
 START_TEST(flood_store_away)
 {
@@ -499,8 +548,8 @@ START_TEST(flood_second)
 
         client_poll(0);
         store_server_await(1);
-        client_assert(echo_get(one[(round + 1) % 4], "e"), 5, NONE);
-        client_assert_refused(echo_get(one[round % 4], "e"), 8, MANY);
+        client_assert(echo_get(one[(round + 1) % 4], "e1"), 5, NONE);
+        client_assert_refused(echo_get(one[round % 4], "e2"), 8, MANY);
         store_server_await(1);
         client_cancel(c[round % 4]);
         client_poll(0);
@@ -585,6 +634,7 @@ main(void)
     harness_add(suite, flood_cancelled);
     harness_add(suite, flood_subject);
     harness_add(suite, flood_known);
+    harness_add(suite, flood_known_twice);
     harness_add(suite, flood_store_away);
     harness_add(suite, flood_worker);
     harness_add(suite, flood_deadline);
