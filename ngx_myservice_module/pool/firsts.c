@@ -30,8 +30,7 @@ struct ms_firsts_s {
 
 
 static ms_first_t *ms_firsts_find(ms_firsts_t *firsts, uint64_t id);
-static ms_first_t *ms_firsts_other(ms_firsts_t *firsts,
-    const ms_first_t *first, int counts);
+static int ms_firsts_other(const ms_firsts_t *firsts, const ms_first_t *first);
 static void ms_firsts_sweep(ms_firsts_t *firsts, uint64_t now);
 static int ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_firsts_terms_t *terms);
@@ -112,7 +111,7 @@ ms_firsts_own(ms_firsts_t *firsts, uint64_t id, uint64_t now)
     }
 
     first->counts = first->given != MS_POOL_NONE
-                    || ms_firsts_other(firsts, first, 1);
+                    || ms_firsts_other(firsts, first);
 
     return first->counts;
 }
@@ -122,7 +121,7 @@ void
 ms_firsts_end(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
     uint64_t id, uint64_t now, uint32_t *instance, uint64_t *epoch)
 {
-    ms_first_t  *first, *other;
+    ms_first_t  *first;
 
     first = ms_firsts_find(firsts, id);
 
@@ -131,28 +130,53 @@ ms_firsts_end(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
         return;
     }
 
-    if (*instance == MS_POOL_NONE) {
+    if (first->given != MS_POOL_NONE
+        && (*instance == MS_POOL_NONE || first->epoch > *epoch))
+    {
         *instance = first->given;
         *epoch = first->epoch;
     }
 
-    other = ms_firsts_other(firsts, first, 0);
-
-    if (ms_pool_session(pool, key, now) == *instance) {
-        *instance = MS_POOL_NONE;
-
-    } else if (other != NULL && *instance != MS_POOL_NONE) {
-
-        /* the last one of them gives it back */
-
-        other->given = *instance;
-        other->epoch = *epoch;
-        other->counts = 1;
-        *instance = MS_POOL_NONE;
-    }
-
     *first = firsts->first[firsts->n - 1];
     firsts->n--;
+
+    /* the last question of the session gives it back */
+
+    if (*instance != MS_POOL_NONE
+        && (ms_pool_session(pool, key, now) == *instance
+            || ms_firsts_pass(firsts, key, *instance, *epoch)))
+    {
+        *instance = MS_POOL_NONE;
+    }
+}
+
+
+int
+ms_firsts_pass(ms_firsts_t *firsts, const ms_pool_key_t *key,
+    uint32_t instance, uint64_t epoch)
+{
+    uint32_t     i;
+    ms_first_t  *first;
+
+    for (i = 0; i < firsts->n; i++) {
+        first = &firsts->first[i];
+
+        if (first->session != key->hash) {
+            continue;
+        }
+
+        /* of two leases of a session the later one is left */
+
+        if (epoch >= first->epoch) {
+            first->given = instance;
+            first->epoch = epoch;
+            first->counts = 1;
+        }
+
+        return 1;
+    }
+
+    return 0;
 }
 
 
@@ -172,24 +196,24 @@ ms_firsts_find(ms_firsts_t *firsts, uint64_t id)
 }
 
 
-/* Another entry of the session, one that "counts"; NULL: there is none. */
-static ms_first_t *
-ms_firsts_other(ms_firsts_t *firsts, const ms_first_t *first, int counts)
+/* Returns 1 if another entry of the session counts. */
+static int
+ms_firsts_other(const ms_firsts_t *firsts, const ms_first_t *first)
 {
-    uint32_t     i;
-    ms_first_t  *other;
+    uint32_t           i;
+    const ms_first_t  *other;
 
     for (i = 0; i < firsts->n; i++) {
         other = &firsts->first[i];
 
         if (other != first && other->session == first->session
-            && (!counts || other->counts))
+            && other->counts)
         {
-            return other;
+            return 1;
         }
     }
 
-    return NULL;
+    return 0;
 }
 
 

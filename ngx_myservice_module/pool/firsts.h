@@ -63,5 +63,12 @@ void ms_firsts_end(ms_firsts_t *firsts, ms_pool_t *pool,
     const ms_pool_key_t *key, uint64_t id, uint64_t now, uint32_t *instance,
     uint64_t *epoch);
 
+/*
+ * A call that the pool knows no more gives its new lease back.  Returns 1 if a
+ * question may bring the same lease: that gives it back, if it is for nobody.
+ */
+int ms_firsts_pass(ms_firsts_t *firsts, const ms_pool_key_t *key,
+    uint32_t instance, uint64_t epoch);
+
 
 #endif /* MS_POOL_FIRSTS_H */

@@ -17,6 +17,7 @@
 #include "store/leases.h"
 #include "store/moves.h"
 #include "store/released.h"
+#include "zone/firsts.h"
 #include "sessions/paused.h"
 #include "sessions/refusal.h"
 #include "sessions/stored_ask.h"
@@ -559,6 +560,14 @@ ms_stored_ended(ms_call_t *call, ms_lease_pt ending, ngx_log_t *log)
     if (store == NULL || ending == ms_pool_confirm
         || ms_zone_lease_state(call->conf->zone, &grant->lease, log)
            == MS_LEASE_HELD)
+    {
+        return;
+    }
+
+    /* another worker may have asked, and be about to have it */
+
+    if (ending != ms_pool_release && store->zone->firsts
+        && ms_zone_firsts_pass(store->zone, &call->key, &grant->lease))
     {
         return;
     }

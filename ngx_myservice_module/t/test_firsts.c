@@ -282,10 +282,12 @@ bind_call(question_t *q)
 static void
 finish(question_t *q, bool succeeds)
 {
-    record_t  *r;
+    record_t       *r;
+    ms_pool_key_t   key;
 
     q->state = UNUSED;
     r = &store[q->lease.instance];
+    key = key_of(q->session);
 
     if (succeeds && r->session == q->session && r->epoch == q->epoch) {
         ms_pool_confirm(pool, &q->lease, now);
@@ -297,7 +299,9 @@ finish(question_t *q, bool succeeds)
 
     /* also a later lease of the session there, which another call shared */
 
-    if (!known(q->session) && r->session == q->session) {
+    if (!known(q->session) && r->session == q->session
+        && !ms_firsts_pass(firsts, &key, q->lease.instance, r->epoch))
+    {
         give_back(q->session, q->lease.instance, r->epoch);
     }
 }
@@ -349,23 +353,6 @@ bounded(void)
             ck_abort_msg("%u leases without a success", n[i]);
         }
     }
-}
-
-
-static bool
-answered(int session)
-{
-    int  i;
-
-    for (i = 0; i < QUESTIONS; i++) {
-        if (questions[i].session == session
-            && (questions[i].state == ASKED || questions[i].state == WOKEN))
-        {
-            return true;
-        }
-    }
-
-    return false;
 }
 
 
@@ -426,14 +413,7 @@ step(void)
         break;
 
     case RUNS:
-
-        /* an answer that is on its way may name the lease: what comes of that
-         * ends by its time */
-
-        if (!answered(q->session)) {
-            finish(q, draw(4) == 0);
-        }
-
+        finish(q, draw(4) == 0);
         break;
     }
 }

@@ -429,6 +429,100 @@ START_TEST(flood_known_twice)
 END_TEST
 
 
+/* One worker's calls give the lease back while the other worker has not seen
+ * yet that its question has brought the same one: that has it then. */
+START_TEST(flood_given_back)
+{
+    int             i, n, was, quiet;
+    pid_t           pids[2];
+    client_t       *clients[16];
+    client_call_t  *c[16];
+    bool            here[16];
+
+    (void) start(CONF_LISTEN("8080 reuseport", SLOW, SUBJECT, TOKENS, ""));
+    ck_assert_uint_eq(gateway_workers(pids, 2), 2);
+
+    /* whose connections are those of the first worker */
+
+    ck_assert_int_eq(kill(pids[1], SIGSTOP), 0);
+
+    for (i = 0; i < 16; i++) {
+        clients[i] = client();
+        c[i] = token_start(clients[i], "bob", "e");
+    }
+
+    for (n = was = quiet = 0; n == 0 || quiet < 20; quiet++) {
+        client_poll(10);
+
+        for (was = n, n = i = 0; i < 16; i++) {
+            here[i] = c[i]->done;
+            n += here[i];
+        }
+
+        quiet = n == was ? quiet : 0;
+    }
+
+    ck_assert_int_eq(kill(pids[1], SIGCONT), 0);
+
+    for (i = 0; i < 16; i++) {
+        client_wait(c[i]);
+    }
+
+    store_server_await(0);
+
+    /* both ask at once, and the first one gets the answer */
+
+    ck_assert_int_eq(kill(server, SIGSTOP), 0);
+
+    for (i = 0; i < 16; i++) {
+        c[i] = token_start(clients[i], "alice", "h1");
+        client_ping(clients[i]);
+        client_wait_pongs(clients[i], 1);
+    }
+
+    ck_assert_int_eq(kill(pids[1], SIGSTOP), 0);
+    ck_assert_int_eq(kill(server, SIGCONT), 0);
+
+    while (atomic_load(&hung) == 0) {
+        client_poll(5);
+    }
+
+    for (i = 0; i < 16; i++) {
+        if (here[i]) {
+            client_cancel(c[i]);
+            client_ping(clients[i]);
+            client_wait_pongs(clients[i], 2);
+        }
+    }
+
+    ck_assert_int_eq(kill(pids[1], SIGCONT), 0);
+
+    for (i = 0; i < 32; i++) {
+        if (!here[i % 16]) {
+            client_ping(clients[i % 16]);
+            client_wait_pongs(clients[i % 16], 2 + (unsigned) i / 16);
+        }
+    }
+
+    for (i = 0; i < 16; i++) {
+        client_assert_refused(token_get(clients[i], "alice", "e2"), 8, MANY);
+    }
+
+    store_server_await(1);
+
+    for (i = 0; i < 16; i++) {
+        if (!here[i]) {
+            client_assert_waits(c[i], 1);
+            client_cancel(c[i]);
+        }
+    }
+
+    client_poll(0);
+    store_server_await(0);
+}
+END_TEST
+
+
 /* A question that the store answers late, or never, leaves no count behind. */
 START_TEST(flood_store_away)
 {
@@ -635,6 +729,7 @@ main(void)
     harness_add(suite, flood_subject);
     harness_add(suite, flood_known);
     harness_add(suite, flood_known_twice);
+    harness_add(suite, flood_given_back);
     harness_add(suite, flood_store_away);
     harness_add(suite, flood_worker);
     harness_add(suite, flood_deadline);

@@ -117,3 +117,17 @@ ms_zone_firsts_end(ms_zone_t *zone, const ms_pool_key_t *key, uint64_t id,
 
     ms_zone_unlock(zone, rebuilt, ngx_cycle->log);
 }
+
+
+ngx_uint_t
+ms_zone_firsts_pass(ms_zone_t *zone, const ms_pool_key_t *key,
+    const ms_lease_t *lease)
+{
+    ngx_uint_t  passed, rebuilt;
+
+    (void) ms_zone_lock(zone, &rebuilt);
+    passed = ms_firsts_pass(zone->firsts, key, lease->instance, lease->epoch);
+    ms_zone_unlock(zone, rebuilt, ngx_cycle->log);
+
+    return passed;
+}

@@ -22,5 +22,9 @@ ngx_uint_t ms_zone_firsts_own(ms_zone_t *zone, uint64_t id);
 void ms_zone_firsts_end(ms_zone_t *zone, const ms_pool_key_t *key,
     uint64_t id, ngx_str_t *instance, uint64_t *epoch, u_char *buf);
 
+/* a call gives a new lease back, of which the zone's pool knows no more */
+ngx_uint_t ms_zone_firsts_pass(ms_zone_t *zone, const ms_pool_key_t *key,
+    const ms_lease_t *lease);
+
 
 #endif /* MS_ZONE_FIRSTS_H */
