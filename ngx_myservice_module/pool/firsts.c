@@ -34,6 +34,7 @@ static int ms_firsts_other(const ms_firsts_t *firsts, const ms_first_t *first);
 static void ms_firsts_sweep(ms_firsts_t *firsts, uint64_t now);
 static int ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_firsts_terms_t *terms);
+static int ms_firsts_before(const ms_firsts_t *firsts, uint32_t n);
 
 
 size_t
@@ -243,7 +244,8 @@ static int
 ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_firsts_terms_t *terms)
 {
-    uint32_t           i, k, of_subject, of_client;
+    int                client, user;
+    uint32_t           i, of_subject, of_client;
     uint64_t           subject[2];
     const ms_first_t  *first;
 
@@ -259,27 +261,38 @@ ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     for (i = 0; i < firsts->n; i++) {
         first = &firsts->first[i];
 
-        if (!first->counts || first->session == key->hash) {
+        client = first->client == terms->client;
+        user = subject[0] != 0 && first->subject[0] == subject[0]
+               && first->subject[1] == subject[1];
+
+        if (!first->counts || first->session == key->hash
+            || (!client && !user) || ms_firsts_before(firsts, i))
+        {
             continue;
         }
 
-        for (k = 0; k < i; k++) {
-            if (firsts->first[k].counts
-                && firsts->first[k].session == first->session)
-            {
-                break;
-            }
-        }
-
-        if (k < i) {
-            continue;
-        }
-
-        of_client += first->client == terms->client;
-        of_subject += subject[0] != 0 && first->subject[0] == subject[0]
-                      && first->subject[1] == subject[1];
+        of_client += client;
+        of_subject += user;
     }
 
     return (subject[0] != 0 && of_subject >= terms->of_subject)
            || (terms->of_client != 0 && of_client >= terms->of_client);
+}
+
+
+/* Returns 1 if the session of entry "n" counts by an earlier one. */
+static int
+ms_firsts_before(const ms_firsts_t *firsts, uint32_t n)
+{
+    uint32_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (firsts->first[i].counts
+            && firsts->first[i].session == firsts->first[n].session)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -8,8 +8,6 @@
 #include "pool/record.h"
 
 
-
-
 void
 ms_record_clear(ms_record_t *r)
 {

@@ -63,7 +63,7 @@ static void ms_store_looks(ms_store_group_t *g,
     const ms_store_question_t *question, ngx_uint_t looks);
 static ngx_int_t ms_store_send(ms_store_group_t *g);
 static void ms_store_unlist(ms_store_group_t *g);
-static void ms_store_over_with(ms_store_group_t *g, ms_given_t given,
+static void ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
     const ngx_str_t *instance, uint64_t epoch);
 static void ms_store_free(ms_store_group_t *g);
 static void ms_store_answered(void *owner, redisReply *reply, void *data);
@@ -364,7 +364,7 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 
             /* a call has succeeded: this is no first one */
 
-            ms_store_over_with(g, MS_GIVEN_BEFORE, NULL, 0);
+            ms_store_first_ends(g, MS_GIVEN_BEFORE, NULL, 0);
         }
 
         (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
@@ -491,7 +491,7 @@ ms_store_granted(ms_store_group_t *g, ms_given_t given,
     if (ngx_queue_empty(&g->waiters)) {
         name.data = (u_char *) instance->str;
         name.len = instance->len;
-        ms_store_over_with(g, given, &name, epoch);
+        ms_store_first_ends(g, given, &name, epoch);
     }
 
     for (q = ngx_queue_head(&g->waiters);
@@ -622,7 +622,7 @@ ms_store_reap(ngx_event_t *ev)
 /* the zone has the lease; one that is for nobody is given back */
 
 static void
-ms_store_over_with(ms_store_group_t *g, ms_given_t given,
+ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
     const ngx_str_t *instance, uint64_t epoch)
 {
     u_char     buf[MS_POOL_NAME_MAX];
@@ -653,7 +653,7 @@ ms_store_free(ms_store_group_t *g)
         return;
     }
 
-    ms_store_over_with(g, MS_GIVEN_BEFORE, NULL, 0);
+    ms_store_first_ends(g, MS_GIVEN_BEFORE, NULL, 0);
     ngx_free(g);
 }
 
@@ -682,7 +682,7 @@ ms_store_forget(ms_store_waiter_t *waiter)
     waiter->taken = NULL;
 
     if (g && --g->takers == 0) {
-        ms_store_over_with(g, waiter->given, &waiter->instance,
+        ms_store_first_ends(g, waiter->given, &waiter->instance,
                            waiter->epoch);
         ms_store_free(g);
     }
