@@ -683,7 +683,7 @@ ms_store_forget(ms_store_waiter_t *waiter)
 
     if (g && --g->takers == 0) {
         ms_store_first_ends(g, waiter->given, &waiter->instance,
-                           waiter->epoch);
+                            waiter->epoch);
         ms_store_free(g);
     }
 
