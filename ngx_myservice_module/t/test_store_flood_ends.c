@@ -227,71 +227,6 @@ START_TEST(flood_worker)
 END_TEST
 
 
-/* The first call of a session is cancelled while a second one, at the other
- * worker, waits for the same lease: that keeps it. */
-START_TEST(flood_second)
-{
-    int             i, round;
-    char            session[16];
-    client_t       *one[4];
-    long long       since;
-    client_call_t  *c[4], *call, *kept;
-
-    (void) flood_start(CONF(SLOW, CONNECTION, ""));
-
-    for (i = 0; i < 4; i++) {
-        one[i] = flood_client();
-    }
-
-    for (round = 0; round < 50; round++) {
-        snprintf(session, sizeof(session), "h%d", round);
-
-        for (i = 0; i < 4; i++) {
-            c[i] = echo_start(one[i], session);
-        }
-
-        for (i = 0; i < 4; i++) {
-            if (i != round % 4) {
-                client_cancel(c[i]);
-            }
-        }
-
-        client_poll(0);
-        store_server_await(1);
-
-        /* the question may count for the client that began it, until it is
-         * over; one of two that ask at the same moment is refused */
-
-        flood_await(one[(round + 1) % 4], NULL, "e1", 5);
-
-        kept = c[round % 4];
-        since = harness_now();
-
-        for ( ;; ) {
-            call = echo_get(one[round % 4], "e2");
-
-            if (call->grpc == 8 || kept->done) {
-                break;
-            }
-
-            harness_pause(since, "the session does not count");
-        }
-
-        client_assert_refused(kept->done ? kept : call, 8, MANY);
-
-        if (!kept->done) {
-            store_server_await(1);
-            client_assert_waits(kept, 1);
-            client_cancel(kept);
-        }
-
-        client_poll(0);
-        store_server_await(0);
-    }
-}
-END_TEST
-
-
 int
 main(void)
 {
@@ -302,7 +237,6 @@ main(void)
     harness_add(suite, flood_given_back);
     harness_add(suite, flood_store_away);
     harness_add(suite, flood_worker);
-    harness_add(suite, flood_second);
 
     return harness_run(suite, "test_store_flood_ends");
 }
