@@ -336,7 +336,7 @@ fake_listen(fake_t *fake, bool on)
     sin.sin_port = htons((uint16_t) fake->port);
     sin.sin_addr.s_addr = fake->address;
     ck_assert_int_eq(bind(fake->fd, (struct sockaddr *) &sin, sizeof(sin)), 0);
-    ck_assert_int_eq(listen(fake->fd, 512), 0);
+    ck_assert_int_eq(listen(fake->fd, 128), 0);
     atomic_store(&fake->refuses, false);
 }
 
@@ -467,6 +467,13 @@ fake_metadata(fake_t *fake)
     pthread_mutex_unlock(&fake->mutex);
 
     return copy;
+}
+
+
+void
+fake_backlog(fake_t *fake, int n)
+{
+    ck_assert_int_eq(listen(fake->fd, n), 0);
 }
 
 

@@ -77,6 +77,9 @@ void fake_stop(fake_t *fake);
 unsigned fake_requests(fake_t *fake);
 unsigned fake_connections(fake_t *fake);
 
+/* "n" connections wait until the fake accepts them; 128 at first. */
+void fake_backlog(fake_t *fake, int n);
+
 /* The header of the last request, "name: value" lines; static. */
 const char *fake_metadata(fake_t *fake);
 

@@ -19,9 +19,9 @@
 #include "token.h"
 
 
-#define CONF                                                                  \
+#define CONF(events, connect)                                                 \
     "%%GLOBALS%%\n"                                                           \
-    "events {}\n"                                                             \
+    "events { " events " }\n"                                                 \
     "http {\n"                                                                \
     "    %%GLOBALS_HTTP%%\n"                                                  \
     "    upstream u {\n"                                                      \
@@ -31,46 +31,34 @@
     "    }\n"                                                                 \
     "    server {\n"                                                          \
     "        listen 127.0.0.1:8080 http2;\n"                                  \
-    "        grpc_connect_timeout 2s;\n"                                   \
+    "        grpc_connect_timeout " connect ";\n"                             \
     "        myservice_grpc_errors on;\n"                                     \
     "        location / { grpc_pass grpc://u; }\n"                            \
     "    }\n"                                                                 \
     "}\n"
 
-/* the worker sees one event at a time, and timers after each */
-#define CONF_LATE                                                             \
-    "%%GLOBALS%%\n"                                                           \
-    "events { epoll_events 1; worker_connections 2048; }\n"                   \
-    "http {\n"                                                                \
-    "    %%GLOBALS_HTTP%%\n"                                                  \
-    "    upstream u {\n"                                                      \
-    "        myservice_sessions $myservice_session zone=u:1m;\n"              \
-    "        server 127.0.0.1:8081;\n"                                        \
-    "        server 127.0.0.1:8082;\n"                                        \
-    "    }\n"                                                                 \
-    "    server {\n"                                                          \
-    "        listen 127.0.0.1:8080 http2;\n"                                  \
-    "        http2_max_concurrent_streams 1000;\n"                            \
-    "        grpc_connect_timeout 300ms;\n"                                   \
-    "        myservice_grpc_errors on;\n"                                     \
-    "        location / { grpc_pass grpc://u; }\n"                            \
-    "    }\n"                                                                 \
-    "}\n"
+#define CONF_SHORT   CONF("", "2s")
 
-#define LATE_CALLS   100                /* one burst */
-#define LATE_STOP    400                /* ms, more than a connect may take */
+/* The worker sees one event at a time, and timers after each.  A SYN is sent
+ * again after 1 s and after 3 s. */
+#define CONF_LATE    CONF("epoll_events 1;", "5s")
 
-#define SILENT       2
+#define BACKLOG      512                /* connections, more than fakes have */
+#define LATE_CALLS   10
+#define LATE_STOP    5500               /* ms, more than a connect may take */
+
+#define STEADY       1
+#define SILENT       2                  /* after two messages */
 #define WAITING_MAX  1000               /* connections */
 
 
 static atomic_int      chats;
+static fake_t         *one, *two;
 static int             waiting[WAITING_MAX];
 static size_t          nwaiting;
 
 
-/* The thread of the fake accepts nothing while a stream has messages, or is
- * SILENT. */
+/* The thread of the fake accepts nothing while it sends a stream. */
 static void
 chat(fake_call_t *call)
 {
@@ -127,14 +115,14 @@ crowd(int port)
 
 
 static client_call_t *
-crowded_start(void)
+crowded_start(const char *conf, int talk)
 {
     client_call_t  *stream;
 
-    atomic_store(&chats, 1);
-    (void) fake_start(8081, "one", chat);
-    (void) fake_start(8082, "two", chat);
-    gateway_start(CONF);
+    atomic_store(&chats, talk);
+    one = fake_start(8081, "one", chat);
+    two = fake_start(8082, "two", chat);
+    gateway_start(conf);
 
     stream = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
                          token_make("s1", 3600), "s1", "", 0);
@@ -146,14 +134,10 @@ crowded_start(void)
 }
 
 
-/* The call waits, and is served by its instance. */
-START_TEST(crowded_for_a_while)
+static void
+crowded_wait(void)
 {
-    long long       since;
-    client_call_t  *stream, *call;
-
-    stream = crowded_start();
-    call = echo_start(client_open(harness_port(8080)), "s1");
+    long long  since;
 
     since = harness_now();
 
@@ -161,7 +145,18 @@ START_TEST(crowded_for_a_while)
         client_poll(10);
         harness_pause(since, "a connect that times out");
     }
+}
 
+
+/* The call waits, and is served by its instance. */
+START_TEST(crowded_for_a_while)
+{
+    client_call_t  *stream, *call;
+
+    stream = crowded_start(CONF_SHORT, STEADY);
+    call = echo_start(client_open(harness_port(8080)), "s1");
+
+    crowded_wait();
     atomic_store(&chats, 0);
     client_wait(call);
     client_assert(call, 0, "");
@@ -177,7 +172,7 @@ START_TEST(crowded_for_long)
 {
     client_call_t  *stream, *call;
 
-    stream = crowded_start();
+    stream = crowded_start(CONF_SHORT, STEADY);
 
     call = echo_get(client_open(harness_port(8080)), "s1");
     client_assert_refused(call, 14, "backend service unavailable");
@@ -187,51 +182,42 @@ START_TEST(crowded_for_long)
 END_TEST
 
 
-/* The worker runs for moments: when it goes on, connections that it has begun
- * are there, and their time is over. */
+/* The worker stops while it connects for many calls: when it goes on, the
+ * connections are there, and their time is over. */
 START_TEST(crowded_late)
 {
     int             i;
     client_t       *client;
-    long long       since, stopped;
+    long long       since;
     client_call_t  *stream, *calls[LATE_CALLS];
 
-    atomic_store(&chats, SILENT);
-    (void) fake_start(8081, "one", chat);
-    (void) fake_start(8082, "two", chat);
-    gateway_start(CONF_LATE);
-
-    stream = client_grpc(client_open(harness_port(8080)), SUBSCRIBE,
-                         token_make("s1", 3600), "s1", "", 0);
-    client_wait_messages(stream, 2);
-
-    client = client_open_held(harness_port(8080));
+    stream = crowded_start(CONF_LATE, SILENT);
+    client = client_open(harness_port(8080));
 
     for (i = 0; i < LATE_CALLS; i++) {
         calls[i] = echo_start(client, "s1");
     }
 
-    gateway_freeze(true);
-    link_release(client_link(client), 0);
+    /* the worker connects after what it has read: before the second PING */
 
-    for (since = harness_now(); /* void */; /* void */) {
-        stopped = harness_now();
-
-        while (harness_now() - stopped < LATE_STOP) {
-            client_poll(10);
-        }
-
-        if (gateway_logged("timed out) while connecting to upstream")) {
-            break;
-        }
-
-        gateway_freeze(false);
-        gateway_freeze(true);
-        harness_pause(since, "a connect that times out");
+    for (i = 1; i <= 2; i++) {
+        client_ping(client);
+        client_wait_pongs(client, (unsigned) i);
     }
 
-    atomic_store(&chats, 0);
+    gateway_freeze(true);
+
+    fake_backlog(one, BACKLOG);
+    fake_backlog(two, BACKLOG);
+    since = harness_now();
+
+    while (harness_now() - since < LATE_STOP) {
+        client_poll(10);
+    }
+
     gateway_freeze(false);
+    crowded_wait();
+    atomic_store(&chats, 0);
 
     for (i = 0; i < LATE_CALLS; i++) {
         client_wait(calls[i]);
