@@ -88,7 +88,7 @@ ms_firsts_ask(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
     }
 
     if (first == NULL) {
-        return 0;
+        return counts && !terms->of_subject && !terms->of_client;
     }
 
     *id = first->id;
@@ -248,6 +248,10 @@ ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     uint32_t           i, of_subject, of_client;
     uint64_t           subject[2];
     const ms_first_t  *first;
+
+    if (!terms->of_subject && !terms->of_client) {
+        return 0;
+    }
 
     of_subject = 0;
     of_client = terms->had;

@@ -19,7 +19,7 @@
 
 typedef struct ms_firsts_s  ms_firsts_t;
 
-/* how many sessions may wait for their first success at a time, 0 = no limit */
+/* How many sessions may wait for their first success at a time, 0: no limit. */
 typedef struct {
     const uint8_t  *subject;            /* borrowed; NULL: not known */
     uint32_t        of_subject;
@@ -39,8 +39,9 @@ ms_firsts_t *ms_firsts_create(void *mem);
 
 /*
  * The store is asked about the session.  An entry is made if "*id" is 0, unless
- * there is no room.  Returns 1 if the session may get a new lease: it counts
- * from now on, if it does not yet.  With "id" NULL: whether it might.
+ * there is no room: then the session is one too many, if there is a limit.
+ * Returns 1 if it may get a new lease: it counts from now on, if it does not
+ * yet.  With "id" NULL: whether it might.
  */
 int ms_firsts_ask(ms_firsts_t *firsts, ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_firsts_terms_t *terms, int counts,

@@ -644,7 +644,7 @@ ms_calls_init(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        if ((conf->tentative || conf->connection) && ms_store_of(us[i])
+        if (scf->zone && ms_store_of(us[i])
             && ms_zone_firsts_add(cf, scf->zone) != NGX_OK)
         {
             return NGX_ERROR;

@@ -1,9 +1,7 @@
 
 /*
  * Questions which instance a session has.  A group outlives the calls that wait
- * for it: an answer that comes late is a lease, all the same, which the next
- * call of the session finds in the store; if first calls have a limit, it is
- * given back.
+ * for it: an answer that comes late is a lease, all the same, and is given back.
  */
 
 #include "store/claim.h"

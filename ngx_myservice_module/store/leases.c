@@ -5,6 +5,7 @@
 
 #include "store/leases.h"
 
+#include "store/conn.h"
 #include "store/released.h"
 #include "store/who.h"
 #include "store/words.h"
@@ -444,7 +445,15 @@ ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
         return 0;
     }
 
+    /* the gateway that has claimed it may give it back: this one asks, so that
+     * the store knows of both */
+
     if (mark->known == MS_STORE_HEARD) {
+
+        if (ms_store_conn_usable(&store->conn)) {
+            return 0;
+        }
+
         mark->known = MS_STORE_CLAIMED;
     }
 

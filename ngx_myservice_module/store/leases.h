@@ -90,10 +90,11 @@ void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
     ngx_msec_t asked, ms_store_known_e known);
 
 /*
- * A call uses the lease: 1 if the store has it, and there is no need to ask.  A
- * change by another gateway comes with the stream, and a lease that is used is
- * renewed, within seconds if the last time is long ago: no call waits for that,
- * least of all while the store is silent.
+ * A call uses the lease: 1 if the store has it, and there is no need to ask, 0
+ * of one that another gateway has claimed, and may give back, if the store may
+ * answer.  A change by another gateway comes with the stream, and a lease that
+ * is used is renewed, within seconds if the last time is long ago: no call waits
+ * for that, least of all while the store is silent.
  */
 ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,
     uint64_t lease);

@@ -16,8 +16,9 @@
 --   flags    "d" (takes no new session) or "-", with the stamp of the operator
 --            who said so last, and after a "/" when the session has to leave,
 --            if ever; if an operator has said it, "a" (added) or "r" (removed),
---            with that stamp; then "t" (tentative: no call has succeeded yet),
---            "c" (confirmed) or "m" (an operator moves the session)
+--            with that stamp; then "c" (confirmed), "m" (an operator moves the
+--            session) or "t" (tentative: no call has succeeded yet), with "."
+--            and a hash for each gateway whose calls may wait for that
 --   who      "subject" or "subject:user", both hashes: whose the session is
 --            ("-": not known), and for whom it counts ("~": for the subject,
 --            until a call says it)
@@ -44,7 +45,7 @@ local SLICE = 1000          -- records that are looked at with one command
 local SWEEP = 32            -- revocations that "revoke" looks at
 local AHEAD = 604800000000  -- us, MS_EPOCH_AHEAD of the gateways
 local DIGITS = 16           -- that a number of this script has at most
-local RECORD = '^(%d+) (%d+) ([d-]%d*/?%d*)([ar]?%d*)([tcm]) (%S+) (.*)$'
+local RECORD = '^(%d+) (%d+) ([d-]%d*/?%d*)([ar]?%d*)([tcm][%x.]*) (%S+) (.*)$'
 local UNDRAINED = '^%d+ (%d+) %-'
 local LONG = string.rep('%d', DIGITS + 1)
 
@@ -159,6 +160,21 @@ local function own(sid)
     return inst, r
 end
 
+local function tentative(c) return string.sub(c, 1, 1) == 't' end
+
+-- The gateway, and without it: a gateway that gives a tentative lease back ends
+-- it if no other one has calls that wait.
+local function me() return '.' .. string.sub(redis.sha1hex(gw), 1, 8) end
+
+local function with_me(c)
+    return string.find(c, me(), 1, true) and c or c .. me()
+end
+
+local function without_me(c)
+    local from, to = string.find(c, me(), 1, true)
+    return from and string.sub(c, 1, from - 1) .. string.sub(c, to + 1) or c
+end
+
 local function says(said) return string.sub(said, 1, 1) end
 
 local function stamp(said) return tonumber(match(said, '^.(%d+)')) or 0 end
@@ -257,10 +273,11 @@ if verb == 'claim' then
         end
         if (from ~= inst or fe < r.e) and (r.c ~= 'm' or not ARGV[11]) then
             local x = math.max(r.x, now + ttl)
-            if x > r.x or r.u ~= who then
-                put(inst, r, r.e, x, r.c, who, sid)
+            local c = tentative(r.c) and with_me(r.c) or r.c
+            if x > r.x or r.u ~= who or r.c ~= c then
+                put(inst, r, r.e, x, c, who, sid)
             end
-            return {'own', inst, str(r.e), g, r.c}
+            return {'own', inst, str(r.e), g, says(c)}
         end
     else
         local young = tonumber(g) + tonumber(ARGV[9]) * 1000 - us
@@ -288,7 +305,7 @@ if verb == 'claim' then
             if o and o.s ~= '' then call('HDEL', S, o.s) end
             if inst and inst ~= c then put(inst, r, e, now, 'c', '-', '') end
             u = live(r) and join(r.u, u) or u
-            put(c, o, e, now + ttl, 't', u, sid)
+            put(c, o, e, now + ttl, with_me('t'), u, sid)
             call('HSET', S, sid, c)
             if live(r) then tell('leave', inst, r.e, sid, gw) end
             tell('claim', c, e, sid, gw, u)
@@ -336,7 +353,7 @@ if verb == 'renew' then
             -- an end that far off is of a clock that was moved back since
             x = math.min(math.max(r.x, x), x + ttl)
             if r.e == e and r.c == 'm' then what = 'moves' end
-            c = what and 'm' or r.c == 't' and c or 'c'
+            c = what and 'm' or tentative(r.c) and c == 't' and r.c or 'c'
             put(inst, r, e, x, c, join(r.u, u) or r.u, sid)
 
         elseif r and r.s == sid then
@@ -379,15 +396,20 @@ end
 -- instance shuts down, and nobody gets it for so many ms; else it was given
 -- back.
 -- "what" is "t" if the gateway gives back a lease that no call of its own has
--- confirmed: one that another gateway has confirmed stays.
+-- confirmed: one that another gateway has confirmed, or may confirm, stays.
 --   ok|no generation
 if verb == 'release' then
     local sid, inst = ARGV[3], ARGV[4]
     local r = get(inst)
     local e = named(ARGV[5], r, r and r.s == sid)
     if not r or r.s ~= sid or r.e > e
-       or (ARGV[7] == 't' and (r.c ~= 't' or r.e < e))
+       or (ARGV[7] == 't' and (not tentative(r.c) or r.e < e))
     then
+        return {'no', g}
+    end
+    local rest = ARGV[7] == 't' and without_me(r.c) or 't'
+    if rest ~= 't' then
+        put(inst, r, r.e, r.x, rest, r.u, sid)
         return {'no', g}
     end
     raise(e)
@@ -434,7 +456,7 @@ if verb == 'word' then
     end
 
     if sid == '' then
-        if not r or r.s == '' or r.c == 't' then
+        if not r or r.s == '' or tentative(r.c) then
             return {'old', inst, str(r and r.e or 0), g}
         end
         call('HDEL', S, r.s)
@@ -538,7 +560,7 @@ if verb == 'list' then
             if user(r.u) then count('ZREM', U, user(r.u) .. ' ' .. inst) end
         else
             for _, v in ipairs({inst, str(r.e), left(r),
-                                drains(r.d) .. r.m .. r.c, r.u, r.s}) do
+                                drains(r.d) .. r.m .. says(r.c), r.u, r.s}) do
                 out[#out + 1] = v
             end
         end

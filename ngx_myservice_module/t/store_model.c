@@ -142,7 +142,7 @@ store_model_record(const char *text, store_record_t *record)
 
     record->epoch = epoch;
     record->expires = expires;
-    record->confirmed = flags[strlen(flags) - 1] != 't';
+    record->confirmed = strchr(flags, 't') == NULL;
     store_words_parse(flags, record->words);
     record->said = strstr(subject, ":k") != NULL;
     record->session = text[n] == 's' ? atoi(text + n + 1) : -1;

@@ -284,7 +284,7 @@ START_TEST(first_call)
     client = client_open(harness_port(8080));
     call = echo_start(client, "held");
     client_poll(0);
-    number = await_at("t - held");
+    number = await_at(" - held");
     await_has("v", number, "held");
 
     n = renewed("v");

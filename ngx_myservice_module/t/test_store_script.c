@@ -335,6 +335,47 @@ START_TEST(first_call_lasts)
 END_TEST
 
 
+/* Calls of two gateways wait for the first success: the one that gives the lease
+ * back last ends it. */
+
+START_TEST(first_call_shared)
+{
+    char  number[24];
+
+    script_setup(NULL, NULL);
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)
+             script_epoch(ask("claim", "g1", "s1", "10", "0", "", "0", "-",
+                              "0", "-", "a"), "new", "a"));
+    script_says(ask("claim", "g2", "s1", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "own");
+    script_says(ask("claim", "g1", "s1", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "own");
+    has_flags("-t");
+
+    script_says(ask("release", "g1", "s1", "a", number, "0", "t"), "no");
+    script_says(ask("release", "g1", "s1", "a", number, "0", "t"), "no");
+    has_flags("-t");
+    script_says(ask("release", "g2", "s1", "a", number, "0", "t"), "ok");
+    script_says(ask("claim", "g1", "s2", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "new");
+
+    /* who gave it back may come again */
+
+    script_says(ask("claim", "g2", "s2", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "own");
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)
+             script_epoch(ask("claim", "g1", "s2", "10", "0", "", "0", "-",
+                              "0", "-", "a"), "own", "a"));
+    script_says(ask("release", "g1", "s2", "a", number, "0", "t"), "no");
+    script_says(ask("claim", "g1", "s2", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "own");
+    script_says(ask("release", "g2", "s2", "a", number, "0", "t"), "no");
+    script_says(ask("release", "g1", "s2", "a", number, "0", "t"), "ok");
+}
+END_TEST
+
+
 START_TEST(young)
 {
     script_setup(NULL, NULL);
@@ -522,6 +563,7 @@ main(void)
     harness_add(suite, behind);
     harness_add(suite, renewals);
     harness_add(suite, first_call_lasts);
+    harness_add(suite, first_call_shared);
     harness_add(suite, young);
     harness_add(suite, forgets);
     harness_add(suite, stream);

@@ -171,7 +171,7 @@ START_TEST(given_back)
     client_assert(call(8080, "s1"), 0, "");
 
     held = start(8080, "held");
-    await_record("-t - held");
+    await_record(" - held");
 
     c = call(8081, "held");
     client_assert(c, 0, "");

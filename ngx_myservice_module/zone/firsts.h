@@ -9,7 +9,7 @@
 #include "zone/lock.h"
 
 
-/* at configuration: first calls have a limit, and a store gives the leases */
+/* at configuration: a store gives the leases */
 ngx_int_t ms_zone_firsts_add(ngx_conf_t *cf, ms_zone_t *zone);
 
 /* Each takes the lock. */

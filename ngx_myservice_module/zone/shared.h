@@ -70,8 +70,8 @@ typedef struct {
     ms_line_t                     *line;        /* NULL: nobody waits */
     ngx_uint_t                     places;      /* in the line, by the
                                                    configuration */
-    ms_firsts_t                   *firsts;      /* NULL: first calls of a store
-                                                   have no limit */
+    ms_firsts_t                   *firsts;      /* NULL: no store gives the
+                                                   leases */
     ngx_http_upstream_srv_conf_t  *upstream;    /* NULL until it is used */
 
     ms_counts_t                   *counts;      /* of this process, never

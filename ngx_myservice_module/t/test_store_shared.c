@@ -1,0 +1,245 @@
+/*
+ * Two gateways have a first call of the same session, as when a client leaves
+ * one for the other, and one call is cancelled: the other has its instance.
+ * Two upstreams of one nginx are two gateways.
+ */
+
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "fake.h"
+#include "gateway.h"
+#include "harness.h"
+#include "store_pair.h"
+#include "store_server.h"
+
+
+#define INSTANCES_N  4                  /* 8082 to 8085 */
+
+#define SERVERS                                                               \
+    "server 127.0.0.1:8082; server 127.0.0.1:8083;"                           \
+    "server 127.0.0.1:8084; server 127.0.0.1:8085;"
+
+#define GATEWAYS                                                              \
+    PAIR_CONF(PAIR_UPSTREAM("8080", "u", "1m", SERVERS)                       \
+              PAIR_UPSTREAM("8081", "v", "1m", SERVERS))
+
+
+static fake_t *fakes[INSTANCES_N];
+
+
+/* "w" is served at once */
+
+static void
+serve(fake_call_t *call)
+{
+    if (call->session[0] == 'w') {
+        fake_ok(call);
+
+    } else {
+        fake_hold(call);
+    }
+}
+
+
+static void
+begin(void)
+{
+    int   i;
+    char  name[16];
+
+    pair_server = store_server_start(harness_port(PAIR_STORE), NULL);
+    pair_store = store_server_connect();
+
+    for (i = 0; i < INSTANCES_N; i++) {
+        snprintf(name, sizeof(name), "i%d", i);
+        fakes[i] = fake_start(8082 + i, name, serve);
+    }
+
+    gateway_start(GATEWAYS);
+    pair_call(8081, "w");
+}
+
+
+/* the instance with "n" calls that it has not answered, which come */
+
+static int
+await_held(unsigned n)
+{
+    int        i;
+    long long  since;
+
+    since = harness_now();
+
+    for (i = 0; fake_held(fakes[i]) != n; i++) {
+        if (i == INSTANCES_N - 1) {
+            client_poll(0);
+            harness_pause(since, "calls that the instance holds");
+            i = -1;
+        }
+    }
+
+    return i;
+}
+
+
+/* whether the gateway has the instance as that of a session */
+
+static void
+await_session(const char *upstream, int i, bool has)
+{
+    bool       so;
+    json_t    *instance;
+    long long  since;
+
+    since = harness_now();
+
+    for ( ;; ) {
+        instance = api_ask("GET", pair_path(upstream, 8082 + i), INSTANCE,
+                           NULL, NULL, 200);
+        so = json_is_string(json_object_get(instance, "session"));
+        json_decref(instance);
+
+        if (so == has) {
+            return;
+        }
+
+        harness_pause(since, "the session of the instance");
+    }
+}
+
+
+static client_call_t *
+start(int port, const char *session)
+{
+    return echo_start(client_open(harness_port(port)), session);
+}
+
+
+/* its first call succeeds, and the store has its lease as confirmed */
+
+static void
+succeeds(client_call_t *call, const char *session, int i)
+{
+    char  text[64];
+
+    fake_release(fakes[i], fake_ok);
+    client_wait(call);
+    client_assert(call, 0, "");
+
+    snprintf(text, sizeof(text), "c - %s", session);
+    pair_await_record(8082 + i, text);
+}
+
+
+/* The second gateway has heard of the lease. */
+START_TEST(shared_heard)
+{
+    int             i;
+    client_call_t  *a, *b;
+
+    begin();
+
+    a = start(8080, "s");
+    i = await_held(1);
+    await_session("v", i, true);
+    b = start(8081, "s");
+    ck_assert_int_eq(await_held(2), i);
+
+    client_cancel(a);
+    await_session("u", i, false);
+    succeeds(b, "s", i);
+}
+END_TEST
+
+
+/* The store was asked by both at once. */
+START_TEST(shared_asked)
+{
+    int             i, round;
+    char            session[8];
+    unsigned        npings[2] = { 0, 0 };
+    client_t       *clients[2];
+    client_call_t  *calls[2];
+
+    begin();
+    clients[0] = client_open(harness_port(8080));
+    clients[1] = client_open(harness_port(8081));
+
+    for (round = 0; round < INSTANCES_N - 1; round++) {
+        snprintf(session, sizeof(session), "s%d", round);
+
+        ck_assert_int_eq(kill(pair_server, SIGSTOP), 0);
+
+        for (i = 0; i < 2; i++) {
+            calls[i] = echo_start(clients[i], session);
+            client_ping(clients[i]);
+            client_wait_pongs(clients[i], ++npings[i]);
+        }
+
+        ck_assert_int_eq(kill(pair_server, SIGCONT), 0);
+        i = await_held(2);
+
+        client_cancel(calls[round % 2]);
+        client_ping(clients[round % 2]);
+        client_wait_pongs(clients[round % 2], ++npings[round % 2]);
+        succeeds(calls[1 - round % 2], session, i);
+    }
+}
+END_TEST
+
+
+/* The only call of a session has left when the store gives it an instance. */
+START_TEST(nobody_waits)
+{
+    int             i;
+    char            session[8];
+    client_t       *client;
+    unsigned        npings;
+    client_call_t  *call;
+
+    begin();
+    client = client_open(harness_port(8080));
+    npings = 0;
+
+    for (i = 0; i < 2 * INSTANCES_N; i++) {
+        snprintf(session, sizeof(session), "s%d", i);
+        ck_assert_int_eq(kill(pair_server, SIGSTOP), 0);
+
+        call = echo_start(client, session);
+        client_ping(client);
+        client_wait_pongs(client, ++npings);
+        client_cancel(call);
+        client_ping(client);
+        client_wait_pongs(client, ++npings);
+
+        ck_assert_int_eq(kill(pair_server, SIGCONT), 0);
+    }
+
+    /* "w" has one, and the others get one at once */
+
+    for (i = 0; i < INSTANCES_N - 1; i++) {
+        snprintf(session, sizeof(session), "w%d", i);
+        call = echo_get(client, session);
+        client_assert(call, 0, "");
+    }
+}
+END_TEST
+
+
+int
+main(void)
+{
+    Suite  *suite;
+
+    suite = suite_create("store_shared");
+
+    harness_add(suite, shared_heard);
+    harness_add(suite, shared_asked);
+    harness_add(suite, nobody_waits);
+
+    return harness_run(suite, "test_store_shared");
+}
