@@ -34,7 +34,7 @@ static api_result_t run_remove(ctl_t *ctl, const char *argument);
 
 
 const command_t  commands[] = {
-    { "status", NULL, "instances by state, decisions",
+    { "status", NULL, "instances by state, decisions, the waiting line",
       run_status },
     { "instances", NULL, "all instances, one a line", run_instances },
     { "instance", "ADDRESS", "one instance", run_instance },
@@ -142,8 +142,7 @@ static api_result_t
 run_status(ctl_t *ctl, const char *argument)
 {
     size_t         i;
-    json_t        *answer, *upstream, *value;
-    const char    *name;
+    json_t        *answer, *upstream;
     api_result_t   result;
 
     (void) argument;
@@ -155,27 +154,7 @@ run_status(ctl_t *ctl, const char *argument)
 
     } else if (result == API_OK) {
         json_array_foreach(json_object_get(answer, "upstreams"), i, upstream) {
-            printf("%s: %" PRId64 " instances, room for %" PRId64 "\n ",
-                   show_text(upstream, "name"), show_number(upstream, "members"),
-                   show_number(upstream, "capacity"));
-
-            json_object_foreach(json_object_get(upstream, "states"), name,
-                                value)
-            {
-                printf(" %s=%" JSON_INTEGER_FORMAT, name,
-                       json_integer_value(value));
-            }
-
-            printf("\n ");
-
-            json_object_foreach(json_object_get(upstream, "decisions"), name,
-                                value)
-            {
-                printf(" %s=%" JSON_INTEGER_FORMAT, name,
-                       json_integer_value(value));
-            }
-
-            putchar('\n');
+            show_upstream(upstream);
         }
     }
 

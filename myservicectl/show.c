@@ -61,6 +61,47 @@ duration(const json_t *object, const char *name, char out[32])
 }
 
 
+/* "free=1 leased=2" */
+static void
+show_numbers(json_t *object)
+{
+    json_t      *value;
+    const char  *name;
+
+    printf("\n ");
+
+    json_object_foreach(object, name, value) {
+        printf(" %s=%" JSON_INTEGER_FORMAT, name, json_integer_value(value));
+    }
+}
+
+
+void
+show_upstream(const json_t *upstream)
+{
+    char     oldest[32];
+    json_t  *line;
+
+    printf("%s: %" PRId64 " instances, room for %" PRId64,
+           show_text(upstream, "name"), show_number(upstream, "members"),
+           show_number(upstream, "capacity"));
+
+    show_numbers(json_object_get(upstream, "states"));
+    show_numbers(json_object_get(upstream, "decisions"));
+
+    line = json_object_get(upstream, "queue");
+
+    if (line != NULL) {
+        printf("\n  line: %" PRId64 " of %" PRId64 " sessions wait, the first "
+               "for %s, %" PRId64 " served", show_number(line, "waiting"),
+               show_number(line, "length"), duration(line, "oldest_ms", oldest),
+               show_number(line, "served"));
+    }
+
+    putchar('\n');
+}
+
+
 void
 show_head(void)
 {

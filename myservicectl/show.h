@@ -17,6 +17,9 @@ int64_t show_number(const json_t *object, const char *name);
 
 void show_json(const json_t *answer);
 
+/* An upstream in three lines, and its waiting line if it has one. */
+void show_upstream(const json_t *upstream);
+
 /* Instances as a table: its head, and a line of each. */
 void show_head(void);
 void show_instance(const json_t *i);
