@@ -126,3 +126,15 @@ flood_await(client_t *c, const char *user, const char *session, int status)
         harness_pause(since, "the call is refused");
     }
 }
+
+
+void
+flood_await_hung(unsigned n)
+{
+    long long  since;
+
+    for (since = harness_now(); atomic_load(&flood_hung) < n; /* void */) {
+        client_poll(0);
+        harness_pause(since, "a call that hangs");
+    }
+}

@@ -95,5 +95,8 @@ client_call_t *flood_token_get(client_t *c, const char *user,
 void flood_await(client_t *c, const char *user, const char *session,
     int status);
 
+/* Until "n" calls or more have hung. */
+void flood_await_hung(unsigned n);
+
 
 #endif /* MODULE_T_STORE_FLOOD_H */

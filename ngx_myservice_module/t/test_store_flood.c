@@ -143,6 +143,7 @@ START_TEST(flood_subject)
                 continue;
             }
 
+            flood_await_hung((unsigned) round + 1);
             ck_assert_uint_eq(atomic_load(&flood_hung), (unsigned) round + 1);
             client_assert_waits(c[i], 20);
             client_cancel(c[i]);

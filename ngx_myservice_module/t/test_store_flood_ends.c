@@ -116,9 +116,7 @@ START_TEST(flood_given_back)
     ck_assert_int_eq(kill(pids[1], SIGSTOP), 0);
     ck_assert_int_eq(kill(flood_server, SIGCONT), 0);
 
-    while (atomic_load(&flood_hung) == 0) {
-        client_poll(5);
-    }
+    flood_await_hung(1);
 
     for (i = 0; i < 16; i++) {
         if (here[i]) {
@@ -223,10 +221,7 @@ START_TEST(flood_worker)
 
     before = atomic_load(&flood_hung);
     (void) flood_token_start(c, "alice", "h2");
-
-    while (atomic_load(&flood_hung) == before) {
-        client_poll(5);
-    }
+    flood_await_hung(before + 1);
 
     gateway_kill_workers(2);
     c = flood_client();
