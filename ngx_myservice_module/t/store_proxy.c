@@ -21,6 +21,8 @@
 
 
 #define PAIRS_MAX  64
+#define SMALL      64                   /* bytes of an answer: each piece may
+                                           cost a turn of a busy machine */
 
 
 typedef struct {
@@ -113,7 +115,7 @@ pass(int from, int to_fd, size_t max, bool answers, size_t *passed)
     for (done = 0; done < n; done += sent) {
         piece = n - done;
 
-        if (small && piece > 1 + done % 7) {
+        if (small && done < SMALL && piece > 1 + done % 7) {
             piece = 1 + done % 7;
         }
 
@@ -123,7 +125,7 @@ pass(int from, int to_fd, size_t max, bool answers, size_t *passed)
             return false;
         }
 
-        if (small) {
+        if (small && done < SMALL) {
 
             /* the worker reads meanwhile */
 
