@@ -353,8 +353,15 @@ ms_stored_has(ms_store_t *store, ms_call_t *call)
 {
     ms_store_lease_t  own;
 
-    return ms_store_lease(store, &call->key, &own) == NGX_OK && !own.away
-           && !ms_stored_failed(call, own.instance);
+    if (ms_store_lease(store, &call->key, &own) != NGX_OK || own.away
+        || ms_stored_failed(call, own.instance))
+    {
+        return 0;
+    }
+
+    ms_store_used(store, own.instance, own.lease);
+
+    return 1;
 }
 
 
@@ -498,7 +505,7 @@ ms_stored_unavailable(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     st->local = store->local;
     call->seek.stored = !st->local;
 
-    if (st->local || ms_stored_has(store, call)
+    if (ms_stored_has(store, call) || st->local
         || (ms_store_stay(store, &call->key, 1) && ms_stored_has(store, call)))
     {
         return NGX_DECLINED;

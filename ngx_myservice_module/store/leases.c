@@ -461,6 +461,21 @@ ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
 }
 
 
+void
+ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease)
+{
+    ms_store_mark_t  *mark;
+
+    if (instance < store->sh->capacity) {
+        mark = &store->sh->marks[instance];
+
+        if (mark->lease == lease && mark->known == MS_STORE_HEARD) {
+            mark->known = MS_STORE_CLAIMED;
+        }
+    }
+}
+
+
 /* neither takes the lock: a move counted twice or not at all does no harm */
 
 void

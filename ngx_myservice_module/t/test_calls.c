@@ -207,6 +207,7 @@ await_streams(unsigned n)
 START_TEST(calls_max_resumed)
 {
     client_t       *client;
+    long long       since;
     client_call_t  *call;
 
     (void) fake_start(8081, "one", begin_streams);
@@ -223,9 +224,11 @@ START_TEST(calls_max_resumed)
     fake_reset(&streams[1], 2);
 
     client = open_client();
+    since = harness_now();
 
     do {
         client_assert_refused(echo_get(client, "s1"), 8, MANY);
+        harness_pause(since, "the second resume");
     } while (atomic_load(&nstreams) < 3);
 
     client_wait_messages(call, 3);

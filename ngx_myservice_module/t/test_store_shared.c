@@ -19,6 +19,8 @@
 
 #define INSTANCES_N  4                  /* 8082 to 8085 */
 
+#define TENTATIVE    30000              /* ms, of a lease */
+
 #define SERVERS                                                               \
     "server 127.0.0.1:8082; server 127.0.0.1:8083;"                           \
     "server 127.0.0.1:8084; server 127.0.0.1:8085;"
@@ -156,6 +158,34 @@ START_TEST(shared_heard)
 END_TEST
 
 
+/* The second gateway has heard of the lease, and asks a store that is silent: its
+ * call goes on, and the store is told of its success before the tentative lease
+ * is over. */
+START_TEST(shared_silent)
+{
+    int             i;
+    long long       since;
+    client_call_t  *a, *b;
+
+    begin();
+
+    a = start(8080, "s");
+    i = await_held(1);
+    await_session("v", i, true);
+
+    ck_assert_int_eq(kill(pair_server, SIGSTOP), 0);
+    b = start(8081, "s");
+    ck_assert_int_eq(await_held(2), i);
+    ck_assert_int_eq(kill(pair_server, SIGCONT), 0);
+
+    since = harness_now();
+    client_cancel(a);
+    succeeds(b, "s", i);
+    ck_assert_int_lt(harness_now() - since, TENTATIVE);
+}
+END_TEST
+
+
 /* The store was asked by both at once. */
 START_TEST(shared_asked)
 {
@@ -234,6 +264,7 @@ main(void)
     suite = suite_create("store_shared");
 
     harness_add(suite, shared_heard);
+    harness_add(suite, shared_silent);
     harness_add(suite, shared_asked);
     harness_add(suite, nobody_waits);
 
