@@ -476,6 +476,31 @@ ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease)
 }
 
 
+void
+ms_store_unheard(ms_store_t *store, ms_pool_key_t *key, uint64_t epoch)
+{
+    ngx_str_t          session;
+    ms_store_mark_t   *mark;
+    ms_store_lease_t   own;
+
+    if (ms_store_lease(store, key, &own) != NGX_OK
+        || own.instance >= store->sh->capacity
+        || !ms_epoch_later(epoch, own.epoch))
+    {
+        return;
+    }
+
+    mark = &store->sh->marks[own.instance];
+
+    if (mark->lease == own.lease && mark->known == MS_STORE_HEARD) {
+        session.data = (u_char *) key->session;
+        session.len = key->len;
+
+        ms_store_ended(store, &session, &own.name, own.epoch, 0);
+    }
+}
+
+
 /* neither takes the lock: a move counted twice or not at all does no harm */
 
 void

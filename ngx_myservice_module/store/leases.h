@@ -99,6 +99,10 @@ void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
 ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,
     uint64_t lease);
 
+/* The store gives the session a new lease: one that this gateway has only heard
+ * of, with an epoch below "epoch", has ended, and the end was not heard yet. */
+void ms_store_unheard(ms_store_t *store, ms_pool_key_t *key, uint64_t epoch);
+
 /* A call uses the lease, although the store has not answered. */
 void ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease);
 
