@@ -346,7 +346,7 @@ ms_stored_take(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
 }
 
 
-/* the session has an instance that is up here */
+/* the session has an instance that is up here, and its call goes there */
 
 static ngx_uint_t
 ms_stored_has(ms_store_t *store, ms_call_t *call)

@@ -1,7 +1,8 @@
 
 /*
  * Questions which instance a session has.  A group outlives the calls that wait
- * for it: an answer that comes late is a lease, all the same, and is given back.
+ * for it: a new lease that comes late is given back, but for one of a session
+ * that moves, which the next call finds in the store.
  */
 
 #include "store/claim.h"

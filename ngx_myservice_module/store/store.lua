@@ -162,8 +162,8 @@ end
 
 local function tentative(c) return string.sub(c, 1, 1) == 't' end
 
--- The gateway, and without it: a gateway that gives a tentative lease back ends
--- it if no other one has calls that wait.
+-- The gateway's name in a tentative record: who gives the lease back takes its
+-- own name out, and ends the lease if none is left.
 local function me() return '.' .. string.sub(redis.sha1hex(gw), 1, 8) end
 
 local function with_me(c)
