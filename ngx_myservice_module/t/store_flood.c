@@ -129,6 +129,29 @@ flood_await(client_t *c, const char *user, const char *session, int status)
 
 
 void
+flood_hang(client_t *c, const char *user, const char *session)
+{
+    unsigned        before;
+    long long       since;
+    client_call_t  *call;
+
+    before = atomic_load(&flood_hung);
+    call = flood_token_start(c, user, session);
+    since = harness_now();
+
+    while (atomic_load(&flood_hung) == before) {
+        client_poll(0);
+
+        if (call->done) {
+            call = flood_token_start(c, user, session);
+        }
+
+        harness_pause(since, "a call that hangs");
+    }
+}
+
+
+void
 flood_await_hung(unsigned n)
 {
     long long  since;

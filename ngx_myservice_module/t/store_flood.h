@@ -95,6 +95,9 @@ client_call_t *flood_token_get(client_t *c, const char *user,
 void flood_await(client_t *c, const char *user, const char *session,
     int status);
 
+/* The call is repeated until an instance has it. */
+void flood_hang(client_t *c, const char *user, const char *session);
+
 /* Until "n" calls or more have hung. */
 void flood_await_hung(unsigned n);
 
