@@ -226,7 +226,7 @@ ms_check_owner(const ms_pool_t *pool, uint32_t id)
     }
 
     if (r->removed || r->session_len > 0 || r->foreign || r->spare
-        || r->asked || r->learned || r->follows
+        || r->asked || r->learned || r->follows || r->heard
         || r->why != MS_END_NONE || r->untold || r->lost || r->subject[0] != 0
         || r->user != 0
         || (r->drain && (r->state != MS_INSTANCE_LEFT
@@ -271,6 +271,10 @@ ms_check_session(const ms_pool_t *pool, uint32_t id)
 
     if (r->follows && r->state != MS_INSTANCE_TENTATIVE) {
         return "follows, and not tentative";
+    }
+
+    if (r->heard && !ms_record_serves(r)) {
+        return "heard of, and nobody is served";
     }
 
     if (r->foreign && (r->learned || r->session_len == 0)) {

@@ -561,6 +561,7 @@ ms_claim_keep(ms_pool_t *pool, uint32_t id, const ms_pool_terms_t *terms,
         r->why = MS_END_NONE;
     }
 
+    r->heard = 0;
     ms_record_bind(r, terms->subject);
     ms_record_use(r, now);
     ms_claim_terms(pool, id, terms);

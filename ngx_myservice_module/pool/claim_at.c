@@ -15,7 +15,8 @@ static void ms_at_word(ms_pool_t *pool, uint32_t instance);
 static int ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance,
     ms_given_t given);
 static ms_claim_t ms_at_own(ms_pool_t *pool, uint32_t own,
-    const ms_pool_terms_t *terms, uint64_t now, ms_lease_t *lease);
+    const ms_pool_terms_t *terms, ms_given_t given, uint64_t now,
+    ms_lease_t *lease);
 static int ms_at_away(const ms_record_t *r);
 static void ms_at_leave(ms_pool_t *pool, uint32_t own, uint64_t now);
 static int ms_at_bind(ms_pool_t *pool, uint32_t instance, int tentative,
@@ -27,7 +28,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
     const ms_pool_terms_t *terms, uint32_t instance, ms_given_t given,
     uint64_t epoch, uint64_t now, ms_lease_t *lease)
 {
-    int               anew, down, word;
+    int               anew, first, down, word;
     uint32_t          own;
     uint64_t          next_call, user, subject[2];
     ms_owner_t        owner;
@@ -64,18 +65,31 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
 
     /* another gateway's lease, and later than the one that was seen to fail */
 
-    word = given == MS_GIVEN_BEFORE && r->state == MS_INSTANCE_DOWN
+    word = given <= MS_GIVEN_SHARED && r->state == MS_INSTANCE_DOWN
            && epoch > r->epoch;
 
     if (word && own == instance) {
         ms_at_word(pool, instance);
     }
 
-    anew = own == instance && r->lost && !ms_at_away(r);
+    /* the lease shows that gateways disagree, also if no call succeeds here */
 
-    if (own == instance && !anew) {
+    if (given == MS_GIVEN_SHARED && (word || (own == instance && r->word))) {
+        given = MS_GIVEN_BEFORE;
+    }
+
+    anew = own == instance && r->lost && given != MS_GIVEN_HEARD
+           && !ms_at_away(r);
+
+    /* or it is that of a later first call, and the end of the one that was heard
+     * of comes late */
+
+    first = own == instance && r->heard && given >= MS_GIVEN_SHARED
+            && !ms_at_away(r) && !r->removed;
+
+    if (own == instance && !anew && !first) {
         ms_record_raise(pool, r, epoch);
-        return ms_at_own(pool, own, terms, now, lease);
+        return ms_at_own(pool, own, terms, given, now, lease);
     }
 
     if (own == MS_POOL_NONE && r->session_len <= MS_SESSION_INLINE
@@ -107,9 +121,10 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         ms_at_leave(pool, instance, now);
     }
 
-    down = ms_at_bind(pool, instance, given != MS_GIVEN_BEFORE || anew, word,
+    down = ms_at_bind(pool, instance, given >= MS_GIVEN_SHARED || anew, word,
                       &owner);
 
+    r->heard = given == MS_GIVEN_HEARD;
     r->follows = r->state == MS_INSTANCE_TENTATIVE
                  && (given == MS_GIVEN_MOVED || anew);
     r->next_call = next_call;
@@ -130,8 +145,8 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         return MS_CLAIM_NEW;
     }
 
-    return given == MS_GIVEN_MOVED || own != MS_POOL_NONE ? MS_CLAIM_MOVED
-                                                          : MS_CLAIM_REBUILT;
+    return given == MS_GIVEN_MOVED || (own != MS_POOL_NONE && !first)
+           ? MS_CLAIM_MOVED : MS_CLAIM_REBUILT;
 }
 
 
@@ -160,9 +175,9 @@ ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance, ms_given_t given)
 
     r = ms_record(pool, own);
 
-    if (r->lost
+    if (r->lost || (r->heard && given > MS_GIVEN_SHARED)
         || (!r->untold
-            && (own == instance || given == MS_GIVEN_BEFORE
+            && (own == instance || given <= MS_GIVEN_SHARED
                 || !ms_record_serves(r))))
     {
         return 0;
@@ -183,12 +198,14 @@ ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance, ms_given_t given)
 /* The session has the instance already. */
 static ms_claim_t
 ms_at_own(ms_pool_t *pool, uint32_t own, const ms_pool_terms_t *terms,
-    uint64_t now, ms_lease_t *lease)
+    ms_given_t given, uint64_t now, ms_lease_t *lease)
 {
+    int           heard;
     ms_claim_t    decision;
     ms_record_t  *r;
 
     r = ms_record(pool, own);
+    heard = r->heard && given == MS_GIVEN_HEARD;
     decision = r->learned ? MS_CLAIM_REBUILT : MS_CLAIM_HIT;
 
     if (ms_at_away(r)) {
@@ -201,6 +218,7 @@ ms_at_own(ms_pool_t *pool, uint32_t own, const ms_pool_terms_t *terms,
     }
 
     ms_claim_keep(pool, own, terms, now, lease);
+    r->heard = heard & 1;
 
     return decision;
 }

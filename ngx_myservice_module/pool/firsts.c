@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pool/claim.h"
+#include "pool/record.h"
 
 
 typedef struct {
@@ -35,6 +36,8 @@ static void ms_firsts_sweep(ms_firsts_t *firsts, uint64_t now);
 static int ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_firsts_terms_t *terms);
 static int ms_firsts_before(const ms_firsts_t *firsts, uint32_t n);
+static int ms_firsts_has(ms_pool_t *pool, const ms_pool_key_t *key,
+    uint32_t instance, uint64_t now);
 
 
 size_t
@@ -144,7 +147,7 @@ ms_firsts_end(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
     /* the last question of the session gives it back */
 
     if (*instance != MS_POOL_NONE
-        && (ms_pool_session(pool, key, now) == *instance
+        && (ms_firsts_has(pool, key, *instance, now)
             || ms_firsts_pass(firsts, key, *instance, *epoch)))
     {
         *instance = MS_POOL_NONE;
@@ -299,4 +302,14 @@ ms_firsts_before(const ms_firsts_t *firsts, uint32_t n)
     }
 
     return 0;
+}
+
+
+/* Returns 1 if a call of this gateway has used the session's lease. */
+static int
+ms_firsts_has(ms_pool_t *pool, const ms_pool_key_t *key, uint32_t instance,
+    uint64_t now)
+{
+    return ms_pool_session(pool, key, now) == instance
+           && !ms_record(pool, instance)->heard;
 }

@@ -56,9 +56,9 @@ int ms_firsts_own(ms_firsts_t *firsts, uint64_t id, uint64_t now);
 
 /*
  * The question is over, and the pool has the lease if the session got one.
- * "instance" (MS_POOL_NONE: none) and "epoch" name a new one.  Both are set to
- * a lease that is for nobody, if there is one: the pool does not have it, and
- * no other question of this gateway may bring it.
+ * "instance" (MS_POOL_NONE: none) and "epoch" name one without a success.  Both
+ * are set to a lease that is for nobody, if there is one: no call has it in the
+ * pool, and no other question of this gateway may bring it.
  */
 void ms_firsts_end(ms_firsts_t *firsts, ms_pool_t *pool,
     const ms_pool_key_t *key, uint64_t id, uint64_t now, uint32_t *instance,

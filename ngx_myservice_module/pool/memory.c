@@ -252,6 +252,7 @@ ms_pool_info(const ms_pool_t *pool, uint32_t instance,
     info->moves = r->moves;
     info->over = r->over;
     info->word = r->word;
+    info->heard = r->heard;
     info->bound = r->subject[0] != 0;
     info->subject = info->bound ? (const uint8_t *) r->subject : NULL;
     info->user = r->user & 1 ? 0 : r->user;

@@ -234,6 +234,8 @@ typedef struct {
                                            */
     unsigned        word:1;             /* the lease: see ms_pool_claim_at() */
     unsigned        over:1;             /* the lease: see ms_pool_over() */
+    unsigned        heard:1;            /* the lease: MS_GIVEN_HEARD, and no call
+                                           has used it here */
     const char     *name;               /* borrowed, valid under the lock */
     size_t          name_len;
     const uint8_t  *addr;
@@ -366,6 +368,9 @@ uint32_t ms_pool_candidates(ms_pool_t *pool, const ms_pool_key_t *key,
 /* What a store says of the lease that it has given to a session. */
 typedef enum {
     MS_GIVEN_BEFORE = 0,                /* the session has used it already */
+    MS_GIVEN_HEARD,                     /* at another gateway, where no call
+                                           has succeeded yet: no call asks */
+    MS_GIVEN_SHARED,                    /* the same, and one asks */
     MS_GIVEN_NEW,                       /* now */
     MS_GIVEN_MOVED                      /* now, and the session had another
                                            instance */
@@ -380,11 +385,12 @@ typedef enum {
  *
  * Granted: MS_CLAIM_HIT (the session had it here), MS_CLAIM_NEW, MS_CLAIM_MOVED
  * (from another instance, as far as the store or this gateway knows), or
- * MS_CLAIM_REBUILT (MS_GIVEN_BEFORE, and this gateway did not know of it).  Only
- * a lease that is given now is tentative, see ms_pool_claim().
+ * MS_CLAIM_REBUILT (given at another gateway, and this one did not know of it).
+ * A lease that is shared, or given now, is tentative, see ms_pool_claim(); also
+ * if this gateway has heard of it, or of one before, that no call has used here.
  *
- * MS_GIVEN_BEFORE, with an epoch above that of the last lease that this gateway
- * has seen on the instance, is another gateway's word that the instance lives:
+ * With an epoch above that of the last lease that this gateway has seen on the
+ * instance, what was given at another one is its word that the instance lives:
  * if it is down here it is up again, and the lease stands by that word until a
  * probe passes.
  *

@@ -188,6 +188,7 @@ ms_rebuild_owner(ms_pool_t *pool, uint32_t id)
     }
 
     if (!ms_record_serves(r)) {
+        r->heard = 0;
         r->why = MS_END_NONE;
         r->untold = 0;
         r->lost = 0;

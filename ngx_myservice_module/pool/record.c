@@ -24,6 +24,7 @@ ms_record_clear(ms_record_t *r)
     r->untold = 0;
     r->lost = 0;
     r->word = 0;
+    r->heard = 0;
     r->next_call = 0;
     r->subject[0] = 0;
     r->user = 0;

@@ -136,6 +136,9 @@ typedef struct {
                                            has passed since */
     uint16_t  over:1;                   /* leases up to "epoch" are over, also if
                                            the instance reports one */
+    uint16_t  heard:1;                  /* of a lease that another gateway has
+                                           given: no call has used it here, and
+                                           none had succeeded there */
     uint16_t  call;                     /* when one was in flight last, in
                                            units of 64 milliseconds */
     uint16_t  verdicts;                 /* of the last probes, two bits each,

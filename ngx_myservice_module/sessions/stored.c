@@ -397,14 +397,9 @@ ms_stored_given(ms_store_t *store, ms_stored_t *st, ms_call_t *call,
     waiter = &st->waiter;
 
     ms_store_take(waiter);
-
-    if (waiter->given == MS_GIVEN_NEW) {
-        ms_store_unheard(store, &call->key, waiter->epoch);
-    }
-
     ms_stored_claim_at(st, call, NULL, log);
 
-    if (call->decision == MS_CLAIM_EMPTY && waiter->given == MS_GIVEN_BEFORE) {
+    if (call->decision == MS_CLAIM_EMPTY && waiter->given <= MS_GIVEN_SHARED) {
         ms_stored_guest(store, st, call, log);
     }
 

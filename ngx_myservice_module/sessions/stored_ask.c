@@ -58,6 +58,7 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
 {
     uint32_t              instance;
     ngx_int_t             rc;
+    ngx_uint_t            first;
     ms_store_lease_t      own;
     ms_firsts_terms_t     firsts;
     ms_store_question_t   question;
@@ -71,6 +72,7 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
 
     ngx_memzero(&question, sizeof(ms_store_question_t));
     st->against = 0;
+    first = 0;
 
     if (ms_store_lease(store, key, &own) == NGX_OK) {
 
@@ -82,6 +84,8 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
                 st->state = MS_STORED_LOCAL;
                 return NGX_OK;
             }
+
+            first = own.heard;
 
         } else {
             if (ms_stored_torn(store, st, key, &own)) {
@@ -100,7 +104,11 @@ ms_stored_ask(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
         question.from = &call->grant.name;
         question.epoch = call->grant.lease.epoch;
 
-    } else if (store->zone->firsts) {
+    } else {
+        first = store->zone->firsts != NULL;
+    }
+
+    if (first) {
         ms_stored_firsts(store, st, key, &firsts);
         question.firsts = &firsts;
     }
@@ -151,7 +159,7 @@ ms_stored_terms(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,
 }
 
 
-/* of a session that this gateway does not know */
+/* of a session that this gateway does not know, or has only heard of */
 
 static void
 ms_stored_firsts(ms_store_t *store, ms_stored_t *st, ms_pool_key_t *key,

@@ -337,6 +337,7 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 {
     uint64_t           epoch;
     ngx_int_t          rc;
+    ms_given_t         given;
     const redisReply  *what, *instance, *generation, *flag;
 
     what = ms_resp_element(reply, 0);
@@ -359,15 +360,18 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 
         flag = ms_resp_element(reply, 4);
 
-        if (flag && flag->str[0] != 't') {
+        given = flag && flag->str[0] == 't' ? MS_GIVEN_SHARED
+                                            : MS_GIVEN_BEFORE;
+
+        if (given == MS_GIVEN_BEFORE) {
 
             /* a call has succeeded: this is no first one */
 
-            ms_store_first_ends(g, MS_GIVEN_BEFORE, NULL, 0);
+            ms_store_first_ends(g, given, NULL, 0);
         }
 
         (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
-        ms_store_granted(g, MS_GIVEN_BEFORE, instance, epoch);
+        ms_store_granted(g, given, instance, epoch);
         return 1;
     }
 
@@ -457,8 +461,7 @@ ms_store_over(ms_store_group_t *g, const redisReply *instance, uint64_t epoch)
 
     session.data = (u_char *) g->key.session;
     session.len = g->key.len;
-    name.data = (u_char *) instance->str;
-    name.len = instance->len;
+    name = ms_store_str(instance);
 
     ms_store_release(g->store, &session, &name, over, 0, 0);
 
@@ -483,13 +486,12 @@ ms_store_granted(ms_store_group_t *g, ms_given_t given,
     ngx_queue_t        *q;
     ms_store_waiter_t  *waiter;
 
-    if (given == MS_GIVEN_BEFORE && g->first) {
+    if (given == MS_GIVEN_SHARED && g->first) {
         (void) ms_zone_firsts_own(g->store->zone, g->first);
     }
 
     if (ngx_queue_empty(&g->waiters)) {
-        name.data = (u_char *) instance->str;
-        name.len = instance->len;
+        name = ms_store_str(instance);
         ms_store_first_ends(g, given, &name, epoch);
     }
 
@@ -618,7 +620,7 @@ ms_store_reap(ngx_event_t *ev)
 }
 
 
-/* the zone has the lease; one that is for nobody is given back */
+/* no call takes the lease any more, which is given back if it is for nobody */
 
 static void
 ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
@@ -631,7 +633,8 @@ ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
         return;
     }
 
-    name = given == MS_GIVEN_NEW ? *instance : (ngx_str_t) ngx_null_string;
+    name = given == MS_GIVEN_NEW || given == MS_GIVEN_SHARED
+           ? *instance : (ngx_str_t) ngx_null_string;
 
     ms_zone_firsts_end(g->store->zone, &g->key, g->first, &name, &epoch, buf);
     g->first = 0;
@@ -664,7 +667,7 @@ ms_store_take(ms_store_waiter_t *waiter)
 
     g = waiter->taken;
 
-    if (g && g->first && waiter->given == MS_GIVEN_BEFORE
+    if (g && g->first && waiter->given == MS_GIVEN_SHARED
         && ms_zone_firsts_own(g->store->zone, g->first))
     {
         waiter->given = MS_GIVEN_NEW;

@@ -24,8 +24,8 @@ typedef struct {
                                                    leaves, NULL: none */
     uint64_t                       epoch;       /* of the lease there */
     const ms_firsts_terms_t       *firsts;      /* the limits for a session that
-                                                   is not known here; NULL:
-                                                   none */
+                                                   no call here has an instance
+                                                   for; NULL: none */
 } ms_store_question_t;
 
 /* one call that asks; it must not move while it waits */
@@ -75,8 +75,8 @@ ngx_int_t ms_store_claim(ms_store_t *store, ms_pool_key_t *key,
  * question of this gateway may have brought it. */
 void ms_store_take(ms_store_waiter_t *waiter);
 
-/* The call ends, whether it waits or not; or the zone has what it got.  A new
- * lease that neither the zone has nor a call waits for is given back. */
+/* The call ends, whether it waits or not; or the zone has what it got.  A lease
+ * without a success that no call has, or waits for, is given back. */
 void ms_store_forget(ms_store_waiter_t *waiter);
 
 

@@ -21,8 +21,11 @@ static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
 static ms_store_known_e ms_store_tells(ms_store_mark_t *mark,
     ms_instance_info_t *info);
+static void ms_store_learn(ms_store_t *store, ngx_str_t *session,
+    ngx_str_t *instance, uint64_t epoch, const ngx_str_t *who,
+    ngx_msec_t asked, ms_store_known_e known, ngx_uint_t kept);
 static ngx_uint_t ms_store_is_news(ms_pool_t *pool, uint32_t instance,
-    uint64_t epoch);
+    uint64_t epoch, ngx_uint_t kept);
 static ngx_uint_t ms_store_lasts(ms_instance_info_t *info, uint64_t epoch);
 static ngx_uint_t ms_store_same(const ngx_str_t *text, const void *data,
     size_t len);
@@ -97,6 +100,7 @@ ms_store_lease(ms_store_t *store, ms_pool_key_t *key, ms_store_lease_t *lease)
                       || info.state == MS_INSTANCE_LEFT;
         lease->moves = info.moves;
         lease->word = info.word;
+        lease->heard = info.heard;
         lease->name.data = lease->buf;
         lease->name.len = info.name_len;
         ngx_memcpy(lease->buf, info.name, info.name_len);
@@ -243,6 +247,26 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     uint64_t epoch, const ngx_str_t *who, ngx_msec_t asked,
     ms_store_known_e known)
 {
+    ms_store_learn(store, session, instance, epoch, who, asked, known, 0);
+}
+
+
+void
+ms_store_kept(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
+    uint64_t epoch, const ngx_str_t *who, ms_store_known_e known)
+{
+    ms_store_learn(store, session, instance, epoch, who, ngx_current_msec,
+                   known, 1);
+}
+
+
+/* "kept": also a lease of the epoch that was the instance's last one here */
+
+static void
+ms_store_learn(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
+    uint64_t epoch, const ngx_str_t *who, ngx_msec_t asked,
+    ms_store_known_e known, ngx_uint_t kept)
+{
     uint8_t              subject[MS_POOL_SUBJECT];
     uint32_t             id, own;
     uint64_t             over;
@@ -274,14 +298,15 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     id = ms_pool_find(pool, (char *) instance->data, instance->len);
     own = ms_pool_session(pool, &key, ngx_current_msec);
 
-
     /* what is older than this gateway's knowledge is no news */
 
-    if (!over && ms_store_is_news(pool, id, epoch)
-        && ms_store_is_news(pool, own, epoch))
+    if (!over && ms_store_is_news(pool, id, epoch, kept)
+        && ms_store_is_news(pool, own, epoch, 0))
     {
         if (id != MS_POOL_NONE) {
-            claim = ms_pool_claim_at(pool, &key, &terms, id, MS_GIVEN_BEFORE,
+            claim = ms_pool_claim_at(pool, &key, &terms, id,
+                                     known == MS_STORE_HEARD
+                                     ? MS_GIVEN_HEARD : MS_GIVEN_BEFORE,
                                      epoch, ngx_current_msec, &lease);
 
         } else if (own != MS_POOL_NONE) {
@@ -301,16 +326,19 @@ ms_store_given(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
 }
 
 
-/* the instance, if it is one, has no lease of that epoch or of a later one */
+/* the instance, if it is one, has had no lease of that epoch or of a later one
+ * here; or has none now, if the one of that epoch was "kept" */
 
 static ngx_uint_t
-ms_store_is_news(ms_pool_t *pool, uint32_t instance, uint64_t epoch)
+ms_store_is_news(ms_pool_t *pool, uint32_t instance, uint64_t epoch,
+    ngx_uint_t kept)
 {
     ms_instance_info_t  info;
 
     ms_pool_info(pool, instance, &info);
 
-    return ms_epoch_later(epoch, info.epoch);
+    return ms_epoch_later(epoch, info.epoch)
+           || (kept && epoch == info.epoch && info.lease == 0 && !info.over);
 }
 
 
@@ -472,31 +500,6 @@ ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease)
         if (mark->lease == lease && mark->known == MS_STORE_HEARD) {
             mark->known = MS_STORE_CLAIMED;
         }
-    }
-}
-
-
-void
-ms_store_unheard(ms_store_t *store, ms_pool_key_t *key, uint64_t epoch)
-{
-    ngx_str_t          session;
-    ms_store_mark_t   *mark;
-    ms_store_lease_t   own;
-
-    if (ms_store_lease(store, key, &own) != NGX_OK
-        || own.instance >= store->sh->capacity
-        || !ms_epoch_later(epoch, own.epoch))
-    {
-        return;
-    }
-
-    mark = &store->sh->marks[own.instance];
-
-    if (mark->lease == own.lease && mark->known == MS_STORE_HEARD) {
-        session.data = (u_char *) key->session;
-        session.len = key->len;
-
-        ms_store_ended(store, &session, &own.name, own.epoch, 0);
     }
 }
 

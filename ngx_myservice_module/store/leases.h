@@ -21,6 +21,7 @@ typedef struct {
     unsigned             away:1;                /* the session cannot stay, */
     unsigned             moves:1;               /* for an operator moves it */
     unsigned             word:1;                /* see ms_pool_claim_at() */
+    unsigned             heard:1;               /* no call has used it here */
 } ms_store_lease_t;
 
 /* a lease that the store is to know */
@@ -72,6 +73,11 @@ void ms_store_given(ms_store_t *store, ngx_str_t *session,
     ngx_str_t *instance, uint64_t epoch, const ngx_str_t *who,
     ngx_msec_t asked, ms_store_known_e known);
 
+/* the same of a lease that this gateway has given back, and that others have */
+void ms_store_kept(ms_store_t *store, ngx_str_t *session,
+    ngx_str_t *instance, uint64_t epoch, const ngx_str_t *who,
+    ms_store_known_e known);
+
 /* the session's lease on that instance, up to that epoch, has ended; by the
  * session if it was "released" */
 void ms_store_ended(ms_store_t *store, ngx_str_t *session,
@@ -98,10 +104,6 @@ void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
  */
 ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,
     uint64_t lease);
-
-/* The store gives the session a new lease: one that this gateway has only heard
- * of, with an epoch below "epoch", has ended, and the end was not heard yet. */
-void ms_store_unheard(ms_store_t *store, ms_pool_key_t *key, uint64_t epoch);
 
 /* A call uses the lease, although the store has not answered. */
 void ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease);

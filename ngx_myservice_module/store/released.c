@@ -7,12 +7,16 @@
 #include "store/released.h"
 
 #include "store/conn.h"
+#include "store/leases.h"
 #include "zone/epoch.h"
 #include "zone/lock.h"
 
 
 /* places in which a session may be */
 #define MS_STORE_NEAR  16
+
+/* texts of a "no" that says what the session has */
+#define MS_STORE_NO    7
 
 
 static void ms_store_release_told(void *owner, redisReply *reply,
@@ -78,9 +82,38 @@ ms_store_release_told(void *owner, redisReply *reply, void *data)
 static void
 ms_store_release_given(void *owner, redisReply *reply, void *data)
 {
-    if (reply) {
-        (void) ms_store_conn_error(owner, reply);
+    ms_store_conn_t *sc = owner;
+
+    size_t             i;
+    uint64_t           epoch;
+    ngx_str_t          session, instance, who;
+    const redisReply  *field[MS_STORE_NO];
+
+    if (reply == NULL || ms_store_conn_error(sc, reply)) {
+        return;
     }
+
+    for (i = 0; i < MS_STORE_NO; i++) {
+        field[i] = ms_resp_element(reply, i);
+
+        if (field[i] == NULL) {
+            return;
+        }
+    }
+
+    if (ms_resp_value(field[4], &epoch) != 0) {
+        return;
+    }
+
+    /* another gateway has it: here it is not free, either */
+
+    session = ms_store_str(field[2]);
+    instance = ms_store_str(field[3]);
+    who = ms_store_str(field[6]);
+
+    ms_store_kept(sc->store, &session, &instance, epoch, &who,
+                  field[5]->str[0] == 't' ? MS_STORE_HEARD
+                                          : MS_STORE_CONFIRMED);
 }
 
 

@@ -351,6 +351,19 @@ struct ms_store_s {
 };
 
 
+/* a text of an answer, borrowed */
+static ngx_inline ngx_str_t
+ms_store_str(const redisReply *reply)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) reply->str;
+    text.len = reply->len;
+
+    return text;
+}
+
+
 /* the store of an upstream, NULL if it has none */
 ms_store_t *ms_store_of(ngx_http_upstream_srv_conf_t *us);
 

@@ -397,20 +397,27 @@ end
 -- back.
 -- "what" is "t" if the gateway gives back a lease that no call of its own has
 -- confirmed: one that another gateway has confirmed, or may confirm, stays.
---   ok|no generation
+--   ok|no generation; with a "no" to "t" what the session has there, if
+--   anything: session instance epoch, "t", "c" or "m", who
 if verb == 'release' then
     local sid, inst = ARGV[3], ARGV[4]
     local r = get(inst)
     local e = named(ARGV[5], r, r and r.s == sid)
+    local function no()
+        if ARGV[7] ~= 't' or not live(r) or r.s ~= sid then
+            return {'no', g}
+        end
+        return {'no', g, sid, inst, str(r.e), says(r.c), r.u}
+    end
     if not r or r.s ~= sid or r.e > e
        or (ARGV[7] == 't' and (not tentative(r.c) or r.e < e))
     then
-        return {'no', g}
+        return no()
     end
     local rest = ARGV[7] == 't' and without_me(r.c) or 't'
     if rest ~= 't' then
         put(inst, r, r.e, r.x, rest, r.u, sid)
-        return {'no', g}
+        return no()
     end
     raise(e)
     call('HDEL', S, sid)

@@ -45,7 +45,6 @@ static void ms_store_looked(void *owner, redisReply *reply, void *data);
 static void ms_store_changed(void *owner, redisReply *reply, void *data);
 static ngx_int_t ms_store_changes(ms_store_t *store, redisReply *entries);
 static ngx_int_t ms_store_change(ms_store_t *store, redisReply *entry);
-static ngx_str_t ms_store_str(const redisReply *reply);
 
 
 void
@@ -637,16 +636,4 @@ ms_store_change(ms_store_t *store, redisReply *entry)
     }
 
     return NGX_OK;
-}
-
-
-static ngx_str_t
-ms_store_str(const redisReply *reply)
-{
-    ngx_str_t  text;
-
-    text.data = (u_char *) reply->str;
-    text.len = reply->len;
-
-    return text;
 }

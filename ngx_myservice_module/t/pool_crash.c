@@ -130,6 +130,22 @@ do_at_before(ms_pool_t *pool, const ms_lease_t *lease)
 
 
 static void
+do_at_heard(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim_at(pool, "a", 1, ms_pool_find(pool, "x", 1), MS_GIVEN_HEARD);
+}
+
+
+static void
+do_at_shared(ms_pool_t *pool, const ms_lease_t *lease)
+{
+    (void) lease;
+    claim_at(pool, "a", 1, ms_pool_find(pool, "x", 1), MS_GIVEN_SHARED);
+}
+
+
+static void
 do_at_long(ms_pool_t *pool, const ms_lease_t *lease)
 {
     (void) lease;
@@ -451,6 +467,9 @@ const crash_t  crash_cases[] = {
     { "given, its own, to begin anew",
       { THREE, "claim a NEW", "confirm a", "process @a p1", "anew @a p2" },
       do_at_own },
+    { "given, heard of", { THREE }, do_at_heard },
+    { "given, heard of, and shared", { THREE, "given a x heard 5 REBUILT" },
+      do_at_shared },
     { "given, taken", { "add x", "claim b NEW", "confirm b" }, do_at_new },
     { "given, taken, down", { "add x", "claim b NEW", "confirm b", "fail b" },
       do_at_new },

@@ -38,6 +38,8 @@ typedef struct {
     int                  pending;
     bool                 no_message;
     bool                 follows;       /* the session had another one */
+    bool                 heard;         /* another gateway has given it */
+    bool                 word;          /* and says that the instance lives */
     ms_end_t             why;
     bool                 untold;
     bool                 lost;

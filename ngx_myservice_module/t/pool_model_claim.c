@@ -273,6 +273,7 @@ claim_own(model_t *model, int own, const ms_pool_terms_t *terms, bool message,
 
     i->why = MS_END_NONE;
     i->untold = false;
+    i->heard = false;
     i->subject = i->subject != 0 ? i->subject : model_subject(terms);
     model_user(i, terms);
     i->ends = i->learned || ends > i->ends ? ends : i->ends;
@@ -557,9 +558,11 @@ away(const model_instance_t *i)
 
 /* As if the session had claimed its own instance, whatever probes found. */
 static ms_claim_t
-own_at(model_t *model, int own, const ms_pool_terms_t *terms, uint64_t now,
-    model_lease_t *lease)
+own_at(model_t *model, int own, const ms_pool_terms_t *terms, bool asks,
+    uint64_t now, model_lease_t *lease)
 {
+    bool               heard;
+    ms_claim_t         decision;
     model_instance_t  *i;
 
     i = &model->instances[own];
@@ -569,7 +572,11 @@ own_at(model_t *model, int own, const ms_pool_terms_t *terms, uint64_t now,
         return MS_CLAIM_UNAVAILABLE;
     }
 
-    return claim_own(model, own, terms, false, now, lease);
+    heard = i->heard && !asks;
+    decision = claim_own(model, own, terms, false, now, lease);
+    i->heard = heard;
+
+    return decision;
 }
 
 
@@ -591,6 +598,7 @@ begin_at(model_t *model, int instance, int session, bool tentative, bool word,
     }
 
     i->last = session;
+    i->word = word;
 }
 
 
@@ -600,7 +608,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     model_lease_t *lease)
 {
     int                own, subject, user;
-    bool               anew, word;
+    bool               anew, first, here, word;
     uint64_t           next_call;
     ms_pool_terms_t    of_store;
     model_instance_t  *i, *before;
@@ -615,6 +623,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
         return MS_CLAIM_EMPTY;
     }
 
+    here = given == MS_GIVEN_NEW || given == MS_GIVEN_MOVED;
     subject = before != NULL ? before->subject : 0;
     user = before != NULL ? before->user : 0;
 
@@ -625,9 +634,9 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     }
 
     if (before != NULL && terms->tells && !before->lost
+        && !(before->heard && here)
         && (before->untold
-            || (before != i && given != MS_GIVEN_BEFORE
-                && model_serves(before))))
+            || (before != i && here && model_serves(before))))
     {
         model_lose(model, before,
                    before->why != MS_END_NONE ? before->why : MS_END_HEALTH);
@@ -636,18 +645,25 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
         return MS_CLAIM_LOST;
     }
 
-    word = given == MS_GIVEN_BEFORE && i->state == MS_INSTANCE_DOWN
+    word = !here && i->state == MS_INSTANCE_DOWN
            && epoch > i->epoch;
 
     if (word && before == i) {
         model_revive(i);
+        i->word = true;
     }
 
-    anew = before == i && i->lost && !away(i);
+    if (given == MS_GIVEN_SHARED && (word || (before == i && i->word))) {
+        given = MS_GIVEN_BEFORE;
+    }
 
-    if (before == i && !anew) {
+    anew = before == i && i->lost && given != MS_GIVEN_HEARD && !away(i);
+    first = before == i && i->heard && !away(i) && !i->removed
+            && (here || given == MS_GIVEN_SHARED);
+
+    if (before == i && !anew && !first) {
         model_raise(model, i, epoch);
-        return own_at(model, own, terms, now, lease);
+        return own_at(model, own, terms, given != MS_GIVEN_HEARD, now, lease);
     }
 
     if (before == NULL && !(i->owner >= 0 && model->session_long[i->owner])
@@ -669,8 +685,9 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
 
     of_store = *terms;
     of_store.epoch = epoch;
-    begin_at(model, instance, session, given != MS_GIVEN_BEFORE || anew, word,
-             &of_store, now);
+    begin_at(model, instance, session,
+             here || given == MS_GIVEN_SHARED || anew, word, &of_store, now);
+    i->heard = given == MS_GIVEN_HEARD;
     i->subject = subject != 0 ? subject : model_subject(terms);
     move_user(i, user, terms);
     i->next_call = next_call;
@@ -680,5 +697,5 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     return i->state == MS_INSTANCE_DOWN ? MS_CLAIM_UNAVAILABLE
            : anew || given == MS_GIVEN_MOVED ? MS_CLAIM_MOVED
            : given == MS_GIVEN_NEW ? MS_CLAIM_NEW
-           : before != NULL ? MS_CLAIM_MOVED : MS_CLAIM_REBUILT;
+           : before != NULL && !first ? MS_CLAIM_MOVED : MS_CLAIM_REBUILT;
 }

@@ -31,6 +31,7 @@ model_checked(model_instance_t *i, uint64_t now)
     i->health = MS_VERDICT_PASSED;
     i->passed = now;
     i->suspect = 0;
+    i->word = false;
 }
 
 
@@ -143,6 +144,8 @@ model_vacate(model_instance_t *i, ms_instance_state_t to)
     i->asked = false;
     i->learned = false;
     i->lost = false;
+    i->heard = false;
+    i->word = false;
     i->moves = false;
     i->state = to;
 
@@ -326,6 +329,9 @@ model_bind(model_t *model, int instance, ms_instance_state_t state,
     i->asked = false;
     i->learned = false;
     i->lost = false;
+    i->heard = false;
+    i->word = false;
+    i->moves = false;
     i->subject = session >= 0 ? model_subject(terms) : 0;
     i->user = 0;
 

@@ -203,6 +203,8 @@ pair_compare(const pair_t *pair)
         same(info.reported, (model->drain & 2) != 0);
         same(info.removed, model->removed);
         same(info.moves, model->moves);
+        same(info.heard, model->heard);
+        same(info.word, model->word);
         same(info.health, model->health);
         same(info.suspect, model->suspect != 0);
         same(info.failures,

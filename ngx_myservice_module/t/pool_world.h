@@ -15,7 +15,7 @@
  *     full INSTANCE                 an add that is refused
  *     tell|quiet INSTANCE           ms_pool_elsewhere() in the next 500
  *     claim SESSION DECISION        a claim in the session's request
- *     given SESSION INSTANCE new|moved|before EPOCH DECISION
+ *     given SESSION INSTANCE new|moved|before|heard|shared EPOCH DECISION
  *                                   ms_pool_claim_at()
  *     stale SESSION OWNER EPOCH     ms_pool_stale() with its last grant; OWNER
  *                                   "-": the instance has no session

@@ -175,7 +175,8 @@ end(question_t *q)
 
     key = key_of(q->session);
 
-    given = q->given == MS_GIVEN_NEW ? (uint32_t) q->instance : MS_POOL_NONE;
+    given = q->given == MS_GIVEN_NEW || q->given == MS_GIVEN_SHARED
+            ? (uint32_t) q->instance : MS_POOL_NONE;
     of = q->epoch;
     ms_firsts_end(firsts, pool, &key, q->id, now, &given, &of);
 
@@ -199,7 +200,7 @@ answer(question_t *q)
 
         if (store[i].session == q->session) {
             q->instance = i;
-            q->given = MS_GIVEN_BEFORE;
+            q->given = store[i].confirmed ? MS_GIVEN_BEFORE : MS_GIVEN_SHARED;
             q->epoch = store[i].epoch;
             return;
         }
@@ -223,7 +224,7 @@ wake(question_t *q)
 {
     q->state = WOKEN;
 
-    if (q->instance != -1 && q->given == MS_GIVEN_BEFORE) {
+    if (q->instance != -1 && q->given == MS_GIVEN_SHARED) {
         (void) ms_firsts_own(firsts, q->id, now);
     }
 
@@ -265,7 +266,17 @@ bind_call(question_t *q)
         return;
     }
 
-    if (q->given == MS_GIVEN_BEFORE && ms_firsts_own(firsts, q->id, now)) {
+    /* this gateway hears of the end of a lease that was in use */
+
+    if (q->given == MS_GIVEN_BEFORE
+        && (store[q->instance].session != q->session
+            || store[q->instance].epoch != q->epoch))
+    {
+        cancel(q);
+        return;
+    }
+
+    if (q->given == MS_GIVEN_SHARED && ms_firsts_own(firsts, q->id, now)) {
         heirs++;
         q->given = MS_GIVEN_NEW;
     }

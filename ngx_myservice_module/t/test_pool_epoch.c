@@ -95,6 +95,44 @@ static const struct {
         "claim a HIT", "given a x before 60 HIT", "epoch x 60",
         "given a x before 55 HIT", "epoch x 60" } },
 
+    { "given: shared with another gateway, and given back by this one",
+      { "add x", "given a x shared 50 REBUILT", "is x tentative a",
+        "given a x shared 50 HIT", "back a", "is x tentative a", "back a",
+        "is x free -" } },
+
+    { "given: heard of, then shared: it is tentative",
+      { "add x", "given a x heard 50 REBUILT", "is x leased a", "keep a old",
+        "given a x shared 50 REBUILT", "lost old", "is x tentative a",
+        "epoch x 50", "confirm a", "is x leased a",
+        "given a x shared 50 HIT", "is x leased a" } },
+
+    { "given: heard of, and has succeeded there",
+      { "add x", "given a x heard 50 REBUILT", "given a x before 50 HIT",
+        "given a x shared 50 HIT", "is x leased a" } },
+
+    { "given: heard of, and used here",
+      { "add x", "given a x heard 50 REBUILT", "claim a HIT",
+        "given a x shared 50 HIT", "is x leased a" } },
+
+    { "given: heard of, twice",
+      { "add x", "given a x heard 50 REBUILT", "given a x heard 60 HIT",
+        "given a x shared 60 REBUILT", "is x tentative a" } },
+
+    { "given: heard of, and its end was not",
+      { "add x", "add y", "given a x heard 50 REBUILT", "given a x new 60 NEW",
+        "is x tentative a", "back a", "is x free -",
+        "given a x heard 70 REBUILT", "given a y new 80 NEW", "is x free -",
+        "is y tentative a" } },
+
+    { "given: heard of, and nobody is told of its end",
+      { "tells 0", "add x", "add y", "given a x heard 50 REBUILT",
+        "given a y moved 60 MOVED", "is x free -" } },
+
+    { "given: heard of, and drained here",
+      { "add x", "drain x", "given a x heard 50 REBUILT", "is x draining a",
+        "given a x shared 50 REBUILT", "is x tentative a", "back a",
+        "is x left -" } },
+
     { "given: what this gateway had at another instance",
       { "add x", "add y", "given a x before 50 REBUILT",
         "given a y before 60 MOVED", "is x free -", "is y leased a",

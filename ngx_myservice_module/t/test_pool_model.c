@@ -100,7 +100,7 @@ step_claim_at(pair_t *pair)
 
     s = (int) pick(pair, (unsigned) pair->sessions);
     i = (int) pick(pair, MODEL_INSTANCES);
-    given = (ms_given_t) pick(pair, 3);
+    given = (ms_given_t) pick(pair, MS_GIVEN_MOVED + 1);
     epoch = some_epoch(pair);
     terms = some_terms(pair);
     memset(&grant, 0, sizeof(grant));
