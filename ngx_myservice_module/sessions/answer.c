@@ -416,7 +416,7 @@ ms_answer_above(ms_call_t *call, ms_pool_terms_t *terms, ngx_log_t *log)
     session.data = (u_char *) call->key.session;
     session.len = call->key.len;
 
-    ms_store_release(store, &session, &grant->name, grant->lease.epoch, 0, 0);
+    ms_store_release(store, &session, &grant->name, grant->lease.epoch, 0);
     ms_zone_epoch_seen(zone, terms->epoch, log);
 
     if (grant->lease.tentative) {

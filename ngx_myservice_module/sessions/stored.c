@@ -14,6 +14,7 @@
 #include "core/texts.h"
 #include "store/claim.h"
 #include "store/conn.h"
+#include "store/give_back.h"
 #include "store/leases.h"
 #include "store/moves.h"
 #include "store/released.h"
@@ -571,18 +572,20 @@ ms_stored_ended(ms_call_t *call, ms_lease_pt ending, ngx_log_t *log)
         return;
     }
 
-    /* another worker may have asked, and be about to have it */
-
-    if (ending != ms_pool_release && store->zone->firsts
-        && ms_zone_firsts_pass(store->zone, &call->key, &grant->lease))
-    {
-        return;
-    }
-
     session.data = (u_char *) call->key.session;
     session.len = call->key.len;
 
-    ms_store_release(store, &session, &grant->name, grant->lease.epoch,
-                     ending == ms_pool_release ? MS_STORED_REST : 0,
-                     ending != ms_pool_release);
+    if (ending == ms_pool_release) {
+        ms_store_release(store, &session, &grant->name, grant->lease.epoch,
+                         MS_STORED_REST);
+        return;
+    }
+
+    /* another worker may have asked, and be about to have it */
+
+    if (store->zone->firsts == NULL
+        || !ms_zone_firsts_pass(store->zone, &call->key, &grant->lease))
+    {
+        ms_store_give_back(store, &session, &grant->name, grant->lease.epoch);
+    }
 }

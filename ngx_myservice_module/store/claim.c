@@ -8,6 +8,7 @@
 #include "store/claim.h"
 
 #include "store/conn.h"
+#include "store/give_back.h"
 #include "store/leases.h"
 #include "store/released.h"
 #include "store/report.h"
@@ -463,7 +464,7 @@ ms_store_over(ms_store_group_t *g, const redisReply *instance, uint64_t epoch)
     session.len = g->key.len;
     name = ms_store_str(instance);
 
-    ms_store_release(g->store, &session, &name, over, 0, 0);
+    ms_store_release(g->store, &session, &name, over, 0);
 
     g->n_named = 0;
     g->answers = 0;
@@ -643,7 +644,7 @@ ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
         session.data = (u_char *) g->key.session;
         session.len = g->key.len;
 
-        ms_store_release(g->store, &session, &name, epoch, 0, 1);
+        ms_store_give_back(g->store, &session, &name, epoch);
     }
 }
 

@@ -317,7 +317,7 @@ ms_store_learn(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
     ms_zone_unlock(store->zone, rebuilt, ngx_cycle->log);
 
     if (over) {
-        ms_store_release(store, session, instance, over, 0, 0);
+        ms_store_release(store, session, instance, over, 0);
     }
 
     if (lease.lease && claim < MS_CLAIM_BUSY) {

@@ -7,7 +7,6 @@
 #include "store/released.h"
 
 #include "store/conn.h"
-#include "store/leases.h"
 #include "zone/epoch.h"
 #include "zone/lock.h"
 
@@ -15,13 +14,8 @@
 /* places in which a session may be */
 #define MS_STORE_NEAR  16
 
-/* texts of a "no" that says what the session has */
-#define MS_STORE_NO    7
-
 
 static void ms_store_release_told(void *owner, redisReply *reply,
-    void *data);
-static void ms_store_release_given(void *owner, redisReply *reply,
     void *data);
 static void ms_store_released_add(ms_store_t *store, ngx_str_t *session,
     uint64_t epoch);
@@ -31,7 +25,7 @@ static ms_store_released_t *ms_store_released_find(ms_store_t *store,
 
 void
 ms_store_release(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
-    uint64_t epoch, ngx_msec_t rest, ngx_uint_t tentative)
+    uint64_t epoch, ngx_msec_t rest)
 {
     ngx_int_t    rc;
     ms_resp_t   *resp;
@@ -46,18 +40,9 @@ ms_store_release(ms_store_t *store, ngx_str_t *session, ngx_str_t *instance,
         ms_resp_text(resp, instance->data, instance->len);
         ms_resp_number(resp, epoch);
         ms_resp_number(resp, rest);
-        ms_resp_word(resp, tentative ? "t" : "c");
+        ms_resp_word(resp, "c");
 
-        rc = ms_store_conn_ask(&store->conn,
-                               tentative ? ms_store_release_given
-                                         : ms_store_release_told, NULL);
-    }
-
-    if (tentative) {
-
-        /* a lease that the store still has ends with its short time */
-
-        return;
+        rc = ms_store_conn_ask(&store->conn, ms_store_release_told, NULL);
     }
 
     ms_store_released_add(store, session, epoch);
@@ -76,44 +61,6 @@ ms_store_release_told(void *owner, redisReply *reply, void *data)
     if (reply == NULL || (ms_store_conn_error(sc, reply) && !sc->ready)) {
         (void) ngx_atomic_fetch_add(&sc->store->sh->untold, 1);
     }
-}
-
-
-static void
-ms_store_release_given(void *owner, redisReply *reply, void *data)
-{
-    ms_store_conn_t *sc = owner;
-
-    size_t             i;
-    uint64_t           epoch;
-    ngx_str_t          session, instance, who;
-    const redisReply  *field[MS_STORE_NO];
-
-    if (reply == NULL || ms_store_conn_error(sc, reply)) {
-        return;
-    }
-
-    for (i = 0; i < MS_STORE_NO; i++) {
-        field[i] = ms_resp_element(reply, i);
-
-        if (field[i] == NULL) {
-            return;
-        }
-    }
-
-    if (ms_resp_value(field[4], &epoch) != 0) {
-        return;
-    }
-
-    /* another gateway has it: here it is not free, either */
-
-    session = ms_store_str(field[2]);
-    instance = ms_store_str(field[3]);
-    who = ms_store_str(field[6]);
-
-    ms_store_kept(sc->store, &session, &instance, epoch, &who,
-                  field[5]->str[0] == 't' ? MS_STORE_HEARD
-                                          : MS_STORE_CONFIRMED);
 }
 
 

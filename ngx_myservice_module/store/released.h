@@ -13,13 +13,11 @@
 
 /*
  * The lease has ended here: the store is told, without waiting for an answer.
- * For "rest" ms no gateway gives the instance to a session.  "tentative": no
- * call has succeeded here; the session stays if one has at another gateway.
- * Else the lease is over, also if the store is away: it is told later.
+ * For "rest" ms no gateway gives the instance to a session.  The lease is over
+ * also if the store is away: it is told later.
  */
 void ms_store_release(ms_store_t *store, ngx_str_t *session,
-    ngx_str_t *instance, uint64_t epoch, ngx_msec_t rest,
-    ngx_uint_t tentative);
+    ngx_str_t *instance, uint64_t epoch, ngx_msec_t rest);
 
 /*
  * The epoch up to which the leases of the session are over, if "epoch" is among

@@ -289,7 +289,7 @@ ms_store_release_session(ms_zone_t *zone, ngx_str_t *session)
     ms_zone_key(zone, session, &key);
 
     if (ms_store_lease(store, &key, &lease) == NGX_OK) {
-        ms_store_release(store, session, &lease.name, lease.epoch, 0, 0);
+        ms_store_release(store, session, &lease.name, lease.epoch, 0);
     }
 }
 
