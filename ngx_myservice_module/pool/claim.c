@@ -104,6 +104,13 @@ ms_pool_claim(ms_pool_t *pool, const ms_pool_key_t *key,
             r->no_message = 0;
         }
 
+    } else if (r->heard) {
+
+        /* the store is silent */
+
+        return ms_pool_claim_at(pool, key, terms, own, MS_GIVEN_SHARED,
+                                r->epoch, now, lease);
+
     } else if (r->learned || r->foreign) {
         ms_state_adopt(pool, own);
         decision = MS_CLAIM_REBUILT;
@@ -477,6 +484,17 @@ ms_claim_firsts(const ms_pool_t *pool, const uint8_t *subject)
 
 
 int
+ms_pool_heard(const ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    return r != NULL && r->heard;
+}
+
+
+int
 ms_pool_many(const ms_pool_t *pool, const ms_pool_terms_t *terms,
     uint32_t waiting, uint64_t now)
 {
@@ -583,6 +601,7 @@ ms_claim_grant(const ms_pool_t *pool, uint32_t id, uint64_t now,
     lease->instance = id;
     lease->tentative = r->state == MS_INSTANCE_TENTATIVE;
     lease->moved = r->follows;
+    lease->claimed = r->claimed;
     lease->granted = now;
 }
 

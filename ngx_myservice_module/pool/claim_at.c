@@ -11,6 +11,8 @@
 #include "pool/text.h"
 
 
+static int ms_at_other(ms_given_t given);
+static int ms_at_first(ms_given_t given);
 static void ms_at_word(ms_pool_t *pool, uint32_t instance);
 static int ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance,
     ms_given_t given);
@@ -65,7 +67,7 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
 
     /* another gateway's lease, and later than the one that was seen to fail */
 
-    word = given <= MS_GIVEN_SHARED && r->state == MS_INSTANCE_DOWN
+    word = ms_at_other(given) && r->state == MS_INSTANCE_DOWN
            && epoch > r->epoch;
 
     if (word && own == instance) {
@@ -74,17 +76,19 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
 
     /* the lease shows that gateways disagree, also if no call succeeds here */
 
-    if (given == MS_GIVEN_SHARED && (word || (own == instance && r->word))) {
+    if (ms_at_other(given) && given != MS_GIVEN_HEARD
+        && (word || (own == instance && r->word)))
+    {
         given = MS_GIVEN_BEFORE;
     }
 
     anew = own == instance && r->lost && given != MS_GIVEN_HEARD
            && !ms_at_away(r);
 
-    /* or it is that of a later first call, and the end of the one that was heard
+    /* its first call here; or a new lease, and the end of the one that was heard
      * of comes late */
 
-    first = own == instance && r->heard && given >= MS_GIVEN_SHARED
+    first = own == instance && r->heard && ms_at_first(given)
             && !ms_at_away(r) && !r->removed;
 
     if (own == instance && !anew && !first) {
@@ -121,12 +125,13 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
         ms_at_leave(pool, instance, now);
     }
 
-    down = ms_at_bind(pool, instance, given >= MS_GIVEN_SHARED || anew, word,
-                      &owner);
+    down = ms_at_bind(pool, instance, ms_at_first(given) || anew, word, &owner);
 
     r->heard = given == MS_GIVEN_HEARD;
+    r->claimed = !ms_at_other(given);
     r->follows = r->state == MS_INSTANCE_TENTATIVE
-                 && (given == MS_GIVEN_MOVED || anew);
+                 && (given == MS_GIVEN_MOVED || given == MS_GIVEN_FOLLOWS
+                     || anew);
     r->next_call = next_call;
 
     if (subject[0] != 0) {
@@ -147,6 +152,22 @@ ms_pool_claim_at(ms_pool_t *pool, const ms_pool_key_t *key,
 
     return given == MS_GIVEN_MOVED || (own != MS_POOL_NONE && !first)
            ? MS_CLAIM_MOVED : MS_CLAIM_REBUILT;
+}
+
+
+/* Another gateway has given it. */
+static int
+ms_at_other(ms_given_t given)
+{
+    return given != MS_GIVEN_NEW && given != MS_GIVEN_MOVED;
+}
+
+
+/* A call asks, and none is known to have succeeded. */
+static int
+ms_at_first(ms_given_t given)
+{
+    return given != MS_GIVEN_BEFORE && given != MS_GIVEN_HEARD;
 }
 
 
@@ -175,9 +196,9 @@ ms_at_lost(ms_pool_t *pool, uint32_t own, uint32_t instance, ms_given_t given)
 
     r = ms_record(pool, own);
 
-    if (r->lost || (r->heard && given > MS_GIVEN_SHARED)
+    if (r->lost || (r->heard && !ms_at_other(given))
         || (!r->untold
-            && (own == instance || given <= MS_GIVEN_SHARED
+            && (own == instance || ms_at_other(given)
                 || !ms_record_serves(r))))
     {
         return 0;
@@ -213,7 +234,9 @@ ms_at_own(ms_pool_t *pool, uint32_t own, const ms_pool_terms_t *terms,
         return MS_CLAIM_UNAVAILABLE;
     }
 
-    if (r->state == MS_INSTANCE_TENTATIVE && r->pending < UINT16_MAX) {
+    if (r->state == MS_INSTANCE_TENTATIVE && given != MS_GIVEN_HEARD
+        && r->pending < UINT16_MAX)
+    {
         r->pending++;
     }
 

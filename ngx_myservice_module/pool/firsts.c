@@ -63,7 +63,7 @@ ms_firsts_ask(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
     ms_firsts_sweep(firsts, now);
 
     counts = counts
-             && (ms_pool_session(pool, key, now) != MS_POOL_NONE
+             && (ms_firsts_has(pool, key, ms_pool_session(pool, key, now), now)
                  || !ms_firsts_crowded(firsts, pool, key, terms));
 
     if (id == NULL) {
@@ -102,8 +102,10 @@ ms_firsts_ask(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
 
 
 int
-ms_firsts_own(ms_firsts_t *firsts, uint64_t id, uint64_t now)
+ms_firsts_own(ms_firsts_t *firsts, ms_pool_t *pool, const ms_pool_key_t *key,
+    uint64_t id, uint64_t now)
 {
+    int          ours;
     ms_first_t  *first;
 
     ms_firsts_sweep(firsts, now);
@@ -114,10 +116,12 @@ ms_firsts_own(ms_firsts_t *firsts, uint64_t id, uint64_t now)
         return 0;
     }
 
-    first->counts = first->given != MS_POOL_NONE
-                    || ms_firsts_other(firsts, first);
+    ours = first->given != MS_POOL_NONE
+           || (ms_firsts_other(firsts, first)
+               && ms_pool_session(pool, key, now) == MS_POOL_NONE);
+    first->counts |= ours & 1;
 
-    return first->counts;
+    return ours;
 }
 
 
@@ -242,12 +246,13 @@ ms_firsts_sweep(ms_firsts_t *firsts, uint64_t now)
 }
 
 
-/* Returns 1 if the session, which the pool does not know, is one too many. */
+/* Returns 1 if the session, which no call has in the pool, is one too many: it
+ * does not count yet. */
 static int
 ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
     const ms_pool_key_t *key, const ms_firsts_terms_t *terms)
 {
-    int                client, user;
+    int                own, client, user;
     uint32_t           i, of_subject, of_client;
     uint64_t           subject[2];
     const ms_first_t  *first;
@@ -256,6 +261,7 @@ ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
         return 0;
     }
 
+    own = 0;
     of_subject = 0;
     of_client = terms->had;
     subject[0] = 0;
@@ -272,9 +278,16 @@ ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
         user = subject[0] != 0 && first->subject[0] == subject[0]
                && first->subject[1] == subject[1];
 
-        if (!first->counts || first->session == key->hash
-            || (!client && !user) || ms_firsts_before(firsts, i))
-        {
+        if (!first->counts || (!client && !user)) {
+            continue;
+        }
+
+        if (first->session == key->hash) {
+            own = 1;
+            continue;
+        }
+
+        if (ms_firsts_before(firsts, i)) {
             continue;
         }
 
@@ -282,8 +295,9 @@ ms_firsts_crowded(ms_firsts_t *firsts, const ms_pool_t *pool,
         of_subject += user;
     }
 
-    return (subject[0] != 0 && of_subject >= terms->of_subject)
-           || (terms->of_client != 0 && of_client >= terms->of_client);
+    return !own
+           && ((subject[0] != 0 && of_subject >= terms->of_subject)
+               || (terms->of_client != 0 && of_client >= terms->of_client));
 }
 
 
@@ -310,6 +324,7 @@ static int
 ms_firsts_has(ms_pool_t *pool, const ms_pool_key_t *key, uint32_t instance,
     uint64_t now)
 {
-    return ms_pool_session(pool, key, now) == instance
+    return instance != MS_POOL_NONE
+           && ms_pool_session(pool, key, now) == instance
            && !ms_record(pool, instance)->heard;
 }

@@ -48,11 +48,12 @@ int ms_firsts_ask(ms_firsts_t *firsts, ms_pool_t *pool,
     uint64_t now, uint64_t *id);
 
 /*
- * The store has answered that the session has the lease already.  Returns 1 if
- * that may be by another question of this gateway: then the lease is tentative,
- * and the session counts.
+ * The store has answered that the session has the lease already, and no success.
+ * Returns 1 if that may be by another question of this gateway: then the session
+ * counts, and the lease is new.
  */
-int ms_firsts_own(ms_firsts_t *firsts, uint64_t id, uint64_t now);
+int ms_firsts_own(ms_firsts_t *firsts, ms_pool_t *pool,
+    const ms_pool_key_t *key, uint64_t id, uint64_t now);
 
 /*
  * The question is over, and the pool has the lease if the session got one.

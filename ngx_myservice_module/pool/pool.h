@@ -216,6 +216,7 @@ typedef struct {
     uint16_t        tentative;          /* 1: owed a confirm or a give back */
     uint16_t        moved;              /* 1: tentative, and the session had
                                            another instance before */
+    uint16_t        claimed;            /* 1: MS_GIVEN_NEW or _MOVED */
     uint64_t        granted;            /* when the claim was granted */
 } ms_lease_t;
 
@@ -371,6 +372,8 @@ typedef enum {
     MS_GIVEN_HEARD,                     /* at another gateway, where no call
                                            has succeeded yet: no call asks */
     MS_GIVEN_SHARED,                    /* the same, and one asks */
+    MS_GIVEN_FOLLOWS,                   /* the same, and the session had another
+                                           instance before */
     MS_GIVEN_NEW,                       /* now */
     MS_GIVEN_MOVED                      /* now, and the session had another
                                            instance */
@@ -519,6 +522,10 @@ uint64_t ms_pool_lease_up(const ms_pool_t *pool, uint32_t instance,
  * see ms_pool_claim(). */
 int ms_pool_many(const ms_pool_t *pool, const ms_pool_terms_t *terms,
     uint32_t waiting, uint64_t now);
+
+/* No call has used the lease of the instance here, and none had succeeded where
+ * it was given.  Needs no lock: it may be so, or no more. */
+int ms_pool_heard(const ms_pool_t *pool, uint32_t instance);
 
 /* How many sessions the user of these terms has, counted up to "max": O(max). */
 uint32_t ms_pool_user_sessions(const ms_pool_t *pool,

@@ -25,6 +25,7 @@ ms_record_clear(ms_record_t *r)
     r->lost = 0;
     r->word = 0;
     r->heard = 0;
+    r->claimed = 0;
     r->next_call = 0;
     r->subject[0] = 0;
     r->user = 0;

@@ -139,6 +139,8 @@ typedef struct {
     uint16_t  heard:1;                  /* of a lease that another gateway has
                                            given: no call has used it here, and
                                            none had succeeded there */
+    uint16_t  claimed:1;                /* of a tentative lease: a store has
+                                           given it to this gateway */
     uint16_t  call;                     /* when one was in flight last, in
                                            units of 64 milliseconds */
     uint16_t  verdicts;                 /* of the last probes, two bits each,

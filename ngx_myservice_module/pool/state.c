@@ -171,6 +171,7 @@ ms_state_own(ms_pool_t *pool, ms_record_t *r, const ms_owner_t *owner)
     r->word = 0;
     r->over = 0;
     r->heard = 0;
+    r->claimed = 0;
     r->next_call = 0;
     r->subject[0] = 0;
     ms_record_bind(r, owner->len != 0 ? terms->subject : NULL);

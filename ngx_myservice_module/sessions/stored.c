@@ -354,15 +354,8 @@ ms_stored_has(ms_store_t *store, ms_call_t *call)
 {
     ms_store_lease_t  own;
 
-    if (ms_store_lease(store, &call->key, &own) != NGX_OK || own.away
-        || ms_stored_failed(call, own.instance))
-    {
-        return 0;
-    }
-
-    ms_store_used(store, own.instance, own.lease);
-
-    return 1;
+    return ms_store_lease(store, &call->key, &own) == NGX_OK && !own.away
+           && !ms_stored_failed(call, own.instance);
 }
 
 
@@ -586,6 +579,7 @@ ms_stored_ended(ms_call_t *call, ms_lease_pt ending, ngx_log_t *log)
     if (store->zone->firsts == NULL
         || !ms_zone_firsts_pass(store->zone, &call->key, &grant->lease))
     {
-        ms_store_give_back(store, &session, &grant->name, grant->lease.epoch);
+        ms_store_give_back(store, &session, &grant->name, grant->lease.epoch,
+                           grant->lease.claimed);
     }
 }

@@ -70,6 +70,8 @@ static void ms_store_answered(void *owner, redisReply *reply, void *data);
 static ngx_uint_t ms_store_understood(ms_store_group_t *g, redisReply *reply);
 static ngx_uint_t ms_store_over(ms_store_group_t *g,
     const redisReply *instance, uint64_t epoch);
+static void ms_store_shared(ms_store_group_t *g, ms_given_t given,
+    const redisReply *instance, uint64_t epoch);
 static void ms_store_granted(ms_store_group_t *g, ms_given_t given,
     const redisReply *instance, uint64_t epoch);
 static void ms_store_wake(ms_store_group_t *g, ngx_int_t rc);
@@ -338,7 +340,6 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
 {
     uint64_t           epoch;
     ngx_int_t          rc;
-    ms_given_t         given;
     const redisReply  *what, *instance, *generation, *flag;
 
     what = ms_resp_element(reply, 0);
@@ -359,20 +360,23 @@ ms_store_understood(ms_store_group_t *g, redisReply *reply)
             return 1;
         }
 
+        (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
+
         flag = ms_resp_element(reply, 4);
 
-        given = flag && flag->str[0] == 't' ? MS_GIVEN_SHARED
-                                            : MS_GIVEN_BEFORE;
+        if (flag && flag->str[0] == 't') {
+            ms_store_shared(g, flag->str[1] == 'm' ? MS_GIVEN_FOLLOWS
+                                                   : MS_GIVEN_SHARED,
+                            instance, epoch);
 
-        if (given == MS_GIVEN_BEFORE) {
+        } else {
 
             /* a call has succeeded: this is no first one */
 
-            ms_store_first_ends(g, given, NULL, 0);
+            ms_store_first_ends(g, MS_GIVEN_BEFORE, NULL, 0);
+            ms_store_granted(g, MS_GIVEN_BEFORE, instance, epoch);
         }
 
-        (void) ngx_atomic_fetch_add(&g->store->sh->counts.own, 1);
-        ms_store_granted(g, given, instance, epoch);
         return 1;
     }
 
@@ -479,6 +483,30 @@ ms_store_over(ms_store_group_t *g, const redisReply *instance, uint64_t epoch)
 }
 
 
+/* Calls wait for the session's first success at another gateway, or at another
+ * worker.  Here it counts, too: one that is too many goes no further. */
+
+static void
+ms_store_shared(ms_store_group_t *g, ms_given_t given,
+    const redisReply *instance, uint64_t epoch)
+{
+    ngx_str_t  name;
+
+    if (g->first && ms_zone_firsts_own(g->store->zone, &g->key, g->first)) {
+        g->crowded = 0;
+    }
+
+    if (!g->crowded) {
+        ms_store_granted(g, given, instance, epoch);
+        return;
+    }
+
+    name = ms_store_str(instance);
+    ms_store_first_ends(g, given, &name, epoch);
+    ms_store_wake(g, NGX_DONE);
+}
+
+
 static void
 ms_store_granted(ms_store_group_t *g, ms_given_t given,
     const redisReply *instance, uint64_t epoch)
@@ -486,10 +514,6 @@ ms_store_granted(ms_store_group_t *g, ms_given_t given,
     ngx_str_t           name;
     ngx_queue_t        *q;
     ms_store_waiter_t  *waiter;
-
-    if (given == MS_GIVEN_SHARED && g->first) {
-        (void) ms_zone_firsts_own(g->store->zone, g->first);
-    }
 
     if (ngx_queue_empty(&g->waiters)) {
         name = ms_store_str(instance);
@@ -634,8 +658,8 @@ ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
         return;
     }
 
-    name = given == MS_GIVEN_NEW || given == MS_GIVEN_SHARED
-           ? *instance : (ngx_str_t) ngx_null_string;
+    name = given == MS_GIVEN_BEFORE || given == MS_GIVEN_MOVED
+           ? (ngx_str_t) ngx_null_string : *instance;
 
     ms_zone_firsts_end(g->store->zone, &g->key, g->first, &name, &epoch, buf);
     g->first = 0;
@@ -644,7 +668,8 @@ ms_store_first_ends(ms_store_group_t *g, ms_given_t given,
         session.data = (u_char *) g->key.session;
         session.len = g->key.len;
 
-        ms_store_give_back(g->store, &session, &name, epoch);
+        ms_store_give_back(g->store, &session, &name, epoch,
+                           given == MS_GIVEN_NEW);
     }
 }
 
@@ -669,7 +694,7 @@ ms_store_take(ms_store_waiter_t *waiter)
     g = waiter->taken;
 
     if (g && g->first && waiter->given == MS_GIVEN_SHARED
-        && ms_zone_firsts_own(g->store->zone, g->first))
+        && ms_zone_firsts_own(g->store->zone, &g->key, g->first))
     {
         waiter->given = MS_GIVEN_NEW;
     }

@@ -7,6 +7,7 @@
 
 #include "store/conn.h"
 #include "store/leases.h"
+#include "store/moves.h"
 
 
 /* texts of a "no" that says what the session has */
@@ -18,7 +19,7 @@ static void ms_store_back_told(void *owner, redisReply *reply, void *data);
 
 void
 ms_store_give_back(ms_store_t *store, ngx_str_t *session,
-    ngx_str_t *instance, uint64_t epoch)
+    ngx_str_t *instance, uint64_t epoch, ngx_uint_t claimed)
 {
     ms_resp_t  *resp;
 
@@ -33,7 +34,7 @@ ms_store_give_back(ms_store_t *store, ngx_str_t *session,
     ms_resp_text(resp, instance->data, instance->len);
     ms_resp_number(resp, epoch);
     ms_resp_word(resp, "0");
-    ms_resp_word(resp, "t");
+    ms_resp_word(resp, claimed ? "n" : "t");
 
     (void) ms_store_conn_ask(&store->conn, ms_store_back_told, NULL);
 }
@@ -74,4 +75,8 @@ ms_store_back_told(void *owner, redisReply *reply, void *data)
     ms_store_kept(sc->store, &session, &instance, epoch, &who,
                   field[5]->str[0] == 't' ? MS_STORE_HEARD
                                           : MS_STORE_CONFIRMED);
+
+    if (field[5]->str[0] == 'm') {
+        ms_store_leaves(sc->store, &session, &instance, epoch);
+    }
 }

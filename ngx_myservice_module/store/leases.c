@@ -19,8 +19,7 @@
 
 static ngx_uint_t ms_store_is_due(ms_store_t *store, uint32_t instance,
     ms_instance_info_t *info);
-static ms_store_known_e ms_store_tells(ms_store_mark_t *mark,
-    ms_instance_info_t *info);
+static ms_store_known_e ms_store_tells(ms_instance_info_t *info);
 static void ms_store_learn(ms_store_t *store, ngx_str_t *session,
     ngx_str_t *instance, uint64_t epoch, const ngx_str_t *who,
     ngx_msec_t asked, ms_store_known_e known, ngx_uint_t kept);
@@ -172,7 +171,7 @@ ms_store_due(ms_store_t *store, uint32_t *from, ms_store_due_t *due,
             due[n].instance = i;
             due[n].lease = info.lease;
             due[n].epoch = info.epoch;
-            due[n].known = ms_store_tells(&store->sh->marks[i], &info);
+            due[n].known = ms_store_tells(&info);
             due[n].session_len = info.session_len;
             ngx_memcpy(due[n].session, info.session, info.session_len);
             due[n].who_len = ms_store_who(store, due[n].who, info.subject,
@@ -213,6 +212,10 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
 
     mark = &store->sh->marks[instance];
 
+    if (info->heard) {
+        return mark->lease != info->lease || mark->known == MS_STORE_MISSED;
+    }
+
     ttl = store->ttl;
 
     if (info->state == MS_INSTANCE_TENTATIVE) {
@@ -228,17 +231,14 @@ ms_store_is_due(ms_store_t *store, uint32_t instance,
 }
 
 
-/* only the gateway that has claimed a lease, or has used it, confirms it */
+/* only a gateway at which a call has succeeded confirms a lease */
 
 static ms_store_known_e
-ms_store_tells(ms_store_mark_t *mark, ms_instance_info_t *info)
+ms_store_tells(ms_instance_info_t *info)
 {
-    if (info->state == MS_INSTANCE_TENTATIVE) {
-        return MS_STORE_CLAIMED;
-    }
-
-    return mark->known == MS_STORE_MISSED && mark->lease == info->lease
-           ? MS_STORE_HEARD : MS_STORE_CONFIRMED;
+    return info->heard ? MS_STORE_HEARD
+           : info->state == MS_INSTANCE_TENTATIVE ? MS_STORE_CLAIMED
+           : MS_STORE_CONFIRMED;
 }
 
 
@@ -476,31 +476,9 @@ ms_store_marked(ms_store_t *store, uint32_t instance, uint64_t lease)
     /* the gateway that has claimed it may give it back: this one asks, so that
      * the store knows of both */
 
-    if (mark->known == MS_STORE_HEARD) {
-
-        if (ms_store_conn_usable(&store->conn)) {
-            return 0;
-        }
-
-        mark->known = MS_STORE_CLAIMED;
-    }
-
-    return 1;
-}
-
-
-void
-ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease)
-{
-    ms_store_mark_t  *mark;
-
-    if (instance < store->sh->capacity) {
-        mark = &store->sh->marks[instance];
-
-        if (mark->lease == lease && mark->known == MS_STORE_HEARD) {
-            mark->known = MS_STORE_CLAIMED;
-        }
-    }
+    return mark->known != MS_STORE_HEARD
+           || !ms_pool_heard(store->zone->sh->pool, instance)
+           || !ms_store_conn_usable(&store->conn);
 }
 
 

@@ -105,9 +105,6 @@ void ms_store_mark(ms_store_t *store, uint32_t instance, uint64_t lease,
 ngx_uint_t ms_store_marked(ms_store_t *store, uint32_t instance,
     uint64_t lease);
 
-/* A call uses the lease, although the store has not answered. */
-void ms_store_used(ms_store_t *store, uint32_t instance, uint64_t lease);
-
 /* this gateway has moved the session away from an instance that is down here,
  * against the word of the gateway that gave the lease */
 void ms_store_moved(ms_store_t *store, ms_pool_key_t *key);

@@ -124,7 +124,8 @@ ms_store_renew_next(ms_store_t *store)
 
         ms_resp_text(resp, ttl,
                      ngx_sprintf(ttl, "%M%s", msec,
-                                 due->known == MS_STORE_CONFIRMED ? "" : "t")
+                                 due->known == MS_STORE_CONFIRMED ? ""
+                                 : due->known == MS_STORE_HEARD ? "h" : "t")
                      - ttl);
 
         ms_resp_text(resp, due->who, due->who_len);

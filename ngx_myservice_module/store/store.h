@@ -51,8 +51,8 @@ typedef enum {
     MS_STORE_CONFIRMED = 0,
     MS_STORE_CLAIMED,                   /* this gateway confirms it when a call
                                            has succeeded */
-    MS_STORE_HEARD,                     /* claimed by another gateway, and not
-                                           used here */
+    MS_STORE_HEARD,                     /* claimed by another gateway; see
+                                           ms_pool_heard() */
     MS_STORE_MISSED                     /* the same, and the store has begun
                                            anew since */
 } ms_store_known_e;

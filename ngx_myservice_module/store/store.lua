@@ -18,7 +18,10 @@
 --            if ever; if an operator has said it, "a" (added) or "r" (removed),
 --            with that stamp; then "c" (confirmed), "m" (an operator moves the
 --            session) or "t" (tentative: no call has succeeded yet), with "."
---            and a hash for each gateway whose calls may wait for that
+--            and a hash for each gateway whose calls may wait for that; in front
+--            ".0" if one may have succeeded (a gateway that has only heard of the
+--            lease has told it to a new store), or ".1" if the session had another
+--            instance before
 --   who      "subject" or "subject:user", both hashes: whose the session is
 --            ("-": not known), and for whom it counts ("~": for the subject,
 --            until a call says it)
@@ -160,11 +163,18 @@ local function own(sid)
     return inst, r
 end
 
+local function says(said) return string.sub(said, 1, 1) end
+
 local function tentative(c) return string.sub(c, 1, 1) == 't' end
 
 -- The gateway's name in a tentative record: who gives the lease back takes its
 -- own name out, and ends the lease if none is left.
 local function me() return '.' .. string.sub(redis.sha1hex(gw), 1, 8) end
+
+-- the answer to those who share the lease
+local function shown(c)
+    return match(c, '^t%.1%f[%X]') and 'tm' or says(c)
+end
 
 local function with_me(c)
     return string.find(c, me(), 1, true) and c or c .. me()
@@ -174,8 +184,6 @@ local function without_me(c)
     local from, to = string.find(c, me(), 1, true)
     return from and string.sub(c, 1, from - 1) .. string.sub(c, to + 1) or c
 end
-
-local function says(said) return string.sub(said, 1, 1) end
 
 local function stamp(said) return tonumber(match(said, '^.(%d+)')) or 0 end
 
@@ -253,7 +261,8 @@ end
 -- there are no new leases: gateways tell it of those that exist.  A user that
 -- has "max" sessions ("-": no limit) gets no other one; one that a gateway
 -- moves by what the store does not know yet is none.
---   own|new|moved instance epoch generation; with own its "t", "c" or "m"
+--   own|new|moved instance epoch generation; with own its "t" ("tm": and the
+--   session had another instance before), "c" or "m"
 --   denied: the session belongs to another subject
 --   young, with the ms that are left instead of an epoch
 --   limit: the user has that many sessions
@@ -277,7 +286,7 @@ if verb == 'claim' then
             if x > r.x or r.u ~= who or r.c ~= c then
                 put(inst, r, r.e, x, c, who, sid)
             end
-            return {'own', inst, str(r.e), g, says(c)}
+            return {'own', inst, str(r.e), g, shown(c)}
         end
     else
         local young = tonumber(g) + tonumber(ARGV[9]) * 1000 - us
@@ -305,7 +314,8 @@ if verb == 'claim' then
             if o and o.s ~= '' then call('HDEL', S, o.s) end
             if inst and inst ~= c then put(inst, r, e, now, 'c', '-', '') end
             u = live(r) and join(r.u, u) or u
-            put(c, o, e, now + ttl, with_me('t'), u, sid)
+            put(c, o, e, now + ttl,
+                with_me((live(r) or from ~= '') and 't.1' or 't'), u, sid)
             call('HSET', S, sid, c)
             if live(r) then tell('leave', inst, r.e, sid, gw) end
             tell('claim', c, e, sid, gw, u)
@@ -326,7 +336,9 @@ end
 
 -- renew gw (session instance epoch ttl who)...
 -- Confirms leases and puts their end off; those that the store has lost are
--- entered again.  With a "t" behind its "ttl" a lease is not confirmed by that.
+-- entered again.  With a "t" behind its "ttl" a lease is not confirmed by that:
+-- calls of the gateway wait for the first success.  With an "h" it has only heard
+-- of it.
 -- Only what differs is answered, with its place among them:
 --   generation, (place what instance epoch)...
 --   asserted  entered again
@@ -340,12 +352,12 @@ if verb == 'renew' then
 
     for n = 3, #ARGV - 4, 5 do
         local sid, inst = ARGV[n], ARGV[n + 1]
-        local ttl, c = match(ARGV[n + 3], '^(%d+)(t?)$')
+        local ttl, c = match(ARGV[n + 3], '^(%d+)([th]?)$')
         local x, u = now + ttl, ARGV[n + 4]
         local r, what, w = get(inst), nil, inst
         local e = named(ARGV[n + 2], r, r and r.s == sid)
         local we = e
-        c = c == 't' and 't' or 'c'
+        c = c == 't' and with_me('t') or c == 'h' and 't.0' or 'c'
 
         if r and r.s == sid and r.e <= e then
             if e == 0 then e = epoch('0') end
@@ -353,7 +365,8 @@ if verb == 'renew' then
             -- an end that far off is of a clock that was moved back since
             x = math.min(math.max(r.x, x), x + ttl)
             if r.e == e and r.c == 'm' then what = 'moves' end
-            c = what and 'm' or tentative(r.c) and c == 't' and r.c or 'c'
+            c = what and 'm' or not (tentative(r.c) and tentative(c)) and 'c'
+                or c == 't.0' and r.c or with_me(r.c)
             put(inst, r, e, x, c, join(r.u, u) or r.u, sid)
 
         elseif r and r.s == sid then
@@ -370,7 +383,7 @@ if verb == 'renew' then
                 put(inst, r, e, x, c, u, sid)
                 call('HSET', S, sid, inst)
                 raise(e)
-                tell(c == 't' and 'claim' or 'assert', inst, e, sid, gw, u)
+                tell(tentative(c) and 'claim' or 'assert', inst, e, sid, gw, u)
                 what = 'asserted'
             end
 
@@ -396,26 +409,29 @@ end
 -- instance shuts down, and nobody gets it for so many ms; else it was given
 -- back.
 -- "what" is "t" if the gateway gives back a lease that no call of its own has
--- confirmed: one that another gateway has confirmed, or may confirm, stays.
---   ok|no generation; with a "no" to "t" what the session has there, if
+-- confirmed: one that another gateway has confirmed, or may confirm, stays.  It is
+-- "n" if the lease was given to that gateway: no call can have succeeded before.
+--   ok|no generation; with a "no" to those what the session has there, if
 --   anything: session instance epoch, "t", "c" or "m", who
 if verb == 'release' then
     local sid, inst = ARGV[3], ARGV[4]
     local r = get(inst)
     local e = named(ARGV[5], r, r and r.s == sid)
+    local back = ARGV[7] == 't' or ARGV[7] == 'n'
     local function no()
-        if ARGV[7] ~= 't' or not live(r) or r.s ~= sid then
+        if not back or not live(r) or r.s ~= sid then
             return {'no', g}
         end
         return {'no', g, sid, inst, str(r.e), says(r.c), r.u}
     end
     if not r or r.s ~= sid or r.e > e
-       or (ARGV[7] == 't' and (not tentative(r.c) or r.e < e))
+       or (back and (not tentative(r.c) or r.e < e))
     then
         return no()
     end
-    local rest = ARGV[7] == 't' and without_me(r.c) or 't'
-    if rest ~= 't' then
+    local rest = back and without_me(r.c) or 't'
+    if ARGV[7] == 'n' then rest = string.gsub(rest, '^t%.0%f[%X]', 't') end
+    if rest ~= 't' and rest ~= 't.1' then
         put(inst, r, r.e, r.x, rest, r.u, sid)
         return no()
     end

@@ -443,6 +443,11 @@ model_claim(model_t *model, int session, const ms_pool_terms_t *terms,
         && !(to != MODEL_NOBODY && hopeless(&model->instances[own]))
         && !(trusted != MODEL_NOBODY && doubtful(&model->instances[own])))
     {
+        if (model->instances[own].heard) {
+            return model_claim_at(model, session, terms, own, MS_GIVEN_SHARED,
+                                  model->instances[own].epoch, now, lease);
+        }
+
         return claim_own(model, own, terms, seek->message, now, lease);
     }
 
@@ -576,6 +581,10 @@ own_at(model_t *model, int own, const ms_pool_terms_t *terms, bool asks,
     decision = claim_own(model, own, terms, false, now, lease);
     i->heard = heard;
 
+    if (!asks && i->state == MS_INSTANCE_TENTATIVE) {
+        i->pending--;
+    }
+
     return decision;
 }
 
@@ -608,7 +617,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     model_lease_t *lease)
 {
     int                own, subject, user;
-    bool               anew, first, here, word;
+    bool               anew, first, here, shared, word;
     uint64_t           next_call;
     ms_pool_terms_t    of_store;
     model_instance_t  *i, *before;
@@ -624,6 +633,7 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     }
 
     here = given == MS_GIVEN_NEW || given == MS_GIVEN_MOVED;
+    shared = given == MS_GIVEN_SHARED || given == MS_GIVEN_FOLLOWS;
     subject = before != NULL ? before->subject : 0;
     user = before != NULL ? before->user : 0;
 
@@ -653,13 +663,14 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
         i->word = true;
     }
 
-    if (given == MS_GIVEN_SHARED && (word || (before == i && i->word))) {
+    if (shared && (word || (before == i && i->word))) {
         given = MS_GIVEN_BEFORE;
+        shared = false;
     }
 
     anew = before == i && i->lost && given != MS_GIVEN_HEARD && !away(i);
     first = before == i && i->heard && !away(i) && !i->removed
-            && (here || given == MS_GIVEN_SHARED);
+            && (here || shared);
 
     if (before == i && !anew && !first) {
         model_raise(model, i, epoch);
@@ -686,12 +697,12 @@ model_claim_at(model_t *model, int session, const ms_pool_terms_t *terms,
     of_store = *terms;
     of_store.epoch = epoch;
     begin_at(model, instance, session,
-             here || given == MS_GIVEN_SHARED || anew, word, &of_store, now);
+             here || shared || anew, word, &of_store, now);
     i->heard = given == MS_GIVEN_HEARD;
     i->subject = subject != 0 ? subject : model_subject(terms);
     move_user(i, user, terms);
     i->next_call = next_call;
-    i->follows = given == MS_GIVEN_MOVED || anew;
+    i->follows = given == MS_GIVEN_MOVED || given == MS_GIVEN_FOLLOWS || anew;
     *lease = (model_lease_t) { instance, i->lease, i->epoch, now };
 
     return i->state == MS_INSTANCE_DOWN ? MS_CLAIM_UNAVAILABLE

@@ -95,7 +95,8 @@ world_given(world_t *world, const char *session, const char *instance,
     how = given[0] == 'n' ? MS_GIVEN_NEW
           : given[0] == 'm' ? MS_GIVEN_MOVED
           : given[0] == 'h' ? MS_GIVEN_HEARD
-          : given[0] == 's' ? MS_GIVEN_SHARED : MS_GIVEN_BEFORE;
+          : given[0] == 's' ? MS_GIVEN_SHARED
+          : given[0] == 'f' ? MS_GIVEN_FOLLOWS : MS_GIVEN_BEFORE;
 
     ms_pool_key(world->pool, session, strlen(session), &hashed);
     got = ms_pool_claim_at(world->pool, &hashed, &world->terms,

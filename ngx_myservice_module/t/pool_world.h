@@ -15,8 +15,9 @@
  *     full INSTANCE                 an add that is refused
  *     tell|quiet INSTANCE           ms_pool_elsewhere() in the next 500
  *     claim SESSION DECISION        a claim in the session's request
- *     given SESSION INSTANCE new|moved|before|heard|shared EPOCH DECISION
- *                                   ms_pool_claim_at()
+ *     given SESSION INSTANCE HOW EPOCH DECISION
+ *                                   ms_pool_claim_at(); HOW is new, moved, before,
+ *                                   heard, shared or follows
  *     stale SESSION OWNER EPOCH     ms_pool_stale() with its last grant; OWNER
  *                                   "-": the instance has no session
  *     clock N, reported N           terms->clock, terms->epoch from now on

@@ -222,10 +222,20 @@ answer(question_t *q)
 static void
 wake(question_t *q)
 {
+    ms_pool_key_t  key;
+
     q->state = WOKEN;
 
     if (q->instance != -1 && q->given == MS_GIVEN_SHARED) {
-        (void) ms_firsts_own(firsts, q->id, now);
+        key = key_of(q->session);
+
+        if (ms_firsts_own(firsts, pool, &key, q->id, now)) {
+            q->looks = false;
+        }
+
+        if (q->looks) {
+            q->waits = false;
+        }
     }
 
     if (q->instance == -1 || !q->waits) {
@@ -276,7 +286,9 @@ bind_call(question_t *q)
         return;
     }
 
-    if (q->given == MS_GIVEN_SHARED && ms_firsts_own(firsts, q->id, now)) {
+    if (q->given == MS_GIVEN_SHARED
+        && ms_firsts_own(firsts, pool, &key, q->id, now))
+    {
         heirs++;
         q->given = MS_GIVEN_NEW;
     }

@@ -111,8 +111,8 @@ static const struct {
         "given a x shared 50 HIT", "is x leased a" } },
 
     { "given: heard of, and used here",
-      { "add x", "given a x heard 50 REBUILT", "claim a HIT",
-        "given a x shared 50 HIT", "is x leased a" } },
+      { "add x", "given a x heard 50 REBUILT", "claim a REBUILT",
+        "given a x shared 50 HIT", "is x tentative a" } },
 
     { "given: heard of, twice",
       { "add x", "given a x heard 50 REBUILT", "given a x heard 60 HIT",

@@ -297,7 +297,7 @@ START_TEST(first_call)
         harness_pause(since, "the gateway enters what it has heard of");
     }
 
-    ck_assert_ptr_nonnull(strstr(pair_record(number), "t - held"));
+    ck_assert_ptr_nonnull(strstr(pair_record(number), " -t"));
 
     client_cancel(call);
     client_poll(0);

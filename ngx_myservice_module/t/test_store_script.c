@@ -305,8 +305,6 @@ has_flags(const char *flags)
 }
 
 
-/* A first call that lasts renews its lease, and confirms nothing. */
-
 /* the answer says what "s1" has at "a" still; frees it */
 
 static void
@@ -322,6 +320,8 @@ has_still(redisReply *r, const char *number, const char *flag)
     freeReplyObject(r);
 }
 
+
+/* A first call that lasts renews its lease, and confirms nothing. */
 
 START_TEST(first_call_lasts)
 {
@@ -388,6 +388,77 @@ START_TEST(first_call_shared)
                     "a"), "own");
     script_says(ask("release", "g2", "s2", "a", number, "0", "t"), "no");
     script_says(ask("release", "g1", "s2", "a", number, "0", "t"), "ok");
+}
+END_TEST
+
+
+/* Those who share the first call hear that the session had another instance. */
+
+START_TEST(first_call_moved)
+{
+    char        number[24];
+    redisReply  *r;
+
+    script_setup(NULL, NULL);
+
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)
+             script_epoch(ask("claim", "g1", "s1", "10", "0", "", "0", "-",
+                              "0", "-", "a"), "new", "a"));
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)
+             script_epoch(ask("claim", "g1", "s1", "10", "0", "a", number,
+                              "-", "0", "-", "b"), "new", "b"));
+
+    r = ask("claim", "g2", "s1", "10", "0", "", "0", "-", "0", "-", "b");
+    ck_assert_str_eq(script_text(r, 0), "own");
+    ck_assert_str_eq(script_text(r, 4), "tm");
+    freeReplyObject(r);
+
+    script_says(ask("release", "g1", "s1", "b", number, "0", "t"), "no");
+    script_says(ask("release", "g2", "s1", "b", number, "0", "t"), "ok");
+}
+END_TEST
+
+
+/* A gateway that has only heard of a lease tells a new store of it: nobody ends it
+ * by giving it back, as a call may have succeeded. */
+
+START_TEST(first_call_heard)
+{
+    script_setup(NULL, NULL);
+
+    freeReplyObject(ask("renew", "g1", "s1", "a", "7", "30000h", "-"));
+    has_flags("-t");
+    script_says(ask("claim", "g2", "s1", "10", "0", "", "0", "-", "0", "-",
+                    "a"), "own");
+    script_says(ask("release", "g2", "s1", "a", "7", "0", "t"), "no");
+    freeReplyObject(ask("renew", "g3", "s1", "a", "7", "30000t", "-"));
+    has_flags("-t");
+    script_says(ask("release", "g3", "s1", "a", "7", "0", "t"), "no");
+    freeReplyObject(ask("renew", "g3", "s1", "a", "7", "30000", "-"));
+    freeReplyObject(ask("renew", "g1", "s1", "a", "7", "30000h", "-"));
+    has_flags("-c");
+
+    /* but for the one that it was given to, if no other one has calls */
+
+    freeReplyObject(ask("renew", "g1", "s2", "b", "8", "30000h", "-"));
+    freeReplyObject(ask("renew", "g2", "s2", "b", "8", "30000t", "-"));
+    freeReplyObject(ask("renew", "g3", "s2", "b", "8", "30000t", "-"));
+    script_says(ask("release", "g3", "s2", "b", "8", "0", "n"), "no");
+    script_says(ask("release", "g2", "s2", "b", "8", "0", "t"), "ok");
+}
+END_TEST
+
+
+/* Calls of two gateways, and a new store: each one's name is in it again. */
+
+START_TEST(first_call_again)
+{
+    script_setup(NULL, NULL);
+
+    freeReplyObject(ask("renew", "g1", "s1", "a", "7", "30000t", "-"));
+    freeReplyObject(ask("renew", "g2", "s1", "a", "7", "30000t", "-"));
+    script_says(ask("release", "g1", "s1", "a", "7", "0", "t"), "no");
+    script_says(ask("release", "g2", "s1", "a", "7", "0", "t"), "ok");
 }
 END_TEST
 
@@ -580,6 +651,9 @@ main(void)
     harness_add(suite, renewals);
     harness_add(suite, first_call_lasts);
     harness_add(suite, first_call_shared);
+    harness_add(suite, first_call_moved);
+    harness_add(suite, first_call_heard);
+    harness_add(suite, first_call_again);
     harness_add(suite, young);
     harness_add(suite, forgets);
     harness_add(suite, stream);

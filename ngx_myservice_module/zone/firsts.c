@@ -75,15 +75,16 @@ ms_zone_firsts_ask(ms_zone_t *zone, const ms_pool_key_t *key,
 
 
 ngx_uint_t
-ms_zone_firsts_own(ms_zone_t *zone, uint64_t id)
+ms_zone_firsts_own(ms_zone_t *zone, const ms_pool_key_t *key, uint64_t id)
 {
-    ngx_uint_t  tentative, rebuilt;
+    ms_pool_t   *pool;
+    ngx_uint_t   ours, rebuilt;
 
-    (void) ms_zone_lock(zone, &rebuilt);
-    tentative = ms_firsts_own(zone->firsts, id, ngx_current_msec);
+    pool = ms_zone_lock(zone, &rebuilt);
+    ours = ms_firsts_own(zone->firsts, pool, key, id, ngx_current_msec);
     ms_zone_unlock(zone, rebuilt, ngx_cycle->log);
 
-    return tentative;
+    return ours;
 }
 
 
