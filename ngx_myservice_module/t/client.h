@@ -113,6 +113,10 @@ client_call_t *client_grpc(client_t *client, const char *path,
 client_call_t *echo_start(client_t *client, const char *session);
 client_call_t *echo_get(client_t *client, const char *session);
 
+/* The same with a token of that user. */
+client_call_t *echo_start_as(client_t *client, const char *user,
+    const char *session);
+
 /* The same on a connection of its own to harness_port(8080). */
 client_call_t *echo_once(const char *session);
 

@@ -2,6 +2,7 @@
  * gRPC calls of a client, and waiting for what they bring.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,20 @@ echo_start(client_t *client, const char *session)
     /* EchoRequest { value = "hello" } */
     return client_grpc(client, ECHO, token_make(session, 3600), session,
                        "\x0a\x05hello", 7);
+}
+
+
+client_call_t *
+echo_start_as(client_t *client, const char *user, const char *session)
+{
+    char  claims[512];
+
+    snprintf(claims, sizeof(claims), "{\"session_id\":\"%s\","
+             "\"exp\":32503680000,\"iss\":\"i\",\"sub\":\"%s\"}", session,
+             user);
+
+    return client_grpc(client, ECHO, token_sign(claims, "HS256", TOKEN_SECRET),
+                       session, "", 0);
 }
 
 

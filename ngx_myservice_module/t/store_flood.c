@@ -11,7 +11,6 @@
 #include "fake.h"
 #include "gateway.h"
 #include "harness.h"
-#include "token.h"
 
 
 pid_t          flood_server;
@@ -85,25 +84,11 @@ flood_start(const char *conf)
 
 
 client_call_t *
-flood_token_start(client_t *c, const char *user, const char *session)
-{
-    char  claims[512];
-
-    snprintf(claims, sizeof(claims), "{\"session_id\":\"%s\","
-             "\"exp\":32503680000,\"iss\":\"i\",\"sub\":\"%s\"}", session,
-             user);
-
-    return client_grpc(c, ECHO, token_sign(claims, "HS256", TOKEN_SECRET),
-                       session, "", 0);
-}
-
-
-client_call_t *
 flood_token_get(client_t *c, const char *user, const char *session)
 {
     client_call_t  *call;
 
-    call = flood_token_start(c, user, session);
+    call = echo_start_as(c, user, session);
     client_wait(call);
 
     return call;
@@ -136,14 +121,14 @@ flood_hang(client_t *c, const char *user, const char *session)
     client_call_t  *call;
 
     before = atomic_load(&flood_hung);
-    call = flood_token_start(c, user, session);
+    call = echo_start_as(c, user, session);
     since = harness_now();
 
     while (atomic_load(&flood_hung) == before) {
         client_poll(0);
 
         if (call->done) {
-            call = flood_token_start(c, user, session);
+            call = echo_start_as(c, user, session);
         }
 
         harness_pause(since, "a call that hangs");

@@ -86,8 +86,6 @@ client_t *flood_start(const char *conf);
 
 client_t *flood_client(void);
 
-client_call_t *flood_token_start(client_t *c, const char *user,
-    const char *session);
 client_call_t *flood_token_get(client_t *c, const char *user,
     const char *session);
 

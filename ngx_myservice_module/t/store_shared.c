@@ -13,7 +13,6 @@
 #include "harness.h"
 #include "store_pair.h"
 #include "store_server.h"
-#include "token.h"
 
 
 fake_t  *shared_fakes[SHARED_INSTANCES];
@@ -34,10 +33,7 @@ serve(fake_call_t *call)
 void
 shared_begin(const char *conf)
 {
-    int             i;
-    client_t       *client;
-    long long       since;
-    client_call_t  *call;
+    int  i;
 
     static const char *const  names[SHARED_INSTANCES] = { "0", "1", "2", "3" };
 
@@ -49,19 +45,7 @@ shared_begin(const char *conf)
     }
 
     gateway_start(conf);
-    client = client_open(harness_port(8081));
-    since = harness_now();
-
-    for ( ;; ) {
-        call = shared_start_as(client, "w", "w");
-        client_wait(call);
-
-        if (call->grpc == 0) {
-            return;
-        }
-
-        harness_pause(since, "the session has no instance");
-    }
+    pair_call(8081, "w");
 }
 
 
@@ -69,20 +53,6 @@ client_call_t *
 shared_start(int port, const char *session)
 {
     return echo_start(client_open(harness_port(port)), session);
-}
-
-
-client_call_t *
-shared_start_as(client_t *c, const char *user, const char *session)
-{
-    char  claims[512];
-
-    snprintf(claims, sizeof(claims), "{\"session_id\":\"%s\","
-             "\"exp\":32503680000,\"iss\":\"i\",\"sub\":\"%s\"}", session,
-             user);
-
-    return client_grpc(c, ECHO, token_sign(claims, "HS256", TOKEN_SECRET),
-                       session, "", 0);
 }
 
 

@@ -26,11 +26,8 @@ extern fake_t  *shared_fakes[SHARED_INSTANCES];
  * served at once; the calls of others wait for fake_release(). */
 void shared_begin(const char *conf);
 
-/* A call of the session at the gateway of that port; or of that client, with a
- * token of the user. */
+/* A call of the session at the gateway of that port. */
 client_call_t *shared_start(int port, const char *session);
-client_call_t *shared_start_as(client_t *c, const char *user,
-    const char *session);
 
 /* Waits until an instance has "n" calls that it has not answered; returns which,
  * from 0. */

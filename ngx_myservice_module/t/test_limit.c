@@ -8,7 +8,6 @@
 #include "gateway.h"
 #include "harness.h"
 #include "status.h"
-#include "token.h"
 
 
 #define CONF_WITH(sessions, upstream, http, location)                         \
@@ -307,14 +306,9 @@ serve_learned(fake_call_t *call)
 static client_call_t *
 call_token(const char *user, const char *session)
 {
-    char            claims[512];
     client_call_t  *c;
 
-    snprintf(claims, sizeof(claims), "{\"session_id\":\"%s\","
-             "\"exp\":32503680000,\"iss\":\"i\",\"sub\":\"%s\"}", session,
-             user);
-    c = client_grpc(client_open(harness_port(8080)), ECHO,
-                    token_sign(claims, "HS256", TOKEN_SECRET), session, "", 0);
+    c = echo_start_as(client_open(harness_port(8080)), user, session);
     client_wait(c);
 
     return c;

@@ -121,7 +121,7 @@ START_TEST(flood_subject)
 
         for (i = 0; i < 8; i++) {
             snprintf(session, sizeof(session), "h%d-%d", round, i);
-            c[i] = flood_token_start(clients[i], "alice", session);
+            c[i] = echo_start_as(clients[i], "alice", session);
         }
 
         do {
@@ -170,7 +170,7 @@ START_TEST(flood_known)
     c = flood_start(CONF(SLOW, "myservice_calls tentative=1 "
                          "tentative_connection=1;\n", TOKENS));
 
-    first = flood_token_start(c, "alice", "h1");
+    first = echo_start_as(c, "alice", "h1");
     client_poll(0);
     store_server_await(1);
     client_assert_refused(flood_token_get(c, "alice", "s2"), 8, MANY);
@@ -274,7 +274,7 @@ START_TEST(flood_reload)
     client_call_t  *call;
 
     c = flood_start(CONF(SLOW, SUBJECT, TOKENS));
-    call = flood_token_start(c, "alice", "h1");
+    call = echo_start_as(c, "alice", "h1");
     client_poll(0);
     store_server_await(1);
     gateway_reload(NULL);

@@ -43,7 +43,7 @@ START_TEST(flood_known_twice)
         ck_assert_int_eq(kill(flood_server, SIGSTOP), 0);
 
         for (i = 0; i < 16; i++) {
-            c[i] = flood_token_start(clients[i], "alice", session);
+            c[i] = echo_start_as(clients[i], "alice", session);
             client_ping(clients[i]);
             client_wait_pongs(clients[i], (unsigned) round + 1);
         }
@@ -81,7 +81,7 @@ START_TEST(flood_given_back)
 
     for (i = 0; i < 16; i++) {
         clients[i] = flood_client();
-        c[i] = flood_token_start(clients[i], "bob", "e");
+        c[i] = echo_start_as(clients[i], "bob", "e");
     }
 
     for (n = was = quiet = 0; n == 0 || quiet < 20; quiet++) {
@@ -108,7 +108,7 @@ START_TEST(flood_given_back)
     ck_assert_int_eq(kill(flood_server, SIGSTOP), 0);
 
     for (i = 0; i < 16; i++) {
-        c[i] = flood_token_start(clients[i], "alice", "h1");
+        c[i] = echo_start_as(clients[i], "alice", "h1");
         client_ping(clients[i]);
         client_wait_pongs(clients[i], 1);
     }
@@ -206,7 +206,7 @@ START_TEST(flood_worker)
     c = flood_start(CONF_TTL(SLOW, SUBJECT, TOKENS, " ttl=2s"));
 
     ck_assert_int_eq(kill(flood_server, SIGSTOP), 0);
-    (void) flood_token_start(c, "alice", "h1");
+    (void) echo_start_as(c, "alice", "h1");
     client_ping(c);
     client_wait_pongs(c, 1);
     gateway_kill_workers(2);

@@ -1,7 +1,7 @@
 /*
  * Two gateways have a first call of the same session, and more happens: the
- * store begins anew or is silent, the session moves, is another user's, or is one
- * too many.
+ * store begins anew or is silent, the session moves, is another user's, or is
+ * one too many.
  */
 
 #include <check.h>
@@ -33,7 +33,7 @@
     "    }\n"
 
 /* "at" is the address that the first one has for the store */
-#define GATEWAYS_AT(at, more, location)                                           \
+#define GATEWAYS_AT(at, more, location)                                       \
     PAIR_CONF(UPSTREAM("8080", "u", at, more, location)                       \
               UPSTREAM("8081", "v", "8090", more, location))
 #define GATEWAYS(more, location)  GATEWAYS_AT("8090", more, location)
@@ -182,12 +182,12 @@ START_TEST(refused)
     shared_begin(GATEWAYS("", TOKENS));
     client = client_open(harness_port(8081));
 
-    a = shared_start_as(client_open(harness_port(8080)), "alice", "s");
+    a = echo_start_as(client_open(harness_port(8080)), "alice", "s");
     i = shared_await_held(1);
     shared_await("v", i, "session", "s");
 
     ck_assert_int_eq(kill(pair_server, SIGSTOP), 0);
-    b = shared_start_as(client, "mallory", "s");
+    b = echo_start_as(client, "mallory", "s");
     client_wait(b);
     ck_assert_int_eq(b->grpc, 7);
     ck_assert_int_eq(kill(pair_server, SIGCONT), 0);
@@ -305,10 +305,10 @@ START_TEST(too_many)
 
     for (k = 0; k < 3; k++) {
         snprintf(session, sizeof(session), "s%d", k);
-        a = shared_start_as(clients[0], "alice", session);
+        a = echo_start_as(clients[0], "alice", session);
         i = shared_await_held(1);
         shared_await("v", i, "session", session);
-        b = shared_start_as(clients[1], "alice", session);
+        b = echo_start_as(clients[1], "alice", session);
 
         if (k == 0) {
             ck_assert_int_eq(shared_await_held(2), i);
