@@ -484,17 +484,6 @@ ms_claim_firsts(const ms_pool_t *pool, const uint8_t *subject)
 
 
 int
-ms_pool_heard(const ms_pool_t *pool, uint32_t instance)
-{
-    ms_record_t  *r;
-
-    r = ms_record_member(pool, instance);
-
-    return r != NULL && r->heard;
-}
-
-
-int
 ms_pool_many(const ms_pool_t *pool, const ms_pool_terms_t *terms,
     uint32_t waiting, uint64_t now)
 {

@@ -84,6 +84,17 @@ ms_pool_probed(ms_pool_t *pool, uint32_t instance, ms_verdict_t verdict)
 }
 
 
+int
+ms_pool_heard(const ms_pool_t *pool, uint32_t instance)
+{
+    ms_record_t  *r;
+
+    r = ms_record_member(pool, instance);
+
+    return r != NULL && r->heard;
+}
+
+
 ms_verdict_t
 ms_pool_verdict(const ms_instance_info_t *info, unsigned n)
 {

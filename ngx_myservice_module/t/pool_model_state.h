@@ -49,6 +49,19 @@ void model_leaves(model_t *model, model_instance_t *i);
 void model_bind(model_t *model, int instance, ms_instance_state_t state,
     int session, const ms_pool_terms_t *terms, uint64_t now);
 
+/* The session's claim stays on its own instance. */
+ms_claim_t model_claim_own(model_t *model, int own,
+    const ms_pool_terms_t *terms, bool message, uint64_t now,
+    model_lease_t *lease);
+
+/* A claim leads away from the instance. */
+void model_leave(model_t *model, int own, uint64_t now);
+
+/* On another instance the session counts for whom it did, unless that was not
+ * known well. */
+void model_move_user(model_instance_t *i, int user,
+    const ms_pool_terms_t *terms);
+
 /* Somebody knows that epoch. */
 void model_epoch(model_t *model, uint64_t epoch);
 
